@@ -1,0 +1,17 @@
+"""The few names that TensorFlow keeps outside its public interface, in one place.
+
+Everything else in the package is `tensorflow.compat.v1`, which TensorFlow 1.15
+and 2.x both have. The names below have kept their places in both.
+"""
+
+from tensorflow.python.ops.variables import PartitionedVariable
+from tensorflow.python.training.saver import BulkSaverBuilder
+from tensorflow.python.training.saving.saveable_object import SaveableObject, SaveSpec
+
+try:
+    # What tf.nn.embedding_lookup passes on untouched instead of reading it whole.
+    from tensorflow.python.types.internal import NativeObject as TensorLike
+except ImportError:
+    from tensorflow.python.framework.tensor_like import _TensorLike as TensorLike
+
+__all__ = ["BulkSaverBuilder", "PartitionedVariable", "SaveSpec", "SaveableObject", "TensorLike"]
