@@ -1,0 +1,61 @@
+# make demo       a trained table gains rows on a real knowledge graph
+# make test       the whole test suite
+# make test-tf1   the same suite on genuine TensorFlow 1.15.5 (needs a Python 3.7)
+# make quality    what ruff finds;  make style  lets it mend
+# make clean      removes environments, data and outputs
+
+PYTHON ?= python3
+PYTEST_WORKERS ?= 2
+
+# A Python 3.7: given as PYTHON37=..., on PATH, or one of pyenv's.
+PYTHON37 ?= $(shell for python in python3.7 "$$(pyenv root 2>/dev/null)"/versions/3.7.*/bin/python3.7; do \
+	"$$python" -c 'import sys; assert sys.version_info[:2] == (3, 7)' 2>/dev/null && echo "$$python" && break; done)
+
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+export TF_ENABLE_ONEDNN_OPTS ?= 0
+
+.PHONY: demo test test-tf1 quality style wheel clean
+
+demo: .venv/demo
+	.venv/bin/python scripts/demo.py
+
+test: .venv/test
+	.venv/bin/python -m pytest -n $(PYTEST_WORKERS)
+
+test-tf1:
+ifeq ($(strip $(PYTHON37)),)
+	@echo "make test-tf1: NOT RUN. Genuine TensorFlow 1.15.5 needs a CPython 3.7; none is on PATH or in pyenv. Give one as PYTHON37=/path/to/python3.7."
+else
+	@$(MAKE) .venv-tf1/test
+	.venv-tf1/bin/python -m pytest -n $(PYTEST_WORKERS)
+	@echo "make test-tf1: RUN on TensorFlow 1.15.5 with $(PYTHON37)."
+endif
+
+quality: .venv/quality
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+
+style: .venv/quality
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+
+wheel: .venv/test
+	.venv/bin/python -m pip wheel --no-deps --wheel-dir dist .
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/demo .venv/test .venv/quality: .venv/%: setup.py | .venv/bin/python
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -e '.[$*]'
+	@touch $@
+
+.venv-tf1/test: setup.py
+	$(PYTHON37) -m venv .venv-tf1
+	.venv-tf1/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip<24.1'
+	.venv-tf1/bin/python -m pip install --quiet tensorflow==1.15.5 numpy==1.18.5 protobuf==3.19.6 \
+		h5py==2.10.0 gast==0.2.2 'wrapt<1.15' absl-py pytest pytest-xdist hypothesis matplotlib
+	.venv-tf1/bin/python -m pip install --quiet --no-deps -e .
+	@touch $@
+
+clean:
+	rm -rf .venv .venv-tf1 data output build dist *.egg-info .pytest_cache .hypothesis .ruff_cache
