@@ -3,9 +3,9 @@
 Every table is one `tf.get_variable`, and `tf.train.Saver` fills it. Nothing here is part of partial_embed, nor imports
 it: it stands for whatever reads your checkpoints today.
 
-  python scripts/plain_restore.py runs/grown/model.ckpt-700 entity.npy entity:135x256 relation:46x256
+  python scripts/plain_restore.py runs/grown/model.ckpt-700 tables.npz entity:135x256 relation:46x256
 
-prints the shapes, and writes the first table to the file named second.
+writes the tables to tables.npz.
 """
 
 import sys
@@ -15,19 +15,17 @@ import tensorflow.compat.v1 as tf
 
 
 def main(checkpoint, output, *tables):
-    """Restores the tables, each given as `name:rows x columns`, and saves the first as a .npy file."""
+    """Restores the tables, each given as `name:rows x columns`, and saves them as a .npz file."""
     tf.disable_v2_behavior()
-    variables = []
+    variables = {}
     for table in tables:
         name, shape = table.split(":")
-        variables.append(tf.get_variable(name, [int(size) for size in shape.split("x")]))
+        variables[name] = tf.get_variable(name, [int(size) for size in shape.split("x")])
     saver = tf.train.Saver()
     with tf.Session() as session:
         saver.restore(session, checkpoint)
         values = session.run(variables)
-    for table, value in zip(tables, values):
-        print(table, "restored")
-    np.save(output, values[0])
+    np.savez(output, **values)
 
 
 if __name__ == "__main__":
