@@ -142,23 +142,23 @@ class Checkpoint:
             )
         )
 
-    def check(self, name, dtype, row_shape, max_rows):
+    def check(self, name, dtype, max_shape):
         """Checks a table of the checkpoint against what the graph asks for.
 
         Args:
             name: tensor name.
             dtype: `tf.DType` wanted.
-            row_shape: list of ints, the shape of one row.
-            max_rows: int, the rows of the table in the graph.
+            max_shape: list of ints, the shape of the table in the graph; the
+                checkpoint may hold fewer rows.
 
         Raises:
             ValueError: if name, rank, dtype or a dimension does not fit.
         """
         self.expect(name)
-        shape, want = list(self.shapes[name]), [max_rows] + list(row_shape)
+        shape, want = list(self.shapes[name]), list(max_shape)
         if len(shape) != len(want) or shape[1:] != want[1:]:
             problem = "every dimension but the first must be equal"
-        elif shape[0] > max_rows:
+        elif shape[:1] > want[:1]:
             problem = "a table can gain rows, not lose them"
         elif self.dtypes[name] != dtype:
             problem = "the dtype must be equal; ask for dtype=tf.{}".format(self.dtypes[name].name)

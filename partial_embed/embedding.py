@@ -368,10 +368,10 @@ def get_embedding(
     scope = tf.get_variable_scope()
     outer = scope.custom_getter
 
-    def custom_getter(getter, full_name, *args, **arguments):
+    def custom_getter(getter, *args, **arguments):
         if outer is not None:
             getter = functools.partial(outer, getter)
-        return create(getter, full_name, *args, **dict(arguments, **given))
+        return create(getter, *args, **dict(arguments, **given))
 
     # As a custom getter, create() gets what the scope decides: full name, reuse,
     # partitioner, regularizer. Set and not entered: entering a scope again
@@ -445,7 +445,7 @@ def create(
                 "rows are old.".format(name)
             )
         max_rows = shape[0] if source is None else max(shape[0], checkpoint.shapes[tensor_name][0])
-        checkpoint.check(tensor_name, dtype, shape[1:], max_rows)
+        checkpoint.check(tensor_name, dtype, [max_rows] + shape[1:])
         checkpoint_rows = checkpoint.shapes[tensor_name][0]
     elif num_frozen_rows is None and trainable_rows is None:
         raise ValueError(

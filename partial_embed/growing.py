@@ -115,7 +115,7 @@ class growing:
 
     def _load(self, getter, name, shape, dtype, kwargs):
         """A variable of unchanged shape: loaded, and frozen unless `train` says other."""
-        self._checkpoint.check(name, dtype, shape[1:], shape[0] if shape else 0)
+        self._checkpoint.check(name, dtype, shape)
         matching = [p for p in self._patterns if p == "all" or fnmatch.fnmatchcase(name, p)]
         self._unmatched.difference_update(matching)
 
