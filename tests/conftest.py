@@ -1,4 +1,4 @@
-"""What all tests share: a fresh graph for each, tables that show their row numbers, plain checkpoints."""
+"""What all tests share: a fresh graph each, tables of row numbers, plain checkpoints."""
 
 import os
 import sys
@@ -80,19 +80,14 @@ def row_numbers_fixture():
 
 @pytest.fixture
 def numbered():
-    """Returns `numbered(shape=(6, 2), num_frozen_rows=4, ...)`: a table whose values are its row numbers."""
+    """Returns `numbered(shape=(6, 2), num_frozen_rows=4)`: a table that holds its row numbers."""
 
     def make(shape=(6, 2), num_frozen_rows=4, name="embedding", dtype=tf.float32, **kwargs):
         if "trainable_rows" in kwargs:
             num_frozen_rows = None
         values = row_numbers(shape, tf.as_dtype(dtype).as_numpy_dtype)
         return pe.get_embedding(
-            name,
-            list(shape),
-            dtype,
-            initializer=values,
-            num_frozen_rows=num_frozen_rows,
-            **kwargs
+            name, list(shape), dtype, initializer=values, num_frozen_rows=num_frozen_rows, **kwargs
         )
 
     return make
@@ -100,7 +95,7 @@ def numbered():
 
 @pytest.fixture
 def write_checkpoint(tmp_path):
-    """Returns `write(arrays, name="model.ckpt", partitions=1, ...)`, which gives a checkpoint's prefix.
+    """Returns `write(arrays, name="model.ckpt", partitions=1)`, which gives a prefix.
 
     Plain TensorFlow: a graph of ordinary variables and a `tf.train.Saver`.
     """
@@ -108,8 +103,8 @@ def write_checkpoint(tmp_path):
     def write(arrays, name="model.ckpt", partitions=1, use_resource=False, **saver_arguments):
         prefix = str(tmp_path / name)
         with tf.Graph().as_default(), tf.Session() as session:
-            for tensor_name, values in arrays.items():
-                values = np.asarray(values)
+            for tensor_name, array in arrays.items():
+                values = np.asarray(array)
                 divide = partitions > 1 and values.ndim > 0
                 tf.get_variable(
                     tensor_name,
@@ -149,7 +144,7 @@ def read_checkpoint():
 
 @pytest.fixture
 def plain_restore():
-    """Returns `restore(prefix, shapes)`: dict of arrays as a script sees them that never heard of us."""
+    """Returns `restore(prefix, shapes)`: dict of arrays, as a plain script restores them."""
 
     def restore(prefix, shapes, dtype=tf.float32, use_resource=False):
         with tf.Graph().as_default(), tf.Session() as session:
@@ -164,7 +159,7 @@ def plain_restore():
 
 
 def same_bits(left, right):
-    """Returns whether two arrays have the same shape, dtype and bits (so -0 is not 0, and NaN is NaN)."""
+    """Returns whether two arrays have the same shape, dtype and bits: -0 is not 0."""
     left, right = np.asarray(left), np.asarray(right)
     return (left.shape, left.dtype) == (right.shape, right.dtype) and (
         left.tobytes() == right.tobytes()
