@@ -93,7 +93,7 @@ def _as_list(items):
 def _expand(item, everything):
     """The variables that one item of a var_list stands for."""
     if isinstance(item, PartialEmbedding):
-        return [item.trainable]
+        return [] if item.trainable is None else [item.trainable]
     if isinstance(item, PartitionedVariable):
         return list(item)
     if isinstance(item, tf.Variable):
