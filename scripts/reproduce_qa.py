@@ -138,11 +138,8 @@ def reproduce_session(promises, seed):
                 before = session.run([e, e_old, model.lookup], feed)
                 session.run(model.train, feed)
                 after = session.run([e, e_old, model.lookup], feed)
-                print(
-                    "\none step on x = [0], y_ = [[0, 1]], z = {}. Row 0 of {}, then and now:".format(
-                        z, half
-                    )
-                )
+                print("\none step on x = [0], y_ = [[0, 1]], z = {}".format(z))
+                print("row 0 of {} before and after:".format(half))
                 print("{}\n{}".format(before[2][0], after[2][0]))
                 moved, moved_old = moved_rows(before[0], after[0]), moved_rows(before[1], after[1])
                 print(
