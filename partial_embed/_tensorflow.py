@@ -4,9 +4,19 @@ Everything else in the package is `tensorflow.compat.v1`, which TensorFlow 1.15
 and 2.x both have. The names below have kept their places in both.
 """
 
-from tensorflow.python.ops.variables import PartitionedVariable
+# Variable: tf.Variable of compat.v1 is a class that resource variables of 2.x are not of.
+from tensorflow.python.ops.variables import PartitionedVariable, Variable
 from tensorflow.python.training.saver import BulkSaverBuilder
 from tensorflow.python.training.saving.saveable_object import SaveableObject, SaveSpec
+
+try:
+    from tensorflow.python.checkpoint.checkpoint_management import (
+        update_checkpoint_state_internal as update_checkpoint_state,
+    )
+except ImportError:
+    from tensorflow.python.training.checkpoint_management import (
+        update_checkpoint_state_internal as update_checkpoint_state,
+    )
 
 try:
     # What tf.nn.embedding_lookup passes on untouched instead of reading it whole.
@@ -14,4 +24,12 @@ try:
 except ImportError:
     from tensorflow.python.framework.tensor_like import _TensorLike as TensorLike
 
-__all__ = ["BulkSaverBuilder", "PartitionedVariable", "SaveSpec", "SaveableObject", "TensorLike"]
+__all__ = [
+    "BulkSaverBuilder",
+    "PartitionedVariable",
+    "SaveSpec",
+    "SaveableObject",
+    "TensorLike",
+    "Variable",
+    "update_checkpoint_state",
+]

@@ -12,11 +12,17 @@ from partial_embed.plan import plan_rows, row_indices
 
 # Keys of graph collections. Not strings, so that export_meta_graph leaves them out.
 _EMBEDDINGS = ("partial_embed", "embeddings")
+FROZEN_VARIABLES = ("partial_embed", "frozen_variables")
 
 
 def embeddings_in(graph=None):
     """Returns the list of all `PartialEmbedding`s of a graph, in order of creation."""
     return (graph or tf.get_default_graph()).get_collection(_EMBEDDINGS)
+
+
+def frozen_variables_in(graph=None):
+    """Returns [(variable, its `Checkpoint`), ...]: frozen whole by `growing`, in order."""
+    return (graph or tf.get_default_graph()).get_collection(FROZEN_VARIABLES)
 
 
 class PartialEmbedding(TensorLike):
@@ -41,6 +47,7 @@ class PartialEmbedding(TensorLike):
         plan: the `RowPlan` that says which row is where.
         source: the `Checkpoint` it grew from, or None.
         tensor_name: str, the table's name in that checkpoint.
+        trainable_keys: list of str, the vocabulary's keys of the trainable rows; or None.
         table_name: str, `name` without the `:0`: the table's name on disk.
     """
 
@@ -51,6 +58,7 @@ class PartialEmbedding(TensorLike):
         self.trainable = trainable
         self.source = source
         self.tensor_name = tensor_name or table_name
+        self.trainable_keys = None
         self.num_frozen_rows = plan.num_frozen_rows
         example = trainable if trainable is not None else self.frozen_parts[0]
         self._dtype = example.dtype.base_dtype
@@ -91,6 +99,14 @@ class PartialEmbedding(TensorLike):
     def variables(self):
         """All variables of the table, frozen ones first."""
         return self.frozen_parts + ([] if self.trainable is None else [self.trainable])
+
+    def offsets(self):
+        """Returns [(variable, row at which it begins), ...] of [frozen; trainable]."""
+        found, offset = [], 0
+        for variable in self.variables:
+            found.append((variable, offset))
+            offset += variable.shape.as_list()[0]
+        return found
 
     @property
     def initializer(self):
@@ -500,13 +516,11 @@ def create(
         )
     if plan.contiguous:
         # Plain Savers now write and read both as slices of one tensor.
-        offset = 0
-        for variable in embedding.variables:
+        for variable, offset in embedding.offsets():
             extent = variable.shape.as_list()
             variable._set_save_slice_info(
                 tf.Variable.SaveSliceInfo(name, shape, [offset] + [0] * row_shape.rank, extent)
             )
-            offset += extent[0]
     return embedding
 
 

@@ -5,7 +5,8 @@ import hashlib
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from partial_embed.embedding import embeddings_in
+from partial_embed._tensorflow import PartitionedVariable
+from partial_embed.embedding import embeddings_in, frozen_variables_in
 from partial_embed.plan import to_runs
 
 _CHUNK_BYTES = 1 << 24
@@ -50,12 +51,13 @@ class RowReader:
     """Reads a variable a few rows at a time, so that no second copy of it is needed."""
 
     def __init__(self, variable):
-        self._rows, row_shape = variable.shape.as_list()[0], variable.shape.as_list()[1:]
-        row_bytes = max(1, int(np.prod(row_shape)) * variable.dtype.base_dtype.size)
+        shape = variable.shape.as_list() or [1]
+        self._rows = shape[0]
+        row_bytes = max(1, int(np.prod(shape[1:])) * variable.dtype.base_dtype.size)
         self._step = max(1, _CHUNK_BYTES // row_bytes)
         with tf.name_scope(None, "frozen_rows"), variable.graph.colocate_with(variable.op):
             self._start = tf.placeholder(tf.int64, [], name="start")
-            value = tf.convert_to_tensor(variable)
+            value = tf.reshape(tf.convert_to_tensor(variable), shape)
             self._chunk = value[self._start : self._start + self._step]
 
     def hashes(self, session):
@@ -68,31 +70,45 @@ class RowReader:
 
 
 class FrozenRows:
-    """The frozen rows of some tables: `record` them, train, `verify`.
+    """What is frozen in a graph: `record` it, train, `verify`.
 
+    That is the frozen rows of tables, and variables that `growing` froze whole.
     Costs 8 bytes a row, and one pass over the rows at each end.
 
     Args:
-        embeddings: list of `PartialEmbedding`s; default: all in the default graph.
+        embeddings: list of `PartialEmbedding`s; default: all in the default
+            graph, and the frozen variables beside them.
     """
 
     def __init__(self, embeddings=None):
-        if embeddings is None:
-            embeddings = embeddings_in()
-        self.embeddings = list(embeddings)
+        everything = embeddings is None
+        embeddings = embeddings_in() if everything else list(embeddings)
+        # name -> (its variables in order of rows, which rows of it they are)
+        self._parts = {e.table_name: (e.frozen_parts, e.plan.frozen_rows()) for e in embeddings}
+        for variable, _ in frozen_variables_in() if everything else []:
+            parts = list(variable) if isinstance(variable, PartitionedVariable) else [variable]
+            count = variable.get_shape().as_list()[0] if variable.get_shape().rank else 1
+            self._parts[parts[0].op.name if len(parts) == 1 else variable.name] = (
+                parts,
+                np.arange(count),
+            )
         self._readers = {
-            e.table_name: [RowReader(part) for part in e.frozen_parts] for e in self.embeddings
+            name: [RowReader(part) for part in parts] for name, (parts, _) in self._parts.items()
         }
         self._recorded = None
 
-    def hashes(self, session, embedding):
-        """Returns the hashes of one table's frozen rows, uint64 [num_frozen_rows]."""
-        found = [reader.hashes(session) for reader in self._readers[embedding.table_name]]
-        return np.concatenate(found) if found else np.zeros(0, np.uint64)
+    def hashes(self, session):
+        """Returns {name: uint64 array, the hash of each frozen row} as a session has them."""
+        return {
+            name: np.concatenate(
+                [np.zeros(0, np.uint64)] + [reader.hashes(session) for reader in readers]
+            )
+            for name, readers in self._readers.items()
+        }
 
     def record(self, session):
         """Remembers the rows as they are now; returns self."""
-        self._recorded = {e.table_name: self.hashes(session, e) for e in self.embeddings}
+        self._recorded = self.hashes(session)
         return self
 
     def verify(self, session):
@@ -103,28 +119,26 @@ class FrozenRows:
         """
         if self._recorded is None:
             raise RuntimeError("Nothing to compare with: call record(session) before training.")
-        compared = 0
-        for embedding in self.embeddings:
-            before = self._recorded[embedding.table_name]
-            changed = np.flatnonzero(before != self.hashes(session, embedding))
-            compared += len(before)
+        for name, now in self.hashes(session).items():
+            parts, rows = self._parts[name]
+            changed = rows[self._recorded[name] != now]
             if len(changed):
-                rows = embedding.plan.frozen_rows()[changed]
+                runs = to_runs(changed)
                 raise RuntimeError(
                     "{} of {} frozen rows of {} changed: rows {}{}. Something wrote to {} beside "
                     "the optimizer: an assign, a constraint, a restore.".format(
+                        len(changed),
                         len(rows),
-                        len(before),
-                        embedding.table_name,
+                        name,
                         ", ".join(
                             str(start) if stop == start + 1 else "{}-{}".format(start, stop - 1)
-                            for start, stop in to_runs(rows)[:10]
+                            for start, stop in runs[:10]
                         ),
-                        ", ..." if len(to_runs(rows)) > 10 else "",
-                        " and ".join(part.name for part in embedding.frozen_parts),
+                        ", ..." if len(runs) > 10 else "",
+                        " and ".join(part.name for part in parts),
                     )
                 )
-        return compared
+        return sum(len(rows) for _, rows in self._parts.values())
 
 
 def record_frozen_rows(session, embeddings=None):

@@ -7,7 +7,7 @@ import tensorflow.compat.v1 as tf
 from absl import logging
 
 from partial_embed.checkpoint import Checkpoint, refuse_nonfinite, restore, slice_spec
-from partial_embed.embedding import create
+from partial_embed.embedding import FROZEN_VARIABLES, create, frozen_variables_in
 
 
 class growing:
@@ -132,7 +132,13 @@ class growing:
         if not matching:
             arguments["trainable"] = False
         self._report[name] = "loaded, {}".format("as the script has it" if matching else "frozen")
-        return getter(name, **arguments)
+        variable = getter(name, **arguments)
+        # What the script would not train anyway (a step counter, a moving
+        # average) is its own business and may change.
+        if not matching and kwargs.get("trainable") is not False:
+            if all(variable is not known for known, _ in frozen_variables_in()):
+                tf.add_to_collection(FROZEN_VARIABLES, (variable, self._checkpoint))
+        return variable
 
 
 def _is_slot(name):

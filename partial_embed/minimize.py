@@ -3,7 +3,7 @@
 import tensorflow.compat.v1 as tf
 from absl import logging
 
-from partial_embed._tensorflow import PartitionedVariable
+from partial_embed._tensorflow import PartitionedVariable, Variable
 from partial_embed.embedding import PartialEmbedding, embeddings_in
 
 
@@ -96,7 +96,7 @@ def _expand(item, everything):
         return [] if item.trainable is None else [item.trainable]
     if isinstance(item, PartitionedVariable):
         return list(item)
-    if isinstance(item, tf.Variable):
+    if isinstance(item, Variable):
         return [item]
     raise TypeError(
         "var_list must hold variables, got {}. {}".format(

@@ -1,0 +1,222 @@
+"""Writing checkpoints so that one is whole or is not there.
+
+A checkpoint is staged in a directory of its own, in parts, and then published:
+the parts' data files are renamed beside the target, and last, in one atomic
+step, the index that makes them a checkpoint.
+"""
+
+import contextlib
+import json
+import os
+import re
+import socket
+import uuid
+
+import tensorflow.compat.v1 as tf
+
+STAGE_PREFIX = ".partial_embed-saving-"
+MANIFEST_SUFFIX = ".growth.json"
+_JOURNAL = "journal.json"
+
+
+@contextlib.contextmanager
+def staging(prefix):
+    """Gives a new directory to stage the checkpoint `prefix` in, and removes it after.
+
+    Args:
+        prefix: where the checkpoint will stand.
+
+    Yields:
+        The path of the directory.
+
+    Raises:
+        ValueError: if the directory of `prefix` does not exist.
+        OSError: if staging fails (disk full, no permission); the message says
+            that what stood at `prefix` before is as it was.
+    """
+    parent = os.path.dirname(prefix) or "."
+    if not tf.gfile.IsDirectory(parent):
+        raise ValueError(
+            "The directory {} does not exist, so {} cannot be saved. Make it first.".format(
+                parent, prefix
+            )
+        )
+    # Before anything new stands there, so that what is removed is surely left over.
+    _tidy(parent)
+    name = "{}{}-{}-{}".format(STAGE_PREFIX, socket.gethostname(), os.getpid(), uuid.uuid4().hex)
+    stage = os.path.join(parent, name)
+    try:
+        tf.gfile.MakeDirs(stage)
+        yield stage
+    except (OSError, tf.errors.ResourceExhaustedError, tf.errors.PermissionDeniedError,
+            tf.errors.UnknownError, tf.errors.DataLossError, tf.errors.InternalError) as error:
+        raise OSError(
+            "Saving {} failed: {}. Nothing was published: what stood there before is as it was. "
+            "Make room or choose another directory, and save again.".format(
+                prefix, (getattr(error, "message", None) or str(error)).split("\n")[0]
+            )
+        ) from error
+    finally:
+        if tf.gfile.Exists(stage):
+            tf.gfile.DeleteRecursively(stage)
+
+
+def write_part(prefix, tensors):
+    """Writes arrays as a checkpoint of its own, a part of one in the making.
+
+    Args:
+        prefix: path to write to.
+        tensors: list of (name, slice text or "", array).
+    """
+    names, specs, arrays = zip(*tensors)
+    with tf.Graph().as_default(), tf.device("/cpu:0"), tf.Session(config=_quiet()) as session:
+        # Fed, not constants: a table can be larger than a graph may be.
+        values = [tf.placeholder(_dtype_of(array), array.shape) for array in arrays]
+        save = tf.raw_ops.SaveV2(
+            prefix=prefix, tensor_names=list(names), shape_and_slices=list(specs), tensors=values
+        )
+        session.run(save, dict(zip(values, arrays)))
+
+
+def read_tensors(prefix, wanted):
+    """Returns arrays of a checkpoint, all of them or an error.
+
+    Args:
+        prefix: checkpoint prefix.
+        wanted: list of (name, slice text or "", `tf.DType`).
+
+    Raises:
+        ValueError: if the files are damaged or incomplete; names the checkpoint.
+    """
+    if not wanted:
+        return []
+    names, specs, dtypes = zip(*wanted)
+    with tf.Graph().as_default(), tf.device("/cpu:0"), tf.Session(config=_quiet()) as session:
+        values = tf.raw_ops.RestoreV2(
+            prefix=prefix,
+            tensor_names=list(names),
+            shape_and_slices=list(specs),
+            dtypes=list(dtypes),
+        )
+        try:
+            return session.run(values)
+        except tf.errors.OpError as error:
+            raise ValueError(
+                "The checkpoint {} cannot be read: {}. It is damaged or incomplete; take another "
+                "copy of it.".format(prefix, error.message.split("\n")[0])
+            ) from error
+
+
+def _dtype_of(array):
+    return tf.string if array.dtype.kind in "OSU" else tf.as_dtype(array.dtype)
+
+
+def _quiet():
+    # Reading and writing want no device but the CPU.
+    return tf.ConfigProto(device_count={"GPU": 0})
+
+
+def publish(parts, prefix, stage, manifest=None):
+    """Makes one checkpoint of staged parts, in place of any that stands at `prefix`.
+
+    Args:
+        parts: list of prefixes in `stage`.
+        prefix: where the checkpoint shall stand.
+        stage: directory from `staging`.
+        manifest: text to stand beside the checkpoint, or None.
+    """
+    merged = os.path.join(stage, "merged")
+    with tf.Graph().as_default(), tf.Session(config=_quiet()) as session:
+        session.run(
+            tf.raw_ops.MergeV2Checkpoints(
+                checkpoint_prefixes=parts, destination_prefix=merged, delete_old_dirs=False
+            )
+        )
+    moves = [(path, prefix + path[len(merged) :]) for path in _data_files(merged)]
+    new_data = [target for _, target in moves]
+    old_data = [path for path in _data_files(prefix) if path not in new_data]
+    # Should this process be killed from here on, the next save knows what is left over.
+    _write_text(os.path.join(stage, _JOURNAL), json.dumps({"new": new_data, "old": old_data}))
+    for path, target in moves:
+        tf.gfile.Rename(path, target, overwrite=True)
+    if manifest is not None:
+        _write_text(merged + MANIFEST_SUFFIX, manifest)
+        tf.gfile.Rename(merged + MANIFEST_SUFFIX, prefix + MANIFEST_SUFFIX, overwrite=True)
+    tf.gfile.Rename(merged + ".index", prefix + ".index", overwrite=True)
+    _remove(old_data)
+    if manifest is None:
+        _remove([prefix + MANIFEST_SUFFIX])
+
+
+def _write_text(path, text):
+    with tf.gfile.GFile(path, "w") as stream:
+        stream.write(text)
+
+
+def _remove(paths):
+    for path in paths:
+        if tf.gfile.Exists(path):
+            tf.gfile.Remove(path)
+
+
+def _data_files(prefix):
+    pattern = re.compile(re.escape(os.path.basename(prefix)) + r"\.data-\d{5}-of-\d{5}$")
+    parent = os.path.dirname(prefix) or "."
+    return sorted(
+        os.path.join(os.path.dirname(prefix), name)
+        for name in tf.gfile.ListDirectory(parent)
+        if pattern.match(name)
+    )
+
+
+def shards_at(prefix):
+    """Returns the number of data files of the checkpoint at `prefix`, 0 if none.
+
+    The names of data files count them, and the index refers to them by number:
+    a checkpoint of another number can be put in its place without a moment in
+    which the old index meets new data.
+    """
+    if not tf.gfile.Exists(prefix + ".index"):
+        return 0
+    return max([int(path.rsplit("-", 1)[1]) for path in _data_files(prefix)] or [0])
+
+
+def _tidy(directory):
+    """Removes what killed saves on this machine left behind."""
+    stage = re.compile(re.escape(STAGE_PREFIX + socket.gethostname()) + r"-(\d+)-[0-9a-f]{32}$")
+    for name in tf.gfile.ListDirectory(directory):
+        match = stage.match(name.rstrip("/"))
+        if match and not _alive(int(match.group(1))):
+            _finish_killed(os.path.join(directory, match.group(0)))
+
+
+def remove_orphaned_manifests(directory):
+    """Removes manifests whose checkpoint a Saver has deleted."""
+    for name in tf.gfile.ListDirectory(directory or "."):
+        if name.endswith(MANIFEST_SUFFIX):
+            path = os.path.join(directory, name)
+            if not tf.gfile.Exists(path[: -len(MANIFEST_SUFFIX)] + ".index"):
+                tf.gfile.Remove(path)
+
+
+def _finish_killed(stage):
+    """Removes the stage of a killed save, and data files that belong to no index."""
+    journal = os.path.join(stage, _JOURNAL)
+    if tf.gfile.Exists(journal):
+        with tf.gfile.GFile(journal, "r") as stream:
+            text = stream.read()
+        with contextlib.suppress(ValueError):  # killed while writing it: nothing was moved
+            record = json.loads(text)
+            published = not tf.gfile.Exists(os.path.join(stage, "merged.index"))
+            _remove(record["old" if published else "new"])
+    tf.gfile.DeleteRecursively(stage)
+
+
+def _alive(process):
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True

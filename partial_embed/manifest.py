@@ -1,0 +1,106 @@
+"""What stands beside or inside a checkpoint about growth: generations, and deltas.
+
+A whole checkpoint is plain; the file `<prefix>.growth.json` beside it says
+which rows of each table came in which generation. A delta is a checkpoint of
+new rows only, and says in a tensor of its own what it belongs to.
+"""
+
+import json
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from partial_embed.bundle import MANIFEST_SUFFIX, read_tensors
+from partial_embed.plan import from_runs, to_runs
+
+FORMAT = 1
+# The tensor by which a checkpoint is known to be a delta, and what its rows are named.
+DELTA_KEY = "partial_embed/delta"
+DELTA_ROWS = "/delta_rows"
+
+
+def read_generations(prefix):
+    """Returns {table: {"rows": int, "generations": [runs, ...]}} of a checkpoint, {} if plain.
+
+    Raises:
+        ValueError: if the manifest is damaged or of a newer format.
+    """
+    path = prefix + MANIFEST_SUFFIX
+    if not tf.gfile.Exists(path):
+        return {}
+    with tf.gfile.GFile(path, "r") as stream:
+        text = stream.read()
+    return _parse(text, path)["tables"]
+
+
+def generations_of(embedding):
+    """Returns the entry of one table: its rows by generation, this growth the last."""
+    plan = embedding.plan
+    known = {}
+    if embedding.source is not None:
+        known = read_generations(embedding.source.prefix).get(embedding.tensor_name, {})
+    sources = plan.source_of(np.arange(plan.num_rows))
+    if known and known["rows"] == plan.checkpoint_rows:
+        older = [from_runs(runs) for runs in known["generations"]]
+    else:
+        older = [np.arange(max(plan.checkpoint_rows, 0))]
+    generation = np.full(max(plan.checkpoint_rows, 1), -1)
+    for number, rows in enumerate(older):
+        generation[rows] = number
+    of_row = np.where(sources >= 0, generation[np.maximum(sources, 0)], len(older))
+    if embedding.source is None:
+        of_row = np.zeros(plan.num_rows, int)
+        of_row[plan.trainable_rows] = 1
+    runs = [to_runs(np.flatnonzero(of_row == number)) for number in range(of_row.max() + 1)]
+    return {"rows": plan.num_rows, "generations": runs}
+
+
+def growth_text(tables):
+    """Returns the text of `<prefix>.growth.json`.
+
+    Args:
+        tables: dict of name to `{"rows": int, "generations": [runs, ...]}`.
+    """
+    return json.dumps({"format": FORMAT, "tables": tables})
+
+
+def delta_text(tables, unchanged):
+    """Returns the text of a delta's manifest.
+
+    Args:
+        tables: dict of name to a dict: "base" and "base_name" (checkpoint and
+            tensor the frozen rows came from), "rows", "checkpoint_rows",
+            "trainable" (runs of row numbers, in the order of the delta's rows),
+            "source" (see `RowPlan`, as runs of kept rows, or None), "frozen"
+            (fingerprint of the frozen rows), "slots" (name to initial value),
+            "keys" (of the trainable rows, or None), "generations".
+        unchanged: dict of name to {"base": prefix, "frozen": fingerprint,
+            "slots": as above} of the variables that were frozen whole.
+    """
+    return json.dumps({"format": FORMAT, "tables": tables, "unchanged": unchanged})
+
+
+def read_delta(prefix):
+    """Returns the manifest of a delta as a dict; see `Saver` for what writes it.
+
+    Raises:
+        ValueError: if it is damaged or of a newer format.
+    """
+    (text,) = read_tensors(prefix, [(DELTA_KEY, "", tf.string)])
+    return _parse(text, prefix)
+
+
+def _parse(text, path):
+    try:
+        content = json.loads(text)
+        version = content["format"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            "The growth manifest of {} is damaged: {}. Take another copy of it.".format(path, error)
+        ) from error
+    if version > FORMAT:
+        raise ValueError(
+            "{} was written in format {}, this version of partial_embed reads up to {}. "
+            "Upgrade partial_embed.".format(path, version, FORMAT)
+        )
+    return content
