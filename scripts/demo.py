@@ -1,7 +1,8 @@
 """The demo: entities that arrive later, on a real knowledge graph.
 
-A tenth of the entities of UMLS is held back. A model learns the rest and is saved; then its tables grow, and only the
-new rows train, on the triples that touch them. For comparison everything is trained again from scratch.
+A tenth of the entities of UMLS is held back. A model learns the rest and is saved; then its tables
+grow, and only the new rows train, on the triples that touch them. For comparison everything is
+trained again from scratch.
 
   python scripts/demo.py
   python scripts/demo.py --model=distmult --seeds=0,1,2,3,4
@@ -15,15 +16,12 @@ import sys
 import tempfile
 import time
 
-import numpy as np
-from absl import app, flags, logging
-
 import fetch_data
-from knowledge_graph import quiet, training, triples  # `quiet` before all that imports TensorFlow.
-
-import tensorflow.compat.v1 as tf  # isort: skip
-
-del quiet
+import knowledge_graph.quiet  # noqa: F401 (before all that imports TensorFlow)
+import numpy as np
+import tensorflow.compat.v1 as tf
+from absl import app, flags, logging
+from knowledge_graph import settings, training, triples
 
 # The usual settings of each model on UMLS.
 SETTINGS = {
@@ -34,10 +32,12 @@ SETTINGS = {
 TABLES = ("entity", "relation", "inverse")
 
 # What one seed gives: `Result`s of the three trainings and what was checked about the grown one.
-Outcome = collections.namedtuple("Outcome", "seed base grown retrained num_old num_new num_facts changed restored folder")
+Outcome = collections.namedtuple(
+    "Outcome", "seed base grown retrained num_old num_new num_facts changed restored folder"
+)
 
 
-def run(model, seed, data, folder, fraction, epochs):
+def run(model, seed, data, folder, fraction, epochs, replay=0.0):
     """Trains, grows and retrains once.
 
     Args:
@@ -47,11 +47,15 @@ def run(model, seed, data, folder, fraction, epochs):
       folder: where everything goes; what an earlier demo left there is removed.
       fraction: the part of the entities that is held back.
       epochs: of each training.
+      replay: how many old triples the growth sees per triple with a new row.
 
     Returns:
       An `Outcome`.
     """
-    where = {name: os.path.join(folder, name) for name in ("data-base", "data-grown", "base", "grown", "retrained")}
+    where = {
+        name: os.path.join(folder, name)
+        for name in ("data-base", "data-grown", "base", "grown", "retrained")
+    }
     for path in where.values():
         shutil.rmtree(path, ignore_errors=True)
     base_data, grown_data = triples.hold_back(data, fraction, seed)
@@ -67,7 +71,9 @@ def run(model, seed, data, folder, fraction, epochs):
     unseen = np.concatenate([grown_data.valid, grown_data.test])
     is_new = triples.touches_new(unseen, num_old, num_relations)
     if not np.any(is_new) or np.all(is_new):
-        raise ValueError("The unseen triples of seed {} are not of both kinds, old and new.".format(seed))
+        raise ValueError(
+            "The unseen triples of seed {} are not of both kinds, old and new.".format(seed)
+        )
     questions = {
         "old": training.Question(unseen[~is_new], np.arange(num_old)),
         "old_all": training.Question(unseen[~is_new], None),
@@ -77,22 +83,29 @@ def run(model, seed, data, folder, fraction, epochs):
 
     def train(name, data_name, asked, **extra):
         label = "  {:<10} {:>5} triples, {} epochs".format(name, num_facts[len(results)], epochs)
-        config = training.Config(
+        config = settings.Config(
             data_dir=where[data_name],
             checkpoint_dir=where[name],
             model=model,
             seed=seed,
             epochs=epochs,
             save_every=epochs,
-            **dict(SETTINGS[model], **extra)
+            **dict(SETTINGS[model], **extra),
         )
         began = time.time()
-        results.append(training.train(config, {key: questions[key] for key in asked}, label=label + "  "))
+        results.append(
+            training.train(config, {key: questions[key] for key in asked}, label=label + "  ")
+        )
         print("{}  {:>6.1f} s".format(label, time.time() - began), flush=True)
 
     results = []
     train("base", "data-base", ["old"], eval_every=epochs)
-    train("grown", "data-grown", ["old", "old_all", "new"], eval_every=max(1, epochs // 50), grow_from=results[0].checkpoint)
+    growth = {
+        "grow_from": results[0].checkpoint,
+        "replay": replay,
+        "eval_every": max(1, epochs // 50),
+    }
+    train("grown", "data-grown", ["old", "old_all", "new"], **growth)
     train("retrained", "data-grown", ["old", "old_all", "new", "test"], eval_every=epochs)
     changed = _changed_rows(results[0].checkpoint, results[1].checkpoint)
     restored = _restored_by_plain_script(results[1].checkpoint)
@@ -101,7 +114,7 @@ def run(model, seed, data, folder, fraction, epochs):
 
 
 def _changed_rows(base, grown):
-    """For each table, how many of the base's rows have another bit in the grown checkpoint, and how many there are."""
+    """For each table: how many old rows have another bit in the grown one, and how many it has."""
     base, grown = tf.train.load_checkpoint(base), tf.train.load_checkpoint(grown)
     found = {}
     for name in TABLES:
@@ -121,7 +134,7 @@ def _restored_by_plain_script(checkpoint):
         script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "plain_restore.py")
         command = [sys.executable, script, checkpoint, output]
         command += ["{}:{}x{}".format(name, *tables[name].shape) for name in TABLES]
-        result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
+        result = subprocess.run(command, check=False, capture_output=True, text=True)
         if result.returncode:
             print(result.stderr, file=sys.stderr)
             return False
@@ -154,7 +167,7 @@ def is_kept(outcome):
     )
 
 
-def print_table(outcome):
+def print_table(outcome, replay):
     """Prints what one seed gave."""
     found = numbers(outcome)
 
@@ -162,11 +175,23 @@ def print_table(outcome):
         end = "" if seconds is None else "{:>9.1f}".format(seconds)
         print("  {:<42}{:>8.4f}{:>9.4f}{:>9.4f}{:>9.4f}{}".format(text, *metrics[:4], end))
 
-    print("\n{:<44}{:>8}{:>9}{:>9}{:>9}{:>9}".format("", "MRR", "Hits@1", "Hits@3", "Hits@10", "seconds"))
-    print("unseen triples of the {} new entities ({})".format(outcome.num_new, found["new_after"].num_ranks // 2))
+    print(
+        "\n{:<44}{:>8}{:>9}{:>9}{:>9}{:>9}".format(
+            "", "MRR", "Hits@1", "Hits@3", "Hits@10", "seconds"
+        )
+    )
+    print(
+        "unseen triples of the {} new entities ({})".format(
+            outcome.num_new, found["new_after"].num_ranks // 2
+        )
+    )
     line("at initialisation", found["new_before"])
     line("after training only their rows", found["new_after"], outcome.grown.seconds)
-    line("after retraining everything from scratch", found["new_retrained"], outcome.retrained.seconds)
+    line(
+        "after retraining everything from scratch",
+        found["new_retrained"],
+        outcome.retrained.seconds,
+    )
     print(
         "  {:<42}{:>8.4f}{:>36.3f}".format(
             "grown relative to retrained",
@@ -174,16 +199,25 @@ def print_table(outcome):
             outcome.grown.seconds / outcome.retrained.seconds,
         )
     )
-    print("unseen old triples ({}), the old entities as candidates".format(found["old_before"].num_ranks // 2))
+    print(
+        "unseen old triples ({}), the old entities as candidates".format(
+            found["old_before"].num_ranks // 2
+        )
+    )
     line("before growth", found["old_before"], outcome.base.seconds)
     line("after growth", found["old_after"])
     same = found["old_before"] == found["old_after"]
     print(
         "  MRR {!r} and {!r}: {}".format(
-            found["old_before"].mrr, found["old_after"].mrr, "equal to the last digit" if same else "NOT EQUAL"
+            found["old_before"].mrr,
+            found["old_after"].mrr,
+            "equal to the last digit" if same else "NOT EQUAL",
         )
     )
-    print("the same triples, all entities as candidates: the new ones compete")
+    print(
+        "the same triples, all entities as candidates: the new rows compete, trained with "
+        "--replay={:g}".format(replay)
+    )
     line("after growth", found["old_all_grown"])
     line("after retraining everything from scratch", found["old_all_retrained"])
     print("test triples ({}), everything trained".format(found["test_retrained"].num_ranks // 2))
@@ -210,12 +244,32 @@ def print_means(outcomes):
     for outcome in outcomes:
         found = numbers(outcome)
         values = [found[name].mrr for name in ("new_before", "new_after", "new_retrained")]
-        values += [values[1] / values[2], found["old_all_grown"].mrr, found["old_all_retrained"].mrr]
+        values += [
+            values[1] / values[2],
+            found["old_all_grown"].mrr,
+            found["old_all_retrained"].mrr,
+        ]
         values += [found["test_retrained"].mrr, outcome.grown.seconds, outcome.retrained.seconds]
         rows.append(values)
-    names = ["initial", "grown", "retrained", "relative", "old grown", "old retr.", "test", "s grown", "s retr."]
-    print("\nMRR of unseen triples of new entities (initial, grown, retrained, and the ratio of the last two), of unseen old")
-    print("triples with all entities as candidates, and of all test triples after retraining; and seconds")
+    names = [
+        "initial",
+        "grown",
+        "retrained",
+        "relative",
+        "old grown",
+        "old retr.",
+        "test",
+        "s grown",
+        "s retr.",
+    ]
+    print(
+        "\nMRR of unseen triples of new entities (initial, grown, retrained, and the ratio of the "
+        "last two), of unseen old"
+    )
+    print(
+        "triples with all entities as candidates, and of all test triples after retraining; and "
+        "seconds"
+    )
     print("seed " + "".join("{:>10}".format(name) for name in names))
     for outcome, values in zip(outcomes, rows):
         print("{:<5}".format(outcome.seed) + "".join("{:>10.4f}".format(value) for value in values))
@@ -228,7 +282,11 @@ def draw(outcome, model):
     try:
         from knowledge_graph import pictures
     except ImportError as error:
-        print("no pictures: {}; `{} -m pip install matplotlib` brings them.".format(error, sys.executable))
+        print(
+            "no pictures: {}; `{} -m pip install matplotlib` brings them.".format(
+                error, sys.executable
+            )
+        )
         return
     title = "{} on UMLS: {} entities grow to {}".format(
         model, outcome.num_old, outcome.num_old + outcome.num_new
@@ -242,7 +300,9 @@ def draw(outcome, model):
         [moment.metrics["new"].mrr for moment in history],
         numbers(outcome)["new_retrained"].mrr,
     )
-    pictures.draw_rows(paths[1], title, outcome.grown.entity_before, outcome.grown.entity, outcome.num_old)
+    pictures.draw_rows(
+        paths[1], title, outcome.grown.entity_before, outcome.grown.entity, outcome.num_old
+    )
     print("pictures: {}".format(", ".join(paths)))
 
 
@@ -257,9 +317,11 @@ def main(arguments):
         for seed in seeds:
             print("{}, seed {}".format(values.model, seed), flush=True)
             folder = os.path.join(values.out, "{}-seed{}".format(values.model, seed))
-            outcomes.append(run(values.model, seed, data, folder, values.fraction, values.epochs))
+            outcomes.append(
+                run(values.model, seed, data, folder, values.fraction, values.epochs, values.replay)
+            )
         for outcome in outcomes[:1]:
-            print_table(outcome)
+            print_table(outcome, values.replay)
             draw(outcome, values.model)
         if len(outcomes) > 1:
             print_means(outcomes)
@@ -268,7 +330,10 @@ def main(arguments):
         return 1
     broken = [outcome.seed for outcome in outcomes if not is_kept(outcome)]
     if broken:
-        print("demo.py: error: a promise was not kept with the seeds {}.".format(broken), file=sys.stderr)
+        print(
+            "demo.py: error: a promise was not kept with the seeds {}.".format(broken),
+            file=sys.stderr,
+        )
     return 1 if broken else 0
 
 
@@ -276,7 +341,10 @@ if __name__ == "__main__":
     flags.DEFINE_string("data_dir", "data", "Where the data is, or is put.")
     flags.DEFINE_string("out", os.path.join("out", "demo"), "Where checkpoints and pictures go.")
     flags.DEFINE_enum("model", "complex", sorted(SETTINGS), "Which model.")
-    flags.DEFINE_list("seeds", ["0"], "One seed, or several with commas between: then their means are shown.")
+    flags.DEFINE_list(
+        "seeds", ["0"], "One seed, or several with commas between: then their means are shown."
+    )
     flags.DEFINE_float("fraction", 0.1, "Part of the entities that is held back.")
+    flags.DEFINE_float("replay", 0.0, "Old triples that the growth sees per triple with a new row.")
     flags.DEFINE_integer("epochs", 100, "Epochs of each training.", lower_bound=2)
     app.run(main)

@@ -1,7 +1,7 @@
-"""Fetches the UMLS knowledge graph: 135 entities, 46 relations, 5216 train, 652 valid and 661 test triples.
+"""Fetches UMLS, a knowledge graph of 135 entities, 46 relations and 6529 triples.
 
-The files come out of the wheel of PyKEEN, which is downloaded with pip but neither installed nor imported. What is
-there already is not fetched again.
+The files come out of the wheel of PyKEEN, which is downloaded with pip but neither installed nor
+imported. What is there already is not fetched again.
 
   python scripts/fetch_data.py --data_dir=data
 """
@@ -51,9 +51,23 @@ def fetch(data_dir):
 
 def _download(data_dir):
     # The version that this Python could run does not matter, as nothing of it is run.
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-deps",
+    ]
     command += ["--only-binary=:all:", "--ignore-requires-python", "--dest", data_dir, REQUIREMENT]
-    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
+    result = subprocess.run(
+        command,
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
     if result.returncode:
         raise OSError(
             "pip could not download {}: {} Or put {} into {} yourself.".format(
@@ -67,9 +81,8 @@ def _check(wheel):
         found = hashlib.sha256(file.read()).hexdigest()
     if found != SHA256:
         raise ValueError(
-            "{} is not the file that was expected: its SHA-256 is {}, not {}. Delete it and try again.".format(
-                wheel, found, SHA256
-            )
+            "{} is not the file that was expected: its SHA-256 is {}, not {}. Delete it and try "
+            "again.".format(wheel, found, SHA256)
         )
 
 

@@ -1,9 +1,10 @@
 """Restores a checkpoint as a script does that knows TensorFlow and nothing else.
 
-Every table is one `tf.get_variable`, and `tf.train.Saver` fills it. Nothing here is part of partial_embed, nor imports
+Every table is one `tf.get_variable`, and `tf.train.Saver` fills it. Nothing here is part of
+partial_embed, nor imports
 it: it stands for whatever reads your checkpoints today.
 
-  python scripts/plain_restore.py runs/grown/model.ckpt-700 tables.npz entity:135x256 relation:46x256
+  python scripts/plain_restore.py runs/grown/model.ckpt-300 tables.npz entity:135x256
 
 writes the tables to tables.npz.
 """

@@ -1,4 +1,4 @@
-"""Reading triples, holding entities back, the models' formulas, and ranks against a slow and obvious reference."""
+"""Reading triples, holding entities back, the models' formulas, ranks against a slow reference."""
 
 import os
 
@@ -13,9 +13,8 @@ from knowledge_graph import evaluation, models, triples
 def write(directory, **files):
     os.makedirs(str(directory), exist_ok=True)
     for name, content in files.items():
-        content = content if isinstance(content, bytes) else content.encode("utf-8")
         with open(os.path.join(str(directory), name + ".txt"), "wb") as file:
-            file.write(content)
+            file.write(content if isinstance(content, bytes) else content.encode("utf-8"))
     return str(directory)
 
 
@@ -219,7 +218,7 @@ def slow_metrics(asked, everything, score, candidates):
 
 
 class Toy:
-    """A model of small whole numbers, so that many scores tie: both queries are an entity's row times a relation's."""
+    """A model of small whole numbers, so that many scores tie."""
 
     def __init__(self, num_entities, num_relations, seed):
         random = np.random.RandomState(seed)

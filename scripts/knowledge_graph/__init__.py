@@ -1,1 +1,1 @@
-"""Knowledge-graph models as users of `partial_embed`: an example of a training job, not part of the library."""
+"""Knowledge-graph models: an example of a training job that uses partial_embed."""

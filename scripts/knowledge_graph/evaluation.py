@@ -1,15 +1,17 @@
 """Filtered link prediction: where does the true entity rank among the candidates?
 
-Every triple asks twice, for its head and for its tail. Candidates that make another known triple are left out
-("filtered"), and a candidate that ties with the true one counts as half above it, so that a model that gives everything
-the same score is no better than chance.
+Every triple asks twice, for its head and for its tail. Candidates that make another known triple
+are left out ("filtered"), and a candidate that ties with the true one counts as half above it, so
+that a model that gives everything the same score is no better than chance.
 """
 
 import collections
 
 import numpy as np
 
-Metrics = collections.namedtuple("Metrics", ["mrr", "hits_at_1", "hits_at_3", "hits_at_10", "num_ranks"])
+Metrics = collections.namedtuple(
+    "Metrics", ["mrr", "hits_at_1", "hits_at_3", "hits_at_10", "num_ranks"]
+)
 
 
 class KnownTriples:
@@ -44,12 +46,14 @@ def ranks(scores, targets, excluded):
       excluded: for each row, a list of columns that do not count.
 
     Returns:
-      Floats [b]: 1 + candidates with a higher score + half of the other candidates with the same score.
+      Floats [b]: 1 + candidates with a higher score + half of the other candidates with the same
+      score.
     """
     scores = np.array(scores)
     if not np.all(np.isfinite(scores)):
         raise FloatingPointError(
-            "Some scores are not finite numbers: the training diverged; a smaller learning rate may help."
+            "Some scores are not finite numbers: the training diverged; a smaller learning rate "
+            "may help."
         )
     rows = np.arange(len(scores))
     true = scores[rows, targets][:, None]
@@ -78,12 +82,14 @@ def evaluate(triples, queries, table, score, known, candidates=None):
 
     Args:
       triples: an array [n, 3].
-      queries: a function of the triples that returns their tail queries and their head queries, each [n, width].
+      queries: a function of the triples that returns their tail queries and their head queries,
+        each [n, width].
       table: the rows of all entities, [num_entities, width].
       score: a function of queries [b, width] and rows [c, width] that returns scores [b, c].
       known: `KnownTriples`, which are left out of the candidates.
-      candidates: ids of the entities that can be an answer; all by default. Nothing of the other rows is looked at, so
-        the same candidates with the same rows have the same scores to the last bit, however long the table is.
+      candidates: ids of the entities that can be an answer; all by default. Nothing of the other
+        rows is looked at, so the same candidates with the same rows have the same scores to the
+        last bit, however long the table is.
 
     Returns:
       `Metrics` over both sides of all triples.
@@ -97,7 +103,12 @@ def evaluate(triples, queries, table, score, known, candidates=None):
     rows = np.asarray(table, np.float64)[candidates]
     found = []
     for side, (query, target, other, answers) in enumerate(
-        zip(queries(triples), (triples[:, 2], triples[:, 0]), (triples[:, 0], triples[:, 2]), (known.tails, known.heads))
+        zip(
+            queries(triples),
+            (triples[:, 2], triples[:, 0]),
+            (triples[:, 0], triples[:, 2]),
+            (known.tails, known.heads),
+        )
     ):
         columns = column[target]
         if np.any(columns < 0):

@@ -1,11 +1,13 @@
 """ComplEx, DistMult and TransE, written as a TF1 script writes them.
 
-Nothing here knows that a table can gain rows. Whoever builds a model under `with pe.growing(checkpoint):` gets one whose
-old rows are frozen; whoever builds it elsewhere gets the plain one.
+Nothing here knows that a table can gain rows. Whoever builds a model under `with
+pe.growing(checkpoint):` gets one whose old rows are frozen; whoever builds it elsewhere gets the
+plain one.
 
-Every model answers two questions, `(head, relation, ?)` and `(?, relation, tail)`. The second is asked as
-`(tail, inverse of the relation, ?)`, and the inverse has a row of its own in a third table, so both are answered in the
-same way: a query vector is made from the two things that are known, and is compared with every entity's row.
+Every model answers two questions, `(head, relation, ?)` and `(?, relation, tail)`. The second is
+asked as `(tail, inverse of the relation, ?)`, and the inverse has a row of its own in a third
+table, so both are answered in the same way: a query vector is made from the two things that are
+known, and is compared with every entity's row.
 """
 
 import numpy as np
@@ -26,7 +28,7 @@ class DistMult:
         self.inverse = tf.get_variable("inverse", [num_relations, width], initializer=initializer)
 
     def query(self, entity, relation):
-        """What to look for, given rows of entities and of relations, each [b, width]: [b, width]."""
+        """What to look for: [b, width], from rows of entities and of relations, [b, width] each."""
         return entity * relation
 
     def scores(self, query):
@@ -34,7 +36,7 @@ class DistMult:
         return tf.matmul(query, self.entity, transpose_b=True)
 
     def cubes(self, rows):
-        """What the N3 penalty (Lacroix et al. 2018) sums: `|x|^3` of each dimension of the rows [b, width]."""
+        """What the N3 penalty (Lacroix et al. 2018) sums: `|x|^3` of each dimension of the rows."""
         return tf.abs(rows) ** 3
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Pictures of a growth. Matplotlib is an extra: this module is imported only by who wants to draw."""
+"""Pictures of a growth. Matplotlib is an extra: only who wants to draw imports this module."""
 
 import matplotlib
 
@@ -11,7 +11,7 @@ OLD, NEW, LEVEL = "#9aa5b1", "#d9480f", "#1c7ed6"
 
 
 def draw_curve(path, title, epochs, grown, retrained):
-    """Draws the MRR of the new entities per epoch against the level that retraining everything reaches.
+    """Draws the MRR of the new entities per epoch, and the level that retraining reaches.
 
     Args:
       path: the PNG file.
@@ -21,9 +21,22 @@ def draw_curve(path, title, epochs, grown, retrained):
       retrained: one number, the MRR after retraining from scratch.
     """
     figure, axes = plt.subplots(figsize=(6.4, 4.0))
-    axes.axhline(retrained, color=LEVEL, linestyle="--", label="everything retrained: {:.3f}".format(retrained))
-    axes.plot(epochs, grown, color=NEW, marker=".", label="only new rows trained: {:.3f}".format(grown[-1]))
-    axes.set(title=title, xlabel="epoch", ylabel="MRR on unseen triples of new entities", ylim=(0, 1))
+    axes.axhline(
+        retrained,
+        color=LEVEL,
+        linestyle="--",
+        label="everything retrained: {:.3f}".format(retrained),
+    )
+    axes.plot(
+        epochs,
+        grown,
+        color=NEW,
+        marker=".",
+        label="only new rows trained: {:.3f}".format(grown[-1]),
+    )
+    axes.set(
+        title=title, xlabel="epoch", ylabel="MRR on unseen triples of new entities", ylim=(0, 1)
+    )
     axes.legend(loc="lower right")
     _write(figure, path)
 
@@ -31,7 +44,8 @@ def draw_curve(path, title, epochs, grown, retrained):
 def draw_rows(path, title, before, after, num_old):
     """Draws the rows of a table in two dimensions, before and after its new rows were trained.
 
-    The two dimensions are the principal components of the old rows, which are the same in both halves of the picture.
+    The two dimensions are the principal components of the old rows, which are the same in both
+    halves of the picture.
 
     Args:
       path: the PNG file.
@@ -43,11 +57,23 @@ def draw_rows(path, title, before, after, num_old):
     center = np.mean(after[:num_old], axis=0)
     components = np.linalg.svd(after[:num_old] - center, full_matrices=False)[2][:2]
     figure, both = plt.subplots(1, 2, figsize=(9.6, 4.6), sharex=True, sharey=True)
-    for axes, table, when in zip(both, (before, after), ("new rows as initialised", "new rows trained")):
+    for axes, table, when in zip(
+        both, (before, after), ("new rows as initialised", "new rows trained")
+    ):
         points = np.matmul(table - center, components.T)
-        axes.scatter(points[:num_old, 0], points[:num_old, 1], s=16, color=OLD, label="{} old".format(num_old))
         axes.scatter(
-            points[num_old:, 0], points[num_old:, 1], s=26, color=NEW, label="{} new".format(len(table) - num_old)
+            points[:num_old, 0],
+            points[:num_old, 1],
+            s=16,
+            color=OLD,
+            label="{} old".format(num_old),
+        )
+        axes.scatter(
+            points[num_old:, 0],
+            points[num_old:, 1],
+            s=26,
+            color=NEW,
+            label="{} new".format(len(table) - num_old),
         )
         axes.set(title=when, xlabel="first component")
         axes.legend(loc="best")

@@ -1,4 +1,4 @@
-"""What a person sees while a job runs: one line that is drawn again and again, and only on a terminal."""
+"""What a person sees while a job runs: one line, drawn again and again, only on a terminal."""
 
 import sys
 import time

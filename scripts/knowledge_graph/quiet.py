@@ -1,6 +1,7 @@
-"""Importing this first imports TensorFlow without the notes on processors and drivers that it prints on the way.
+"""Importing this imports TensorFlow without the notes on processors and drivers that it prints.
 
-A script that promises one clear line on stderr cannot have them. An import that fails still says all it has to say.
+A script that promises one clear line on stderr cannot have them. An import that fails still says
+all it has to say.
 """
 
 import os

@@ -1,9 +1,9 @@
-"""The directory of a run: its checkpoints, and beside them what is needed to continue it or to grow from it.
+"""The directory of a run: its checkpoints, and what is needed to continue or to grow from them.
 
-    model.ckpt-<step>.*           the newest checkpoints
-    entities.txt, relations.txt   the keys of the rows
-    run.json                      the settings that the weights depend on
-    events.out.tfevents.*         for TensorBoard
+model.ckpt-<step>.*           the newest checkpoints
+entities.txt, relations.txt   the keys of the rows
+run.json                      the settings that the weights depend on
+events.out.tfevents.*         for TensorBoard
 """
 
 import collections
@@ -36,7 +36,8 @@ def read_base(path):
     checkpoint = newest_checkpoint(path) if os.path.isdir(path) else path
     if not checkpoint or not tf.train.checkpoint_exists(checkpoint):
         raise FileNotFoundError(
-            "There is no checkpoint to grow from at {}; give a directory with one, or a path such as "
+            "There is no checkpoint to grow from at {}; give a directory with one, or a path such "
+            "as "
             "run/model.ckpt-2000.".format(path)
         )
     directory = os.path.dirname(checkpoint)
@@ -49,11 +50,12 @@ def read_base(path):
 
 
 def check_prefix(kind, old, new, source):
-    """Checks that the old keys keep their rows: they must be the first of the new ones, in the same order."""
+    """Checks that the old keys keep their rows: they come first, in the same order."""
     for row, key in enumerate(old):
         if row >= len(new) or new[row] != key:
             raise ValueError(
-                "{} {} is {!r} in the checkpoint {} and {} in the data; the old keys must come first, in the same "
+                "{} {} is {!r} in the checkpoint {} and {} in the data; the old keys must come "
+                "first, in the same "
                 "order, and the new ones after them.".format(
                     kind, row, key, source, repr(new[row]) if row < len(new) else "missing"
                 )
@@ -61,7 +63,7 @@ def check_prefix(kind, old, new, source):
 
 
 def open_run(directory, settings, dataset):
-    """Makes the directory of a run, or checks that the run in it is the one that is to be continued.
+    """Makes the directory of a run, or checks that the run in it is the one to be continued.
 
     Args:
       directory: where the run lies.
@@ -75,21 +77,24 @@ def open_run(directory, settings, dataset):
     checkpoint = newest_checkpoint(directory)
     if checkpoint and found is None:
         raise ValueError(
-            "{} holds checkpoints but no run.json, so nobody knows how to continue them; choose another "
+            "{} holds checkpoints but no run.json, so nobody knows how to continue them; choose "
+            "another "
             "--checkpoint_dir.".format(directory)
         )
     if checkpoint:
         for name in sorted(settings):
             if found.get(name) != settings[name]:
                 raise ValueError(
-                    "{} holds a run with {}={}, and this one has {}; continue it as it was, or choose another "
+                    "{} holds a run with {}={}, and this one has {}; continue it as it was, or "
+                    "choose another "
                     "--checkpoint_dir.".format(directory, name, found.get(name), settings[name])
                 )
         for name in ("entities", "relations"):
             path = os.path.join(directory, name + ".txt")
             if triples.read_vocabulary(path) != getattr(dataset, name):
                 raise ValueError(
-                    "The {} of the data are not those of the run in {}; choose another --checkpoint_dir, and "
+                    "The {} of the data are not those of the run in {}; choose another "
+                    "--checkpoint_dir, and "
                     "--grow_from={} to add rows.".format(name, directory, directory)
                 )
         return checkpoint

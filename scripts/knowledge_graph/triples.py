@@ -1,8 +1,9 @@
 """Directories of triples: reading them, numbering their keys, and holding entities back.
 
-A directory holds `train.txt` and, if there are any, `valid.txt` and `test.txt`. Every line is one fact,
-`head <tab> relation <tab> tail`. Two vocabularies may lie beside them, `entities.txt` and `relations.txt`: one key
-per line, and the number of the line, from 0, is the row of the key in its table.
+A directory holds `train.txt` and, if there are any, `valid.txt` and `test.txt`. Every line is one
+fact, `head <tab> relation <tab> tail`. Two vocabularies may lie beside them, `entities.txt` and
+`relations.txt`: one key per line, and the number of the line, from 0, is the row of the key in its
+table.
 """
 
 import collections
@@ -12,7 +13,8 @@ import numpy as np
 
 SPLITS = ("train", "valid", "test")
 
-# entities and relations are lists of keys; train, valid and test are int64 arrays [n, 3] of head, relation, tail.
+# entities and relations are lists of keys; train, valid and test are int64 arrays [n, 3] of head,
+# relation, tail.
 Dataset = collections.namedtuple("Dataset", ["entities", "relations", "train", "valid", "test"])
 
 
@@ -54,9 +56,8 @@ def read_facts(path):
         fields = line.split("\t")
         if len(fields) != 3 or not all(fields):
             raise ValueError(
-                "{}, line {}: expected head, relation and tail, separated by tabs; found {!r}.".format(
-                    path, number, line
-                )
+                "{}, line {}: expected head, relation and tail, separated by tabs; found "
+                "{!r}.".format(path, number, line)
             )
         facts.append(tuple(fields))
     return facts
@@ -67,8 +68,9 @@ def read_dataset(directory, old_entities=(), old_relations=()):
 
     Args:
       directory: where `train.txt` and its companions lie.
-      old_entities: keys that have a row already. They matter only where the directory has no vocabulary of its own:
-        then the old keys keep their rows, and the others follow in alphabetical order.
+      old_entities: keys that have a row already. They matter only where the directory has no
+        vocabulary of its own: then the old keys keep their rows, and the others follow in
+        alphabetical order.
       old_relations: the same for relations.
 
     Returns:
@@ -89,7 +91,9 @@ def read_dataset(directory, old_entities=(), old_relations=()):
         {key for head, _, tail in everything for key in (head, tail)},
     )
     relations = _vocabulary(
-        os.path.join(directory, "relations.txt"), old_relations, {relation for _, relation, _ in everything}
+        os.path.join(directory, "relations.txt"),
+        old_relations,
+        {relation for _, relation, _ in everything},
     )
     entity_rows = {key: row for row, key in enumerate(entities)}
     relation_rows = {key: row for row, key in enumerate(relations)}
@@ -104,7 +108,8 @@ def read_dataset(directory, old_entities=(), old_relations=()):
             ):
                 if key not in known:
                     raise ValueError(
-                        "{}, line {}: the {} {!r} is not in the vocabulary; add it at the end of {}.".format(
+                        "{}, line {}: the {} {!r} is not in the vocabulary; add it at the end of "
+                        "{}.".format(
                             os.path.join(directory, split + ".txt"),
                             number + 1,
                             kind,
@@ -161,15 +166,15 @@ def hold_back(dataset, fraction=0.1, seed=0):
       seed: which random part.
 
     Returns:
-      Two datasets. `base` has only the triples without a held-back entity, and the vocabularies of those. `grown` has
-      every triple; its vocabularies begin with those of `base`, in the same order, and go on with the new keys.
+      Two datasets. `base` has only the triples without a held-back entity, and the vocabularies of
+      those. `grown` has every triple; its vocabularies begin with those of `base`, in the same
+      order, and go on with the new keys.
     """
     number = int(len(dataset.entities) * fraction)
     if not 0 < number < len(dataset.entities):
         raise ValueError(
-            "A fraction of {} of {} entities is {}; at least one must be held back and one kept.".format(
-                fraction, len(dataset.entities), number
-            )
+            "A fraction of {} of {} entities is {}; at least one must be held back and one "
+            "kept.".format(fraction, len(dataset.entities), number)
         )
     chosen = np.random.RandomState(seed).permutation(len(dataset.entities))[:number]
     is_new = np.zeros([len(dataset.entities)], bool)
@@ -199,7 +204,9 @@ def hold_back(dataset, fraction=0.1, seed=0):
     base = Dataset(
         entities[: len(entities) - number],
         relations[: int(np.sum(~is_new_relation))],
-        **{split: renumber(kept[split]) for split in SPLITS}
+        **{split: renumber(kept[split]) for split in SPLITS},
     )
-    grown = Dataset(entities, relations, **{split: renumber(getattr(dataset, split)) for split in SPLITS})
+    grown = Dataset(
+        entities, relations, **{split: renumber(getattr(dataset, split)) for split in SPLITS}
+    )
     return base, grown
