@@ -16,7 +16,15 @@ def exists(prefix):
         return True
     if tf.gfile.Exists(prefix) and not tf.gfile.IsDirectory(prefix):
         return True
-    return bool(tf.gfile.Glob(prefix + "-?????-of-?????"))
+    return bool(_shards(prefix))
+
+
+def _shards(prefix):
+    """Returns the files of a sharded V1 checkpoint; savers call it `model.ckpt-?????-of-00002`."""
+    try:
+        return tf.gfile.Glob(prefix if "-?????-of-" in prefix else prefix + "-?????-of-?????")
+    except tf.errors.NotFoundError:  # the directory; newer versions return nothing instead
+        return []
 
 
 def latest_in(directory, state_file="checkpoint"):
@@ -71,6 +79,8 @@ def resolve(path):
                     )
                 )
         found = path if exists(path) else None
+        if found and not tf.gfile.Exists(path + ".index") and not tf.gfile.Exists(path):
+            found = path.split("-?????-of-")[0] + "-?????" + _shards(path)[0][-9:]
     if found is None:
         place = path if tf.gfile.IsDirectory(path) else directory or "."
         there = tf.gfile.ListDirectory(place) if tf.gfile.IsDirectory(place) else None
@@ -202,6 +212,11 @@ def restore(prefix, name, dtype, spec="", shape=None):
         spec: slice to read, see `slice_spec`; empty means all.
         shape: static shape to give the result, if known.
     """
+    if dtype == tf.float16 and isinstance(spec, str) and spec:
+        # In the new format TensorFlow reads no part of a half precision tensor.
+        extents = [extent.split(",") for extent in spec.split(" ")[-1].split(":")]
+        begin, size = zip(*[(int(start), int(length)) for start, length in extents])
+        return tf.slice(restore(prefix, name, dtype), begin, size)
     # Strings live on the CPU; a table can be too large for anything else as well.
     with tf.device("/cpu:0"):
         (value,) = tf.raw_ops.RestoreV2(
