@@ -171,7 +171,8 @@ class PartialEmbedding(TensorLike):
     def _lookup_flat(self, ids):
         if self.trainable is None:
             return gather_rows(self.frozen, ids)
-        if self.frozen is None:
+        # Of no ids at all, 1.15 expects one row from dynamic_stitch.
+        if self.frozen is None or ids.shape.num_elements() == 0:
             return gather_rows(self.trainable, ids)
         trains, in_frozen, in_trainable = self.locate(ids)
         # Partition and stitch, not two gathers and a choice: a choice sends a
@@ -507,19 +508,19 @@ def create(
             collections=collections,
             **common
         )
-    embedding = PartialEmbedding(name, plan, frozen, new, checkpoint, tensor_name)
-    row_shape = embedding.shape[1:]
-    if any(part.shape[1:].as_list() != row_shape.as_list() for part in embedding.frozen_parts):
+    parts = frozen if isinstance(frozen, PartitionedVariable) else []
+    if any(part.shape.as_list()[1:] != shape[1:] for part in parts):
         raise ValueError(
             "The partitioner of {} divides {} along another axis than its rows. Partition axis "
             "0.".format(name, shape)
         )
+    embedding = PartialEmbedding(name, plan, frozen, new, checkpoint, tensor_name)
     if plan.contiguous:
         # Plain Savers now write and read both as slices of one tensor.
         for variable, offset in embedding.offsets():
             extent = variable.shape.as_list()
             variable._set_save_slice_info(
-                tf.Variable.SaveSliceInfo(name, shape, [offset] + [0] * row_shape.rank, extent)
+                tf.Variable.SaveSliceInfo(name, shape, [offset] + [0] * len(shape[1:]), extent)
             )
     return embedding
 

@@ -133,6 +133,8 @@ def row_indices(rows):
     starts, stops = np.asarray(runs, np.int64).reshape([-1, 2]).T
     lengths = stops - starts
     begins = np.cumsum(lengths) - lengths
-    return tf.repeat(tf.constant(starts - begins), tf.constant(lengths)) + tf.range(
+    indices = tf.repeat(tf.constant(starts - begins), tf.constant(lengths)) + tf.range(
         tf.constant(len(rows), tf.int64)
     )
+    indices.set_shape([len(rows)])  # not inferred by 1.15 for a single row
+    return indices
