@@ -249,3 +249,17 @@ def refuse_nonfinite(value, what):
     )
     with tf.control_dependencies([tf.Assert(tf.equal(tf.size(bad), 0), [message, bad], 20)]):
         return tf.identity(value)
+
+
+def nonfinite_rows(values):
+    """Returns the numbers of the rows of an array that hold NaN or Inf."""
+    if values.dtype.kind in "iub" or not values.size:
+        return np.zeros(0, int)
+    # As in refuse_nonfinite; a float type of numpy's own for the half types.
+    found = []
+    step = max(1, (1 << 22) // max(1, values[0].size))
+    for start in range(0, len(values), step):
+        chunk = values[start : start + step].reshape([len(values[start : start + step]), -1])
+        finite = np.isfinite(chunk.astype(np.float32) if chunk.dtype.itemsize < 4 else chunk)
+        found.append(start + np.flatnonzero(~finite.all(1)))
+    return np.concatenate(found)

@@ -8,7 +8,10 @@ import tensorflow.compat.v1 as tf
 from partial_embed._tensorflow import PartitionedVariable, TensorLike
 from partial_embed.checkpoint import Checkpoint, refuse_nonfinite, restore, slice_spec
 from partial_embed.initializers import for_rows
+from partial_embed.manifest import rows_of_generation
 from partial_embed.plan import plan_rows, row_indices
+from partial_embed.row_init import OldRows, RowInit
+from partial_embed.vocabulary import check_vocabulary
 
 # Keys of graph collections. Not strings, so that export_meta_graph leaves them out.
 _EMBEDDINGS = ("partial_embed", "embeddings")
@@ -342,6 +345,8 @@ def get_embedding(
     tensor_name=None,
     num_frozen_rows=None,
     trainable_rows=None,
+    vocabulary=None,
+    generation=None,
     partitioner=None,
     allow_nonfinite=False,
     **kwargs
@@ -356,13 +361,18 @@ def get_embedding(
         shape: list of ints, the whole table: [old + new rows, d, ...].
         dtype: dtype of the table, the checkpoint's if there is one.
         initializer: initializer for the new rows, drawn as rows of the whole
-            table; or an array of the new rows, or of all rows. Default: the scope's.
+            table; one of `row_init`; or an array of the new rows, or of all
+            rows. Default: the scope's.
         checkpoint: prefix, directory or `Checkpoint` that holds the old rows.
         tensor_name: the table's name there, if it is another.
         num_frozen_rows: int, instead of a checkpoint: how many rows are old.
             They too start from `initializer`, until a Saver restores them.
         trainable_rows: ids of old rows that train as well (without checkpoint
             and num_frozen_rows: of the only ones that train).
+        vocabulary: a `Vocabulary` from `align_vocabularies`: rows follow keys.
+            Keys that are new train, keys that vanished are dropped.
+        generation: int, take only the rows that the checkpoint's table had in
+            that generation; see `Saver`.
         partitioner: divides the frozen variable along its rows.
         allow_nonfinite: load rows that hold NaN or Inf, instead of failing.
         **kwargs: more arguments of `tf.get_variable`. A regularizer sees the
@@ -380,6 +390,8 @@ def get_embedding(
         tensor_name=tensor_name,
         num_frozen_rows=num_frozen_rows,
         trainable_rows=trainable_rows,
+        vocabulary=vocabulary,
+        generation=generation,
         allow_nonfinite=allow_nonfinite,
     )
     scope = tf.get_variable_scope()
@@ -412,7 +424,8 @@ def create(
     tensor_name=None,
     num_frozen_rows=None,
     trainable_rows=None,
-    source=None,
+    vocabulary=None,
+    generation=None,
     allow_nonfinite=False,
     reuse=None,
     partitioner=None,
@@ -427,7 +440,6 @@ def create(
     Args:
         getter: what a custom getter is given to make variables with.
         name: full name of the table, scopes included.
-        source: see `RowPlan`.
         trainable: False if the new rows do not train either.
     """
     shape = tf.TensorShape(shape if shape is not None else np.shape(initializer))
@@ -453,17 +465,19 @@ def create(
                 "tf.AUTO_REUSE",
             )
         )
-    checkpoint_rows = 0
     tensor_name = tensor_name or name
+    checkpoint_rows, source = 0, None
     if checkpoint is not None:
         if num_frozen_rows is not None:
             raise ValueError(
                 "{}: give checkpoint= or num_frozen_rows=, not both; the checkpoint says how many "
                 "rows are old.".format(name)
             )
-        max_rows = shape[0] if source is None else max(shape[0], checkpoint.shapes[tensor_name][0])
-        checkpoint.check(tensor_name, dtype, [max_rows] + shape[1:])
-        checkpoint_rows = checkpoint.shapes[tensor_name][0]
+        checkpoint_rows, source = _old_rows(
+            name, shape, dtype, checkpoint, tensor_name, vocabulary, generation
+        )
+    elif vocabulary is not None or generation is not None:
+        raise ValueError("{}: vocabulary= and generation= need checkpoint=.".format(name))
     elif num_frozen_rows is None and trainable_rows is None:
         raise ValueError(
             "{}: nothing says which rows are frozen. Give checkpoint=, num_frozen_rows= or "
@@ -482,7 +496,8 @@ def create(
 
     def make_initializer(rows):
         return _rows_initializer(
-            initializer, plan, rows, checkpoint, tensor_name, shape, dtype, allow_nonfinite, name
+            initializer, plan, rows, checkpoint, tensor_name, shape, dtype, allow_nonfinite, name,
+            vocabulary and vocabulary.new_keys,
         )
 
     common = dict(kwargs, dtype=dtype, reuse=reuse)
@@ -515,6 +530,8 @@ def create(
             "0.".format(name, shape)
         )
     embedding = PartialEmbedding(name, plan, frozen, new, checkpoint, tensor_name)
+    if vocabulary is not None:
+        embedding.trainable_keys = [vocabulary.new_keys[row] for row in plan.trainable_rows]
     if plan.contiguous:
         # Plain Savers now write and read both as slices of one tensor.
         for variable, offset in embedding.offsets():
@@ -525,21 +542,58 @@ def create(
     return embedding
 
 
+def _old_rows(name, shape, dtype, checkpoint, tensor_name, vocabulary, generation):
+    """Returns (rows taken from the checkpoint, see `RowPlan.source`), checked."""
+    checkpoint.expect(tensor_name)
+    held = checkpoint_rows = (checkpoint.shapes[tensor_name] or [0])[0]
+    kept = None
+    if generation is not None:
+        kept = rows_of_generation(checkpoint.prefix, tensor_name, generation)
+        checkpoint_rows = len(kept)
+        if np.array_equal(kept, np.arange(len(kept))):
+            kept = None
+    # Rows may be dropped by a vocabulary or a generation, and not otherwise.
+    drops = vocabulary is not None or generation is not None
+    max_rows = max(shape[0], held) if drops else shape[0]
+    checkpoint.check(tensor_name, dtype, [max_rows] + shape[1:])
+    if vocabulary is not None:
+        check_vocabulary(vocabulary, name, shape[0], checkpoint_rows)
+        source = vocabulary.source
+    elif checkpoint_rows > shape[0]:
+        raise ValueError(
+            "The table {} has {} rows, generation {} of {} in {} has {}. Ask for as many or "
+            "more.".format(name, shape[0], generation, tensor_name, checkpoint.prefix,
+                           checkpoint_rows)
+        )
+    else:
+        source = None
+    if kept is None:
+        return checkpoint_rows, source
+    if source is None:
+        source = np.where(np.arange(shape[0]) < checkpoint_rows, np.arange(shape[0]), -1)
+    return held, np.where(source >= 0, kept[np.maximum(source, 0)], -1)
+
+
 def _without_trainable(collections):
     return collections and [key for key in collections if key != tf.GraphKeys.TRAINABLE_VARIABLES]
 
 
 def _rows_initializer(
-    initializer, plan, rows, checkpoint, tensor_name, shape, dtype, allow_nonfinite, name
+    initializer, plan, rows, checkpoint, tensor_name, shape, dtype, allow_nonfinite, name, keys
 ):
     """Returns an initializer for one variable: the rows `rows` of the table."""
 
     def draw(new_rows, row_shape):
+        if isinstance(initializer, RowInit):
+            old = OldRows(name, plan, checkpoint, tensor_name, keys)
+            values = initializer.new_rows(old, new_rows, row_shape, dtype)
+            values.set_shape([len(new_rows)] + row_shape)
+            return values
         if callable(initializer):
             offset = int(new_rows[0]) if len(new_rows) else 0
             return for_rows(initializer, shape, offset)([len(new_rows)] + row_shape, dtype)
         values = tf.convert_to_tensor(initializer, dtype)
-        wanted = {plan.num_rows: new_rows, len(rows): np.arange(len(rows))}
+        wanted = {plan.num_rows: new_rows, len(rows): np.searchsorted(rows, new_rows)}
         given = values.shape.as_list()
         if given[1:] != row_shape or given[0] not in wanted:
             raise ValueError(
@@ -549,15 +603,13 @@ def _rows_initializer(
         return tf.gather(values, row_indices(wanted[given[0]]))
 
     def load(source_rows, row_shape):
-        full, count = [plan.checkpoint_rows] + row_shape, len(source_rows)
-        contiguous = count and source_rows[-1] - source_rows[0] == count - 1
-        spec = ""
-        if contiguous and count < plan.checkpoint_rows and (np.diff(source_rows) == 1).all():
+        full, part = list(checkpoint.shapes[tensor_name]), [len(source_rows)] + row_shape
+        if (np.diff(source_rows) == 1).all():
             offset = [int(source_rows[0])] + [0] * len(row_shape)
-            spec = slice_spec(full, offset, [count] + row_shape)
-        value = restore(checkpoint.prefix, tensor_name, dtype, spec, [count] + row_shape
-                        if spec or count == plan.checkpoint_rows else full)
-        if not spec and not np.array_equal(source_rows, np.arange(plan.checkpoint_rows)):
+            spec = "" if part == full else slice_spec(full, offset, part)
+            value = restore(checkpoint.prefix, tensor_name, dtype, spec, part)
+        else:
+            value = restore(checkpoint.prefix, tensor_name, dtype, shape=full)
             value = tf.gather(value, row_indices(source_rows))
         if allow_nonfinite:
             return value

@@ -34,19 +34,42 @@ class growing:
         train: which variables of unchanged shape go on training: a shell-style
             pattern or a list of them, like `"decoder/*"`; or "all", which
             leaves every variable as the script has it.
+        trainable_rows: dict of pattern to ids of old rows that train as well.
+        vocabularies: dict of pattern to `Vocabulary`; rows of those tables
+            follow their keys.
+        initializers: dict of pattern to an initializer for the new rows, in
+            place of the script's.
+        generation: see `get_embedding`; for all tables that grow.
         allow_nonfinite: load tables that hold NaN or Inf, instead of failing.
 
     Raises:
         ValueError: when opened, if there is no such checkpoint; while open, if a
             shape does not fit, naming both; when closed, if no variable was made
-            under it, or a pattern in `train` matches none.
+            under it, or a pattern matches none.
     """
 
-    def __init__(self, checkpoint, train=(), allow_nonfinite=False):
+    def __init__(
+        self,
+        checkpoint,
+        train=(),
+        trainable_rows=None,
+        vocabularies=None,
+        initializers=None,
+        generation=None,
+        allow_nonfinite=False,
+    ):
         self._checkpoint = Checkpoint(checkpoint)
-        self._patterns = [train] if isinstance(train, str) else list(train)
+        self._train = [train] if isinstance(train, str) else list(train)
+        # What applies to tables whose names match a pattern, by argument of create().
+        self._by_pattern = {
+            "trainable_rows": dict(trainable_rows or {}),
+            "vocabulary": dict(vocabularies or {}),
+            "initializer": dict(initializers or {}),
+        }
+        self._generation = generation
         self._allow_nonfinite = allow_nonfinite
-        self._unmatched = set(self._patterns) - {"all"}
+        self._unmatched = set(self._train) - {"all"}
+        self._unmatched.update(p for patterns in self._by_pattern.values() for p in patterns)
         self._report = {}
         self._scopes = []
 
@@ -79,9 +102,8 @@ class growing:
             )
         if self._unmatched:
             raise ValueError(
-                "train={!r} matches no variable. Variables of unchanged shape: {}.".format(
-                    sorted(self._unmatched),
-                    ", ".join(n for n, what in self._report.items() if "rows" not in what),
+                "The patterns {} match no variable that could obey them. There are:\n{}".format(
+                    sorted(self._unmatched), self.summary()
                 )
             )
         logging.info("Growing from %s:\n%s", self._checkpoint.prefix, self.summary())
@@ -97,27 +119,45 @@ class growing:
         """The custom getter."""
         shape = args[0] if args else kwargs.pop("shape", None)
         initializer = kwargs.get("initializer")
-        if name not in self._checkpoint or _is_slot(name):
+        if name not in self._checkpoint or _is_slot(name, kwargs.get("trainable")):
             return getter(name, shape=shape, **kwargs)
         if shape is None and initializer is not None and not callable(initializer):
             shape = tf.convert_to_tensor(initializer).shape
         asked, held = tf.TensorShape(shape), self._checkpoint.shapes[name]
         dtype = tf.as_dtype(kwargs.get("dtype") or tf.float32).base_dtype
-        if asked.is_fully_defined() and asked.as_list() == list(held):
+        table = {}
+        for argument, patterns in self._by_pattern.items():
+            matching = self._matching(name, patterns)
+            if matching:
+                table[argument] = patterns[matching[0]]
+        same = asked.is_fully_defined() and asked.as_list() == list(held)
+        if same and not table:
             return self._load(getter, name, asked.as_list(), dtype, kwargs)
+        grows = asked.rank and self._generation is not None
         embedding = create(
-            getter, name, shape=asked, checkpoint=self._checkpoint,
-            allow_nonfinite=self._allow_nonfinite, **kwargs
+            getter,
+            name,
+            shape=asked,
+            checkpoint=self._checkpoint,
+            generation=self._generation if grows else None,
+            allow_nonfinite=self._allow_nonfinite,
+            **dict(kwargs, **table)
         )
-        new_rows = embedding.plan.num_rows - embedding.num_frozen_rows
-        self._report[name] = "{} rows frozen, {} new".format(embedding.num_frozen_rows, new_rows)
+        frozen = embedding.num_frozen_rows
+        self._report[name] = "{} rows frozen, {} train".format(
+            frozen, embedding.plan.num_rows - frozen
+        )
         return embedding
+
+    def _matching(self, name, patterns):
+        found = [p for p in patterns if p == "all" or fnmatch.fnmatchcase(name, p)]
+        self._unmatched.difference_update(found)
+        return found
 
     def _load(self, getter, name, shape, dtype, kwargs):
         """A variable of unchanged shape: loaded, and frozen unless `train` says other."""
         self._checkpoint.check(name, dtype, shape)
-        matching = [p for p in self._patterns if p == "all" or fnmatch.fnmatchcase(name, p)]
-        self._unmatched.difference_update(matching)
+        matching = self._matching(name, self._train)
 
         def initialize(part, dtype=None, partition_info=None):
             spec = ""
@@ -141,13 +181,15 @@ class growing:
         return variable
 
 
-def _is_slot(name):
+def _is_slot(name, trainable):
     """Whether `name` is an optimizer's slot of a variable made before.
 
     A new optimizer starts afresh: half of its state (Adam's powers, which are
     not made by tf.get_variable) could not be loaded here anyhow.
     """
+    if trainable is not False:
+        return False
     parts = name.split("/")
-    owners = {"/".join(parts[start:stop]) for start in range(len(parts))
-              for stop in range(start + 1, len(parts))}
-    return any(v.op.name in owners for v in tf.global_variables())
+    owners = {"/".join(parts[start:stop]) for stop in range(1, len(parts))
+              for start in range(stop)}
+    return any(variable.op.name in owners for variable in tf.global_variables())

@@ -33,6 +33,34 @@ def read_generations(prefix):
     return _parse(text, path)["tables"]
 
 
+def rows_of_generation(prefix, name, generation):
+    """Returns the rows that a table had in a generation, as int64 row numbers of it now.
+
+    Args:
+        prefix: checkpoint prefix with a growth manifest beside it.
+        name: name of the table.
+        generation: int, 0 for the rows of the first base.
+
+    Raises:
+        ValueError: if there is no such generation; says which there are.
+    """
+    entry = read_generations(prefix).get(name)
+    known = len(entry["generations"]) if entry else 0
+    if not 0 <= generation < known:
+        raise ValueError(
+            "The checkpoint {} knows no generation {} of {}: {}.".format(
+                prefix,
+                generation,
+                name,
+                "it knows 0 to {}".format(known - 1)
+                if known
+                else "no {} stands beside it".format(MANIFEST_SUFFIX),
+            )
+        )
+    runs = [run for part in entry["generations"][: generation + 1] for run in part]
+    return np.sort(from_runs(runs))
+
+
 def generations_of(embedding):
     """Returns the entry of one table: its rows by generation, this growth the last."""
     plan = embedding.plan
@@ -40,8 +68,10 @@ def generations_of(embedding):
     if embedding.source is not None:
         known = read_generations(embedding.source.prefix).get(embedding.tensor_name, {})
     sources = plan.source_of(np.arange(plan.num_rows))
-    if known and known["rows"] == plan.checkpoint_rows:
+    if known and known["rows"] >= plan.checkpoint_rows:
         older = [from_runs(runs) for runs in known["generations"]]
+        older = [rows[rows < plan.checkpoint_rows] for rows in older]
+        older = [rows for rows in older if len(rows)]
     else:
         older = [np.arange(max(plan.checkpoint_rows, 0))]
     generation = np.full(max(plan.checkpoint_rows, 1), -1)

@@ -26,7 +26,16 @@ from partial_embed.bundle import (
 from partial_embed.checkpoint import Checkpoint, exists, refuse_nonfinite, restore, slice_spec
 from partial_embed.embedding import PartialEmbedding, embeddings_in, frozen_variables_in
 from partial_embed.frozen_rows import FrozenRows, fingerprint, row_hashes
-from partial_embed.manifest import DELTA_KEY, DELTA_ROWS, delta_text, generations_of, growth_text, read_delta
+from partial_embed.manifest import (
+    DELTA_KEY,
+    DELTA_ROWS,
+    delta_text,
+    generations_of,
+    growth_text,
+    read_delta,
+    read_generations,
+    rows_of_generation,
+)
 from partial_embed.plan import row_indices, to_runs
 from partial_embed.slots import slots_of
 
@@ -333,7 +342,7 @@ class Saver(tf.train.Saver):
             checkpoint = Checkpoint(source.prefix)
             dtype = slot.variable.dtype.base_dtype
             if slot.name in checkpoint and checkpoint.dtypes[slot.name] == dtype:
-                return _frozen_part(checkpoint, slot.name, plan, source.is_base)
+                return _frozen_part(checkpoint, slot.name, table, source.is_base)
         initial = slot.initial(session)
         if initial is None:
             return np.concatenate(session.run(table.embedding.frozen_parts))
@@ -375,7 +384,7 @@ class Saver(tf.train.Saver):
 
     # --- restore ----------------------------------------------------------------
 
-    def restore(self, sess, save_path):
+    def restore(self, sess, save_path, generation=None):
         """Sets every variable from a base, a whole checkpoint or a delta.
 
         What a base does not hold (new rows, their slots, variables that were
@@ -384,6 +393,10 @@ class Saver(tf.train.Saver):
         Args:
             sess: a session of the graph.
             save_path: prefix, directory or `checkpoint` file.
+            generation: int: of tables that grew, restore the rows they had then
+                (into plain variables of that many rows); rows added later are
+                dropped. A table that grows from an earlier generation is made
+                with `get_embedding(generation=)`.
 
         Raises:
             ValueError: if there is no checkpoint, it is damaged, a name, shape
@@ -397,6 +410,13 @@ class Saver(tf.train.Saver):
             raise ValueError("There is no checkpoint to restore: save_path is None.")
         checkpoint = Checkpoint(save_path)
         reading = _Reading(checkpoint)
+        if generation is not None:
+            if self._tables:
+                raise ValueError(
+                    "generation= restores plain variables; {} grows here. Say generation= where "
+                    "it is made, to get_embedding or growing.".format(self._tables[0].name)
+                )
+            reading.keep_generation(generation)
         if DELTA_KEY in checkpoint:
             kind, sources = self._plan_delta(checkpoint, reading)
         else:
@@ -471,7 +491,7 @@ class Saver(tf.train.Saver):
                 reading.untouched.append(saved.variable)
                 continue
             reading.check(saved.disk_name, saved.variable, saved.full_shape)
-            reading.feed(saved.variable, saved.disk_name, saved.spec)
+            reading.feed_whole(saved)
         for saveable, feeds, op in self._foreign_assigns:
             if not may_lack or all(spec.name in reading.checkpoint for spec in saveable.specs):
                 reading.foreign.append((saveable, feeds, op))
@@ -511,7 +531,7 @@ class Saver(tf.train.Saver):
             base = Checkpoint(source.prefix)
             tensor_name = name if name in base else embedding.tensor_name
             base.expect(tensor_name)
-            frozen = _frozen_part(base, tensor_name, plan, source.is_base)
+            frozen = _frozen_part(base, tensor_name, table, source.is_base)
             _check_base(checkpoint.prefix, entry, name, frozen, base.prefix)
             del frozen
             reading.frozen_rows(embedding, base.prefix, tensor_name, base.shapes[tensor_name][0],
@@ -541,7 +561,25 @@ class _Reading:
         self.straight = {}  # id of variable -> (prefix, name, slice)
         self.untouched = []  # variables the checkpoint says nothing about
         self.foreign = []  # (SaveableObject, placeholders, op)
+        self._kept = []  # (rows of a table now, which of them a generation had)
         self._fed = []  # (id of variable, prefix, name, slice, dtype, rows or None)
+
+    def keep_generation(self, generation):
+        """Reads of each table, and of its slots, only the rows of a generation."""
+        tables = read_generations(self.checkpoint.prefix)
+        for name, entry in tables.items():
+            last = min(generation, len(entry["generations"]) - 1)
+            kept = rows_of_generation(self.checkpoint.prefix, name, last)
+            self._kept.append((entry["rows"], kept))
+        if not tables or generation >= max(len(e["generations"]) for e in tables.values()):
+            rows_of_generation(self.checkpoint.prefix, next(iter(tables), "any table"), generation)
+
+    def _rows_kept(self, held, wanted):
+        """The rows to read of a tensor [held, ...] for a variable [wanted, ...], or None."""
+        for rows, kept in self._kept:
+            if held[:1] == [rows] and wanted[:1] == [len(kept)] and len(kept) < rows:
+                return kept
+        return None
 
     def check(self, name, variable, full_shape):
         """Raises ValueError unless the checkpoint's tensor is what the variable needs.
@@ -551,6 +589,8 @@ class _Reading:
         self.checkpoint.expect(name)
         dtype = variable.dtype.base_dtype
         held = list(self.checkpoint.shapes[name])
+        if self._rows_kept(held, list(full_shape)) is not None:
+            held[0] = full_shape[0]
         if held != list(full_shape) or self.checkpoint.dtypes[name] != dtype:
             raise ValueError(
                 "The variable {} needs {} {} {}; the checkpoint {} holds {}. No variable was "
@@ -562,6 +602,11 @@ class _Reading:
         dtype = variable.dtype.base_dtype
         prefix = prefix or self.checkpoint.prefix
         self._fed.append((id(variable), prefix, name, spec, dtype, rows))
+
+    def feed_whole(self, saved):
+        """Plans to feed a variable that is no part of a table that grows."""
+        kept = self._rows_kept(self.checkpoint.shapes[saved.disk_name], saved.full_shape)
+        self.feed(saved.variable, saved.disk_name, saved.spec if kept is None else "", kept)
 
     def frozen_rows(self, embedding, prefix, name, rows, is_base):
         """Plans the frozen rows of a table, which stand in a tensor of `rows` rows."""
@@ -721,15 +766,16 @@ def _is_base(table, checkpoint, name):
     )
 
 
-def _frozen_part(checkpoint, name, plan, is_base):
+def _frozen_part(checkpoint, name, table, is_base):
     """Returns the frozen rows of a table or slot, from a base or a whole checkpoint."""
-    rows = plan.checkpoint_rows or plan.num_frozen_rows
-    rows = rows if is_base else plan.num_rows
-    shape = list(checkpoint.shapes[name])
-    if shape[0] != rows:
+    plan, table_name = table.embedding.plan, table.name
+    if table_name not in checkpoint:
+        table_name = table.embedding.tensor_name
+    shape, rows = list(checkpoint.shapes[name]), checkpoint.shapes[table_name][0]
+    if shape[:1] != [rows]:
         raise ValueError(
-            "The checkpoint {} holds {}; expected {} rows.".format(
-                checkpoint.prefix, checkpoint.describe(name), rows
+            "The checkpoint {} holds {}, and {}; expected as many rows.".format(
+                checkpoint.prefix, checkpoint.describe(name), checkpoint.describe(table_name)
             )
         )
     dtype = checkpoint.dtypes[name]

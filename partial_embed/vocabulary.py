@@ -1,0 +1,107 @@
+"""Vocabularies: rows follow keys, whatever order the keys stand in."""
+
+from collections import namedtuple
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+
+class Vocabulary(namedtuple("Vocabulary", ["old_keys", "new_keys", "source"])):
+    """Two vocabularies of one table, aligned; see `align_vocabularies`.
+
+    Attributes:
+        old_keys: list of str, the keys of the checkpoint's rows.
+        new_keys: list of str, the keys of the table's rows.
+        source: int64 array [new keys]: for each its old row, -1 if it has none.
+            None if the old keys are the first of the new ones.
+    """
+
+
+def read_vocabulary(path):
+    """Returns the keys of a vocabulary file: one a line, the line number is the id.
+
+    Args:
+        path: a UTF-8 text file, as `tf.lookup` tables read it.
+
+    Returns:
+        List of str.
+
+    Raises:
+        ValueError: if a line is empty, stands twice or is not UTF-8, with its number.
+    """
+    with tf.gfile.GFile(path, "rb") as stream:
+        content = stream.read()
+    lines = content.split(b"\n")
+    if lines[-1] == b"":
+        lines.pop()
+    if not lines:
+        raise ValueError("The vocabulary {} is empty; expected one key a line.".format(path))
+    first_line, keys = {}, []
+    for number, line in enumerate(lines, 1):
+        line = line[:-1] if line.endswith(b"\r") else line
+        try:
+            key = line.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                "{}, line {}: not UTF-8 text ({}). Save the file as UTF-8.".format(
+                    path, number, error.reason
+                )
+            ) from error
+        if not key.strip():
+            raise ValueError(
+                "{}, line {}: empty. Each line is a key, and its number the row.".format(
+                    path, number
+                )
+            )
+        if key in first_line:
+            raise ValueError(
+                "{}, line {}: the key {!r} stands on line {} already. A key has one row.".format(
+                    path, number, key, first_line[key]
+                )
+            )
+        first_line[key] = number
+        keys.append(key)
+    return keys
+
+
+def align_vocabularies(old, new):
+    """Says for each row of a table which row of the checkpoint has the same key.
+
+    Args:
+        old: path of the vocabulary the checkpoint was trained with, or its keys.
+        new: path of the vocabulary of the table in the graph, or its keys.
+
+    Returns:
+        A `Vocabulary`, for the `vocabulary=` of `get_embedding` and the
+        `vocabularies=` of `growing`; one serves any number of tables.
+
+    Raises:
+        ValueError: see `read_vocabulary`.
+    """
+    old, new = (keys if isinstance(keys, (list, tuple)) else read_vocabulary(keys)
+                for keys in (old, new))
+    for keys in (old, new):
+        if len(set(keys)) != len(keys):
+            raise ValueError("A list of keys holds some more than once. A key has one row.")
+    if list(new[: len(old)]) == list(old):
+        return Vocabulary(list(old), list(new), None)
+    row_of = {key: row for row, key in enumerate(old)}
+    source = np.array([row_of.get(key, -1) for key in new], np.int64)
+    return Vocabulary(list(old), list(new), source)
+
+
+def check_vocabulary(vocabulary, name, num_rows, checkpoint_rows):
+    """Raises ValueError unless the keys are as many as the rows they name."""
+    for keys, rows, what in (
+        (vocabulary.old_keys, checkpoint_rows, "the checkpoint's table"),
+        (vocabulary.new_keys, num_rows, "the table in the graph"),
+    ):
+        if len(keys) != rows:
+            raise ValueError(
+                "The vocabulary of {} has {} keys, and {} has {} rows: line {} names no row. "
+                "Expected one line a row.".format(name, len(keys), what, rows, min(len(keys), rows)
+                                                  + 1)
+                if len(keys) > rows
+                else "The vocabulary of {} ends at line {}, and {} has {} rows. Expected one line "
+                "a row.".format(name, len(keys), what, rows)
+            )
