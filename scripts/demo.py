@@ -21,7 +21,7 @@ import knowledge_graph.quiet  # noqa: F401 (before all that imports TensorFlow)
 import numpy as np
 import tensorflow.compat.v1 as tf
 from absl import app, flags, logging
-from knowledge_graph import settings, training, triples
+from knowledge_graph import runs, settings, training, triples
 
 # The usual settings of each model on UMLS.
 SETTINGS = {
@@ -29,7 +29,6 @@ SETTINGS = {
     "distmult": {"dimension": 64, "dropout": 0.3},
     "transe": {"dimension": 64},
 }
-TABLES = ("entity", "relation", "inverse")
 
 # What one seed gives: `Result`s of the three trainings and what was checked about the grown one.
 Outcome = collections.namedtuple(
@@ -117,7 +116,7 @@ def _changed_rows(base, grown):
     """For each table: how many old rows have another bit in the grown one, and how many it has."""
     base, grown = tf.train.load_checkpoint(base), tf.train.load_checkpoint(grown)
     found = {}
-    for name in TABLES:
+    for name in runs.TABLES:
         old = base.get_tensor(name)
         new = grown.get_tensor(name)[: len(old)]
         # As bytes: -0.0 and 0.0 are equal numbers but not the same bits.
@@ -128,18 +127,18 @@ def _changed_rows(base, grown):
 def _restored_by_plain_script(checkpoint):
     """Whether a script without this package restores the grown tables, and gets the same bits."""
     reader = tf.train.load_checkpoint(checkpoint)
-    tables = {name: reader.get_tensor(name) for name in TABLES}
+    tables = {name: reader.get_tensor(name) for name in runs.TABLES}
     with tempfile.TemporaryDirectory() as directory:
         output = os.path.join(directory, "tables.npz")
         script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "plain_restore.py")
         command = [sys.executable, script, checkpoint, output]
-        command += ["{}:{}x{}".format(name, *tables[name].shape) for name in TABLES]
+        command += ["{}:{}x{}".format(name, *tables[name].shape) for name in runs.TABLES]
         result = subprocess.run(command, check=False, capture_output=True, text=True)
         if result.returncode:
             print(result.stderr, file=sys.stderr)
             return False
         with np.load(output) as found:
-            return all(found[name].tobytes() == tables[name].tobytes() for name in TABLES)
+            return all(found[name].tobytes() == tables[name].tobytes() for name in runs.TABLES)
 
 
 def numbers(outcome):
@@ -227,7 +226,7 @@ def print_table(outcome, replay):
         "old rows changed: {} of {} ({}), compared bit by bit".format(
             sum(changed for changed, _ in outcome.changed.values()),
             sum(rows for _, rows in outcome.changed.values()),
-            ", ".join("{} {}".format(name, outcome.changed[name][1]) for name in TABLES),
+            ", ".join("{} {}".format(name, outcome.changed[name][1]) for name in runs.TABLES),
         )
     )
     print("checkpoint: {}".format(outcome.grown.checkpoint))

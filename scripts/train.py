@@ -27,6 +27,7 @@ a run with tensorboard --logdir=runs.
 import sys
 
 import knowledge_graph.quiet  # noqa: F401 (before all that imports TensorFlow)
+import tensorflow.compat.v1 as tf
 from absl import app, flags, logging
 from knowledge_graph import models, runs, settings, training
 
@@ -85,8 +86,11 @@ def main(arguments):
     with runs.StopSignals() as stop:
         try:
             result = training.train(config, should_stop=lambda: stop.received)
-        except (ValueError, TypeError, FloatingPointError, OSError) as error:
+        except (ValueError, FloatingPointError, OSError) as error:
             return _fail(error)
+        except tf.errors.OpError as error:
+            # Its text goes on with the graph; what happened is in the message.
+            return _fail(error.message)
     if not result.finished:
         print(
             "Stopped; {} is saved. The same command continues.".format(result.checkpoint),

@@ -235,6 +235,35 @@ def test_growth_that_does_not_fit(capfd, tmp_path, directories):
     assert "the old keys must come first" in line
 
 
+def test_a_checkpoint_without_what_growth_needs(capfd, tmp_path, directories, write_checkpoint):
+    settings = dict(SMALL, data_dir=directories["grown-data"], checkpoint_dir=str(tmp_path / "run"))
+    settings["grow_from"] = write_checkpoint({"other": [[0.0]]})
+    assert "entities.txt is missing: without the keys beside it" in fails(capfd, **settings)
+    base = triples.read_dataset(directories["base-data"])
+    triples.write_vocabulary(str(tmp_path / "entities.txt"), base.entities)
+    triples.write_vocabulary(str(tmp_path / "relations.txt"), base.relations)
+    assert "has no table 'entity'; it has other." in fails(capfd, **settings)
+
+    tables = {
+        "entity": np.zeros([17, 6]),
+        "relation": np.zeros([4, 6]),
+        "inverse": np.zeros([4, 6]),
+    }
+    settings["grow_from"] = write_checkpoint(tables)
+    assert "has 17 rows of 'entity', but entities.txt beside it has 18 keys" in fails(
+        capfd, **settings
+    )
+    tables["entity"] = np.zeros([18, 7], np.float32)
+    settings["grow_from"] = write_checkpoint(tables)
+    line = fails(capfd, **settings)
+    assert "entity" in line and "[18, 7]" in line
+
+    settings["grow_from"] = write_checkpoint(dict(tables, entity=np.zeros([18, 6], np.float32)))
+    with open(settings["grow_from"] + ".index", "wb") as file:
+        file.write(b"no table at all")
+    fails(capfd, **settings)
+
+
 def test_another_run_in_the_directory(capfd, directories):
     settings = dict(SMALL, data_dir=directories["base-data"], checkpoint_dir=directories["base"])
     settings["seed"] = 4

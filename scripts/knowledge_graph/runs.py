@@ -16,6 +16,8 @@ import tensorflow.compat.v1 as tf
 from knowledge_graph import triples
 
 Base = collections.namedtuple("Base", ["checkpoint", "entities", "relations", "settings"])
+# The tables of every model, and whose rows they hold.
+TABLES = collections.OrderedDict(entity="entities", relation="relations", inverse="relations")
 NOTHING = Base(None, [], [], {})
 
 
@@ -41,12 +43,34 @@ def read_base(path):
             "run/model.ckpt-2000.".format(path)
         )
     directory = os.path.dirname(checkpoint)
-    return Base(
-        checkpoint,
-        triples.read_vocabulary(os.path.join(directory, "entities.txt")),
-        triples.read_vocabulary(os.path.join(directory, "relations.txt")),
-        _read_settings(directory) or {},
-    )
+    keys = {}
+    for name in ("entities", "relations"):
+        path = os.path.join(directory, name + ".txt")
+        if not os.path.exists(path):
+            raise FileNotFoundError(
+                "{} is missing: without the keys beside it, one a line, nobody knows whose the rows "
+                "of {} are.".format(path, checkpoint)
+            )
+        keys[name] = triples.read_vocabulary(path)
+    _check_tables(checkpoint, keys)
+    return Base(checkpoint, keys["entities"], keys["relations"], _read_settings(directory) or {})
+
+
+def _check_tables(checkpoint, keys):
+    """Checks that the tables are there, and have a row for every key."""
+    shapes = tf.train.load_checkpoint(checkpoint).get_variable_to_shape_map()
+    for table, name in TABLES.items():
+        if table not in shapes:
+            raise ValueError(
+                "{} has no table {!r}; it has {}.".format(
+                    checkpoint, table, ", ".join(sorted(shapes)) or "nothing"
+                )
+            )
+        if shapes[table][0] != len(keys[name]):
+            raise ValueError(
+                "{} has {} rows of {!r}, but {}.txt beside it has {} keys; they must be as "
+                "many.".format(checkpoint, shapes[table][0], table, name, len(keys[name]))
+            )
 
 
 def check_prefix(kind, old, new, source):
