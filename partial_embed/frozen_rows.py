@@ -7,7 +7,7 @@ import tensorflow.compat.v1 as tf
 
 from partial_embed._tensorflow import PartitionedVariable
 from partial_embed.embedding import embeddings_in, frozen_variables_in
-from partial_embed.plan import to_runs
+from partial_embed.plan import describe_runs, to_runs
 
 _CHUNK_BYTES = 1 << 24
 
@@ -123,18 +123,13 @@ class FrozenRows:
             parts, rows = self._parts[name]
             changed = rows[self._recorded[name] != now]
             if len(changed):
-                runs = to_runs(changed)
                 raise RuntimeError(
-                    "{} of {} frozen rows of {} changed: rows {}{}. Something wrote to {} beside "
+                    "{} of {} frozen rows of {} changed: rows {}. Something wrote to {} beside "
                     "the optimizer: an assign, a constraint, a restore.".format(
                         len(changed),
                         len(rows),
                         name,
-                        ", ".join(
-                            str(start) if stop == start + 1 else "{}-{}".format(start, stop - 1)
-                            for start, stop in runs[:10]
-                        ),
-                        ", ..." if len(runs) > 10 else "",
+                        describe_runs(to_runs(changed)),
                         " and ".join(part.name for part in parts),
                     )
                 )

@@ -119,6 +119,12 @@ def from_runs(runs):
     return np.concatenate([np.arange(start, stop, dtype=np.int64) for start, stop in runs])
 
 
+def describe_runs(runs, most=10):
+    """Returns `100-109, 120` for [[100, 110], [120, 121]], at most so many of them."""
+    texts = [str(a) if b == a + 1 else "{}-{}".format(a, b - 1) for a, b in runs[:most]]
+    return (", ".join(texts) + (", ..." if len(runs) > most else "")) or "none"
+
+
 def row_indices(rows):
     """Returns `rows` as an int64 tensor that adds little to the graph.
 

@@ -36,7 +36,7 @@ from partial_embed.manifest import (
     read_generations,
     rows_of_generation,
 )
-from partial_embed.plan import row_indices, to_runs
+from partial_embed.plan import describe_runs, row_indices, to_runs
 from partial_embed.slots import slots_of
 
 # One table as a Saver sees it: its name on disk, its slots, and whether the file
@@ -515,8 +515,8 @@ class Saver(tf.train.Saver):
                 raise ValueError(
                     "The delta {} holds rows {} of a table {} of {} rows; here rows {} of {} "
                     "train. Build the graph it was saved from, or merge it with its base "
-                    "first.".format(checkpoint.prefix, _brief(entry["trainable"]), name,
-                                    entry["rows"], _brief(here[1]), here[0])
+                    "first.".format(checkpoint.prefix, describe_runs(entry["trainable"]), name,
+                                    entry["rows"], describe_runs(here[1]), here[0])
                 )
             source = self._slot_sources.get(name)
             if source is None and entry["base"]:
@@ -734,12 +734,6 @@ def _spec(variable, num_rows, offset):
     if shape[0] == num_rows:
         return ""
     return slice_spec([num_rows] + shape[1:], [offset] + [0] * (len(shape) - 1), shape)
-
-
-def _brief(runs):
-    """`100-109, 120` for [[100, 110], [120, 121]]; at most ten of them."""
-    texts = [str(a) if b == a + 1 else "{}-{}".format(a, b - 1) for a, b in runs[:10]]
-    return ", ".join(texts) + (", ..." if len(runs) > 10 else "") or "none"
 
 
 def _is_base(table, checkpoint, name):

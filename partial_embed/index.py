@@ -1,0 +1,93 @@
+"""How many slices each tensor of a checkpoint is stored in.
+
+TensorFlow's readers join slices and do not say that they did. Both checkpoint
+formats keep what there is in a sorted table (the file format of LevelDB): V2 in
+`.index`, one entry a tensor; V1 in its first file, all under the empty key.
+"""
+
+import struct
+
+import tensorflow.compat.v1 as tf
+from tensorflow.core.protobuf.tensor_bundle_pb2 import BundleEntryProto
+from tensorflow.core.util.saved_tensor_slice_pb2 import SavedTensorSlices
+
+_MAGIC = 0xDB4775248B80FB57
+_FOOTER = 48
+
+
+def slice_counts(prefix):
+    """Returns {tensor name: number of slices it is stored in, 0 for whole}.
+
+    Empty for a V1 checkpoint whose table is compressed.
+
+    Args:
+        prefix: prefix of a checkpoint that exists.
+    """
+    if tf.gfile.Exists(prefix + ".index"):
+        entries = _entries(prefix + ".index")
+        # The header has the empty key; keys of slices begin with a zero byte.
+        return {
+            key.decode("utf-8"): len(BundleEntryProto.FromString(value).slices)
+            for key, value in entries
+            if key and key[0]
+        }
+    files = [prefix] if tf.gfile.Exists(prefix) else tf.gfile.Glob(prefix + "-?????-of-?????")
+    counts = {}
+    for path in files:
+        for key, value in _entries(path, first_block_only=True):
+            if key == b"":
+                for tensor in SavedTensorSlices.FromString(value).meta.tensor:
+                    parts = [part for part in tensor.slice if part.extent]
+                    sliced = any(extent.length for part in parts for extent in part.extent)
+                    known = counts.get(tensor.name, 0)
+                    counts[tensor.name] = known + (len(tensor.slice) if sliced else 0)
+    return counts
+
+
+def _entries(path, first_block_only=False):
+    """Yields (key, value) of a sorted table, those of uncompressed blocks."""
+    with tf.gfile.GFile(path, "rb") as stream:
+        size = stream.size()
+        stream.seek(max(0, size - _FOOTER))
+        footer = stream.read(_FOOTER)
+        if len(footer) < _FOOTER or struct.unpack("<Q", footer[-8:])[0] != _MAGIC:
+            return
+
+        def block(handle):
+            offset, at = _varint(handle, 0)
+            length, _ = _varint(handle, at)
+            stream.seek(offset)
+            content = stream.read(length + 1)
+            return _block_entries(content[:-1]) if content[-1:] == b"\0" else []
+
+        _, at = _varint(footer, 0)  # the meta index, which is not used
+        _, at = _varint(footer, at)
+        for _, handle in block(footer[at:]):
+            for entry in block(handle):
+                yield entry
+            if first_block_only:
+                return
+
+
+def _block_entries(content):
+    restarts = struct.unpack("<I", content[-4:])[0]
+    end, at, key = len(content) - 4 * (restarts + 1), 0, b""
+    while at < end:
+        shared, at = _varint(content, at)
+        unshared, at = _varint(content, at)
+        length, at = _varint(content, at)
+        key = key[:shared] + content[at : at + unshared]
+        at += unshared
+        yield key, content[at : at + length]
+        at += length
+
+
+def _varint(content, at):
+    """Returns (a number in base-128, where the next thing begins)."""
+    value = shift = 0
+    while True:
+        byte = content[at]
+        value |= (byte & 127) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 128:
+            return value, at
