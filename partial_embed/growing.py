@@ -77,14 +77,14 @@ class growing:
         scope = tf.get_variable_scope()
         outer = scope.custom_getter
         self._scopes.append((scope, outer))
-        getter = self
+        custom_getter = self
         if outer is not None:
 
-            def getter(true_getter, *args, **kwargs):
-                return self(functools.partial(outer, true_getter), *args, **kwargs)
+            def custom_getter(getter, *args, **kwargs):  # TensorFlow passes it as getter=
+                return self(functools.partial(outer, getter), *args, **kwargs)
 
         # Set and not entered: entering a scope again restarts its count of names.
-        scope.set_custom_getter(getter)
+        scope.set_custom_getter(custom_getter)
         return self
 
     def __exit__(self, error_type, error, traceback):
