@@ -1,0 +1,380 @@
+"""growing: an unchanged script, a larger table, and nothing else that moves."""
+
+import logging
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+
+import partial_embed as pe
+
+
+@pytest.fixture
+def base(write_checkpoint, row_numbers):
+    """A checkpoint of a model: two tables of row numbers, a layer, a step and slots."""
+    return write_checkpoint(
+        {
+            "entity": row_numbers([4, 2]),
+            "relation": row_numbers([3, 2]),
+            "decoder/weight": np.full([2, 2], 0.5, np.float32),
+            "decoder/bias": np.full([2], 0.25, np.float32),
+            "global_step": np.int64(50),
+            "entity/Adam": np.full([4, 2], 8.0, np.float32),
+            "entity/Adam_1": np.full([4, 2], 9.0, np.float32),
+            "decoder/weight/Adam": np.full([2, 2], 7.0, np.float32),
+            "decoder/weight/Adam_1": np.full([2, 2], 7.0, np.float32),
+            "beta1_power": np.float32(0.1),
+            "beta2_power": np.float32(0.2),
+        },
+        name="model.ckpt-50",
+    )
+
+
+def script(entities, relations=3, optimizer=None, **arguments):
+    """A script that knows nothing of the library; returns its variables and training op."""
+    entity = tf.get_variable("entity", [entities, 2], **arguments)
+    relation = tf.get_variable("relation", [relations, 2], **arguments)
+    with tf.variable_scope("decoder"):
+        weight = tf.get_variable("weight", [2, 2], **arguments)
+        bias = tf.get_variable("bias", [2], **arguments)
+    step = tf.train.get_or_create_global_step()
+    never_seen = tf.get_variable("never_seen", [2], initializer=tf.ones_initializer())
+    rows = tf.nn.embedding_lookup(entity, [0, 3, entities - 1])
+    rows += tf.nn.embedding_lookup(relation, [0, 2, relations - 1])
+    loss = tf.reduce_sum(tf.square(tf.matmul(rows, weight) + bias - 7.0 * never_seen))
+    optimizer = optimizer or tf.train.GradientDescentOptimizer(0.01)
+    train = optimizer.minimize(loss, global_step=step)
+    variables = dict(
+        entity=entity, relation=relation, weight=weight, bias=bias, step=step, never_seen=never_seen
+    )
+    return variables, train
+
+
+def moved_by(start, variables, train):
+    """Returns (values before training, names of the variables that one step moves)."""
+    session = start()
+    before = session.run(variables)
+    session.run(train)
+    after = session.run(variables)
+    return before, {name for name in variables if np.any(before[name] != after[name])}
+
+
+@pytest.mark.parametrize("use_resource", [False, True])
+def test_new_rows_and_never_seen_variables_train_and_nothing_else(base, start, use_resource):
+    with pe.growing(base):
+        variables, train = script(6, use_resource=use_resource)
+    assert isinstance(variables["entity"], pe.PartialEmbedding)
+    assert {v.op.name for v in tf.trainable_variables()} == {"entity/trainable", "never_seen"}
+    before, moved = moved_by(start, variables, train)
+    assert before["entity"][:4, 0].tolist() == [0, 1, 2, 3]
+    assert before["relation"][:, 0].tolist() == [0, 1, 2]
+    assert before["weight"].tolist() == [[0.5, 0.5]] * 2
+    assert before["bias"].tolist() == [0.25, 0.25]
+    assert before["step"] == 50
+    assert before["never_seen"].tolist() == [1, 1]
+    assert moved == {"entity", "never_seen", "step"}
+
+
+def test_which_rows_moved(base, start):
+    with pe.growing(base):
+        variables, train = script(6)
+    session = start()
+    before = session.run(variables["entity"])
+    session.run(train)
+    moved = (session.run(variables["entity"]) != before).any(axis=1)
+    assert moved.tolist() == [False] * 5 + [True]
+
+
+def test_several_tables_grow(base, start):
+    with pe.growing(base):
+        variables, train = script(6, relations=4)
+    assert [variables[name].num_frozen_rows for name in ("entity", "relation")] == [4, 3]
+    before, moved = moved_by(start, variables, train)
+    assert before["relation"][:3, 0].tolist() == [0, 1, 2]
+    assert moved == {"entity", "relation", "never_seen", "step"}
+
+
+@pytest.mark.parametrize(
+    "train, expected",
+    [
+        ((), set()),
+        ("decoder/*", {"weight", "bias"}),
+        (["decoder/bias"], {"bias"}),
+        (["rel*", "*/weight"], {"relation", "weight"}),
+        ("all", {"relation", "weight", "bias"}),
+        (["all"], {"relation", "weight", "bias"}),
+    ],
+)
+def test_train_names_what_goes_on_training(base, start, train, expected):
+    with pe.growing(base, train=train):
+        variables, step = script(6)
+    before, moved = moved_by(start, variables, step)
+    assert before["weight"].tolist() == [[0.5, 0.5]] * 2  # Loaded all the same.
+    assert moved == expected | {"entity", "never_seen", "step"}
+
+
+def test_all_leaves_the_choice_of_the_script(base):
+    with pe.growing(base, train="all"):
+        entity = tf.get_variable("entity", [4, 2], trainable=False)
+        tf.get_variable("relation", [3, 2])
+    assert [v.op.name for v in tf.trainable_variables()] == ["relation"]
+    assert not isinstance(entity, pe.PartialEmbedding)
+
+
+def test_a_pattern_that_matches_nothing(base):
+    with pytest.raises(ValueError) as error, pe.growing(base, train=["decoder/*", "encoder/*"]):
+        script(6)
+    assert "train=['encoder/*'] matches no variable" in str(error.value)
+    assert "relation, decoder/weight, decoder/bias" in str(error.value)
+
+
+def test_a_table_of_the_same_size_stays_a_plain_variable(base, start):
+    with pe.growing(base):
+        variables, train = script(4)
+    assert not isinstance(variables["entity"], pe.PartialEmbedding)
+    _, moved = moved_by(start, variables, train)
+    assert moved == {"never_seen", "step"}
+
+
+def test_nothing_is_left_open_afterwards(base):
+    scope = tf.get_variable_scope()
+    with pe.growing(base):
+        tf.get_variable("entity", [6, 2])
+    assert scope.custom_getter is None
+    assert not isinstance(tf.get_variable("relation", [5, 2]), pe.PartialEmbedding)
+    with pytest.raises(ZeroDivisionError), pe.growing(base):
+        1 / 0  # noqa: B018
+    assert scope.custom_getter is None
+
+
+# --- scopes --------------------------------------------------------------------------
+
+
+def test_nested_scopes(write_checkpoint, row_numbers, start):
+    prefix = write_checkpoint({"model/inner/entity": row_numbers([4, 2])})
+    with pe.growing(prefix), tf.variable_scope("model"), tf.variable_scope("inner"):
+        inside = tf.get_variable("entity", [6, 2])
+    assert inside.name == "model/inner/entity:0"
+    assert inside.trainable.name == "model/inner/entity/trainable:0"
+    assert start().run(inside)[:4, 0].tolist() == [0, 1, 2, 3]
+
+
+def test_opened_inside_a_scope(write_checkpoint, row_numbers, start):
+    prefix = write_checkpoint({"model/entity": row_numbers([4, 2])})
+    with tf.variable_scope("model"):
+        with pe.growing(prefix):
+            table = tf.get_variable("entity", [6, 2])
+        tf.get_variable("afterwards", [6, 2])
+    assert start().run(table)[:4, 0].tolist() == [0, 1, 2, 3]
+
+
+def test_default_names_are_not_disturbed(write_checkpoint, row_numbers):
+    prefix = write_checkpoint({"model/entity": row_numbers([4, 2])})
+    with tf.variable_scope("model"):
+        with tf.variable_scope(None, "layer") as first:
+            pass
+        with pe.growing(prefix):
+            tf.get_variable("entity", [6, 2])
+            with tf.variable_scope(None, "layer") as second:
+                pass
+        with tf.variable_scope(None, "layer") as third:
+            pass
+    assert [s.name for s in (first, second, third)] == [
+        "model/layer",
+        "model/layer_1",
+        "model/layer_2",
+    ]
+
+
+@pytest.mark.parametrize("reuse", [True, tf.AUTO_REUSE])
+def test_reuse(base, start, reuse):
+    with pe.growing(base):
+        with tf.variable_scope("", reuse=tf.AUTO_REUSE):
+            tables = [tf.get_variable("entity", [6, 2]), tf.get_variable("relation", [3, 2])]
+        with tf.variable_scope("", reuse=reuse):
+            again = [tf.get_variable("entity", [6, 2]), tf.get_variable("relation", [3, 2])]
+    assert [one is other for one, other in zip(tables, again)] == [True, True]
+    assert len(tf.global_variables()) == 3
+    with pytest.raises(ValueError, match="cannot be reused as"), pe.growing(base):
+        with tf.variable_scope("", reuse=reuse):
+            tf.get_variable("entity", [7, 2])
+
+
+def test_making_one_twice_is_refused_as_ever(base):
+    with pytest.raises(ValueError, match="entity already exists.*AUTO_REUSE"), pe.growing(base):
+        tf.get_variable("entity", [6, 2])
+        tf.get_variable("entity", [6, 2])
+
+
+def test_as_a_custom_getter_in_a_graph_of_its_own(base):
+    def legacy_script(custom_getter):
+        with tf.Graph().as_default(), tf.variable_scope("", custom_getter=custom_getter):
+            entity = tf.get_variable("entity", [6, 2])
+            with tf.variable_scope("decoder"):
+                tf.get_variable("weight", [2, 2])
+            with tf.Session() as session:
+                session.run(tf.global_variables_initializer())
+                return session.run(entity), [v.op.name for v in tf.trainable_variables()]
+
+    values, trainable = legacy_script(pe.growing(base))
+    assert values[:4, 0].tolist() == [0, 1, 2, 3]
+    assert trainable == ["entity/trainable"]
+    _, trainable = legacy_script(pe.growing(base, train="decoder/*"))
+    assert trainable == ["entity/trainable", "decoder/weight"]
+
+
+def test_a_graph_opened_inside_is_an_error_that_says_what_to_do(base):
+    with pytest.raises(ValueError) as error, pe.growing(base), tf.Graph().as_default():
+        tf.get_variable("entity", [6, 2])
+    text = str(error.value)
+    assert "No variable of " + base in text
+    assert "custom_getter=pe.growing(...)" in text
+    assert "The checkpoint holds: beta1_power" in text
+
+
+def test_the_error_of_the_script_is_not_hidden(base):
+    with pytest.raises(KeyError, match="of the script"), pe.growing(base, train="no such"):
+        raise KeyError("of the script")
+
+
+def test_a_custom_getter_of_the_script(base, start):
+    seen = []
+
+    def custom_getter(getter, name, *args, **kwargs):
+        seen.append(name)
+        return getter(name, *args, **kwargs)
+
+    with tf.variable_scope("", custom_getter=custom_getter), pe.growing(base):
+        outside = tf.get_variable("entity", [6, 2])
+    assert isinstance(outside, pe.PartialEmbedding)
+    assert seen == ["entity/frozen", "entity/trainable"]
+    with pe.growing(base), tf.variable_scope("", custom_getter=custom_getter):
+        inside = tf.get_variable("relation", [5, 2])
+    assert isinstance(inside, pe.PartialEmbedding)
+    session = start()
+    assert session.run(outside)[:4, 0].tolist() == [0, 1, 2, 3]
+    assert session.run(inside)[:3, 0].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("partitions", [2, 3])
+def test_a_partitioner_of_the_scope(base, start, partitions):
+    partitioner = tf.fixed_size_partitioner(partitions)
+    with pe.growing(base), tf.variable_scope("", partitioner=partitioner):
+        entity = tf.get_variable("entity", [6, 2])
+        relation = tf.get_variable("relation", [3, 2])
+    assert len(entity.frozen_parts) == len(list(relation)) == partitions
+    session = start()
+    assert session.run(entity)[:4, 0].tolist() == [0, 1, 2, 3]
+    assert session.run(tf.convert_to_tensor(relation))[:, 0].tolist() == [0, 1, 2]
+    assert tf.trainable_variables() == [entity.trainable]
+
+
+def test_use_resource_of_the_scope(base):
+    with pe.growing(base), tf.variable_scope("", use_resource=True):
+        entity = tf.get_variable("entity", [6, 2])
+        relation = tf.get_variable("relation", [3, 2])
+    for variable in entity.variables + [relation]:
+        assert variable.op.type == "VarHandleOp"
+
+
+@pytest.mark.parametrize("dtype", [tf.float16, tf.float64])
+def test_other_dtypes(write_checkpoint, row_numbers, start, dtype):
+    prefix = write_checkpoint({"entity": row_numbers([4, 2], dtype.as_numpy_dtype)})
+    with pe.growing(prefix), tf.variable_scope("", dtype=dtype):
+        entity = tf.get_variable("entity", [6, 2])
+    assert entity.dtype == dtype
+    assert start().run(entity)[:4, 0].tolist() == [0, 1, 2, 3]
+
+
+def test_initializers_that_are_arrays(base, start):
+    with pe.growing(base):
+        entity = tf.get_variable("entity", initializer=np.full([6, 2], 9.0, np.float32))
+        relation = tf.get_variable("relation", initializer=tf.zeros([3, 2]))
+        other = tf.get_variable("other", initializer=np.full([2], 3.0, np.float32))
+    session = start()
+    assert session.run(entity)[:, 0].tolist() == [0, 1, 2, 3, 9, 9]
+    assert session.run(relation)[:, 0].tolist() == [0, 1, 2]
+    assert session.run(other).tolist() == [3, 3]
+
+
+# --- optimizers ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("train", [(), "all"])
+def test_slots_start_afresh(base, start, train):
+    optimizer = tf.train.AdamOptimizer(0.01)
+    with pe.growing(base, train=train):
+        variables, step = script(6, optimizer=optimizer)
+    session = start()
+    slots = [v for v in tf.global_variables() if "Adam" in v.op.name]
+    # Two for each variable that trains, all zero and not the checkpoint's 7, 8 and 9.
+    assert len(slots) == 2 * len(tf.trainable_variables())
+    assert all(not session.run(slot).any() for slot in slots)
+    session.run(step)
+    assert session.run(variables["entity"])[:4, 0].tolist() == [0, 1, 2, 3]
+
+
+def test_an_initializer_of_all_variables_is_all_it_needs(base):
+    with pe.growing(base):
+        variables, _ = script(6)
+    with tf.Session() as session:
+        session.run(tf.global_variables_initializer())
+        assert session.run(tf.report_uninitialized_variables()).tolist() == []
+        assert session.run(variables["entity"])[:4, 0].tolist() == [0, 1, 2, 3]
+
+
+def test_under_a_monitored_session(base):
+    with pe.growing(base):
+        variables, train = script(6)
+    hooks = [pe.FrozenRowsHook()]
+    with tf.train.MonitoredTrainingSession(hooks=hooks, log_step_count_steps=None) as session:
+        for _ in range(3):
+            session.run(train)
+        step, entity = session.run([variables["step"], variables["entity"]])
+    assert step == 53
+    assert entity[:4, 0].tolist() == [0, 1, 2, 3]
+
+
+def test_grown_twice(base, start, tmp_path, plain_restore):
+    with pe.growing(base):
+        variables, train = script(6)
+    session = start()
+    session.run(train)
+    first = session.run(variables["entity"])
+    prefix = tf.train.Saver().save(session, str(tmp_path / "grown.ckpt"))
+    with tf.Graph().as_default(), tf.Session() as session:
+        with pe.growing(prefix):
+            variables, train = script(9)
+        session.run(tf.global_variables_initializer())
+        session.run(train)
+        assert variables["entity"].num_frozen_rows == 6
+        assert session.run(variables["entity"])[:6].tolist() == first.tolist()
+        assert session.run(variables["step"]) == 52
+        prefix = tf.train.Saver().save(session, str(tmp_path / "again.ckpt"))
+    restored = plain_restore(prefix, {"entity": [9, 2], "decoder/weight": [2, 2]})
+    assert restored["entity"][:6].tolist() == first.tolist()
+
+
+def test_the_report(base, caplog):
+    with caplog.at_level(logging.INFO, logger="absl"), pe.growing(base, train="*/bias") as growing:
+        script(6)
+    lines = growing.summary().splitlines()
+    assert [line.split()[0] for line in lines][:4] == [
+        "entity",
+        "relation",
+        "decoder/weight",
+        "decoder/bias",
+    ]
+    assert "4 rows frozen, 2 new" in lines[0]
+    assert "loaded, frozen" in lines[1]
+    assert "as the script has it" in lines[3]
+    assert "never_seen" not in growing.summary()
+    assert lines[0] in caplog.text
+    assert base in caplog.text
+
+
+def test_the_graph_does_not_hold_the_table(write_checkpoint, graph):
+    prefix = write_checkpoint({"entity": np.ones([2000, 8], np.float32)})  # 64,000 bytes
+    with pe.growing(prefix):
+        tf.get_variable("entity", [2001, 8])
+    assert graph.as_graph_def().ByteSize() < 20000
