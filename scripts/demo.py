@@ -327,6 +327,9 @@ def main(arguments):
     except (ValueError, OSError, FloatingPointError) as error:
         print("demo.py: error: {}".format(" ".join(str(error).split())), file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("demo.py: stopped.", file=sys.stderr)
+        return 130
     broken = [outcome.seed for outcome in outcomes if not is_kept(outcome)]
     if broken:
         print(

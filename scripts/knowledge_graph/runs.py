@@ -48,8 +48,8 @@ def read_base(path):
         path = os.path.join(directory, name + ".txt")
         if not os.path.exists(path):
             raise FileNotFoundError(
-                "{} is missing: without the keys beside it, one a line, nobody knows whose the rows "
-                "of {} are.".format(path, checkpoint)
+                "{} is missing: without the keys beside it, one a line, nobody knows whose "
+                "the rows of {} are.".format(path, checkpoint)
             )
         keys[name] = triples.read_vocabulary(path)
     _check_tables(checkpoint, keys)
