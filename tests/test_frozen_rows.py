@@ -96,6 +96,34 @@ def test_tables_without_frozen_rows_and_unrecorded_ones(numbered, start):
         pe.FrozenRows().verify(session)
 
 
+def test_variables_that_growing_froze_whole(write_checkpoint, start):
+    prefix = write_checkpoint(
+        {
+            "layer/weight": np.ones([3, 2], np.float32),
+            "layer/scale": np.float32(2.0),
+            "global_step": np.int64(7),
+        }
+    )
+    with pe.growing(prefix), tf.variable_scope("layer"):
+        weight, scale = tf.get_variable("weight", [3, 2]), tf.get_variable("scale", [])
+    with pe.growing(prefix):
+        step = tf.train.get_or_create_global_step()
+    count = tf.assign_add(step, 1)
+    change_weight = tf.scatter_update(weight, [1], [[5.0, 5.0]])
+    change_scale = tf.assign(scale, 3.0)
+    session = start()
+    frozen = pe.record_frozen_rows(session)
+    session.run(count)  # A counter was never meant to stay as it is.
+    assert frozen.verify(session) == 3 + 1
+    session.run(change_weight)
+    with pytest.raises(RuntimeError, match="1 of 3 frozen rows of layer/weight changed: rows 1. "):
+        frozen.verify(session)
+    frozen.record(session)
+    session.run(change_scale)
+    with pytest.raises(RuntimeError, match="1 of 1 frozen rows of layer/scale changed"):
+        frozen.verify(session)
+
+
 def monitored(train, hooks, steps=3, **arguments):
     with tf.train.MonitoredTrainingSession(
         hooks=hooks, log_step_count_steps=None, save_summaries_steps=None, **arguments
