@@ -29,7 +29,12 @@ def test_one_changed_bit_changes_the_hash_of_its_row(width, dtype, data):
 def test_hashes_are_stored_so_they_may_not_change():
     values = np.arange(6, dtype=np.float32).reshape([3, 2])
     assert row_hashes(values).tolist() == row_hashes(values.copy(order="F")).tolist()
-    assert len(set(row_hashes(values).tolist())) == 3
+    assert row_hashes(values).tolist() == [
+        8518774832949624832,
+        8277418608355704832,
+        17859352398248542208,
+    ]
+    assert fingerprint(row_hashes(values)) == "9650c91b01d5375d07a633392af94394"
     assert row_hashes(np.zeros([3, 2], np.float32)).tolist() == [0, 0, 0]
     assert row_hashes(np.zeros([0, 2])).tolist() == []
     assert row_hashes(np.zeros([3, 0])).tolist() == [0, 0, 0]
