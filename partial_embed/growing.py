@@ -2,6 +2,7 @@
 
 import fnmatch
 import functools
+import re
 
 import tensorflow.compat.v1 as tf
 from absl import logging
@@ -13,8 +14,8 @@ from partial_embed.embedding import FROZEN_VARIABLES, create, frozen_variables_i
 class growing:
     """Makes `tf.get_variable` grow tables that a checkpoint holds, and load the rest.
 
-    While it is open, `tf.get_variable(name, shape)` compares `shape` with what
-    the checkpoint holds as `name`:
+    While it is open, `tf.get_variable(name, shape)` (as `tf.Variable(value,
+    name=name)`) compares `shape` with what the checkpoint holds as `name`:
 
     - more rows: a `PartialEmbedding`, old rows loaded and frozen, new ones trainable;
     - the same shape: the variable, loaded and frozen, unless `train` names it;
@@ -26,7 +27,7 @@ class growing:
         with pe.growing("model.ckpt-50"):
             build_model(num_entities=110)
 
-        # for a script that opens a graph of its own inside
+        # for a script that opens a graph of its own inside; tf.get_variable only
         tf.variable_scope("model", custom_getter=pe.growing("model.ckpt-50"))
 
     Args:
@@ -71,12 +72,12 @@ class growing:
         self._unmatched = set(self._train) - {"all"}
         self._unmatched.update(p for patterns in self._by_pattern.values() for p in patterns)
         self._report = {}
-        self._scopes = []
+        self._open = []
+        self._depth = 0
 
     def __enter__(self):
         scope = tf.get_variable_scope()
         outer = scope.custom_getter
-        self._scopes.append((scope, outer))
         custom_getter = self
         if outer is not None:
 
@@ -85,20 +86,25 @@ class growing:
 
         # Set and not entered: entering a scope again restarts its count of names.
         scope.set_custom_getter(custom_getter)
+        creators = tf.variable_creator_scope(self._create)
+        creators.__enter__()
+        self._open.append((scope, outer, creators))
         return self
 
     def __exit__(self, error_type, error, traceback):
-        scope, outer = self._scopes.pop()
+        scope, outer, creators = self._open.pop()
+        creators.__exit__(error_type, error, traceback)
         scope.set_custom_getter(outer)
         if error_type is not None:
             return
         if not self._report:
             raise ValueError(
-                "No variable of {} was made by tf.get_variable in this graph while growing was "
-                "open. If the script opens a graph of its own inside (with tf.Graph()."
-                "as_default()), pass growing to the scope it makes its variables in: "
-                "tf.variable_scope(..., custom_getter=pe.growing(...)). The checkpoint holds: "
-                "{}.".format(self._checkpoint.prefix, ", ".join(sorted(self._checkpoint.shapes)))
+                "No variable of {} was made in this graph while growing was open. If the script "
+                "opens a graph of its own inside (with tf.Graph().as_default()), pass growing to "
+                "the scope it makes its variables in: tf.variable_scope(..., custom_getter="
+                "pe.growing(...)). The checkpoint holds: {}.".format(
+                    self._checkpoint.prefix, ", ".join(sorted(self._checkpoint.shapes))
+                )
             )
         if self._unmatched:
             raise ValueError(
@@ -116,10 +122,39 @@ class growing:
         )
 
     def __call__(self, getter, name, *args, **kwargs):
-        """The custom getter."""
-        shape = args[0] if args else kwargs.pop("shape", None)
-        initializer = kwargs.get("initializer")
-        if name not in self._checkpoint or _is_slot(name, kwargs.get("trainable")):
+        """The custom getter: what `tf.get_variable` calls."""
+        if args:
+            kwargs["shape"] = args[0]
+        self._depth += 1
+        try:
+            return self._grow_or_load(getter, name, kwargs)
+        finally:
+            self._depth -= 1
+
+    def _create(self, next_creator, **kwargs):
+        """The variable creator: what `tf.Variable` calls (and get_variable, in the end)."""
+        name = tf.get_default_graph().unique_name(kwargs.get("name") or "Variable", False)
+        if self._depth or name not in self._checkpoint or kwargs.get("variable_def"):
+            return next_creator(**kwargs)
+        initial = kwargs.pop("initial_value")
+        initial = tf.convert_to_tensor(initial() if callable(initial) else initial)
+        given = dict(kwargs, dtype=initial.dtype)
+        foreign = ("reuse", "regularizer", "partitioner")
+
+        def getter(full_name, shape, dtype, initializer, **arguments):
+            arguments = {key: value for key, value in arguments.items() if key not in foreign}
+            start = initializer
+            if callable(initializer):
+                start = functools.partial(initializer, shape, dtype)
+            with tf.name_scope(None):
+                return next_creator(**dict(given, initial_value=start, name=full_name, **arguments))
+
+        return self(getter, name, shape=initial.shape, dtype=initial.dtype, initializer=initial,
+                    trainable=kwargs.get("trainable"), collections=kwargs.get("collections"))
+
+    def _grow_or_load(self, getter, name, kwargs):
+        shape, initializer = kwargs.pop("shape", None), kwargs.get("initializer")
+        if name not in self._checkpoint or _is_optimizer_state(name, kwargs.get("trainable")):
             return getter(name, shape=shape, **kwargs)
         if shape is None and initializer is not None and not callable(initializer):
             shape = tf.convert_to_tensor(initializer).shape
@@ -132,22 +167,25 @@ class growing:
                 table[argument] = patterns[matching[0]]
         same = asked.is_fully_defined() and asked.as_list() == list(held)
         if same and not table:
-            return self._load(getter, name, asked.as_list(), dtype, kwargs)
-        grows = asked.rank and self._generation is not None
-        embedding = create(
-            getter,
-            name,
-            shape=asked,
-            checkpoint=self._checkpoint,
-            generation=self._generation if grows else None,
-            allow_nonfinite=self._allow_nonfinite,
-            **dict(kwargs, **table)
-        )
-        frozen = embedding.num_frozen_rows
-        self._report[name] = "{} rows frozen, {} train".format(
-            frozen, embedding.plan.num_rows - frozen
-        )
-        return embedding
+            variable = self._load(getter, name, asked.as_list(), dtype, kwargs)
+        else:
+            variable = create(
+                getter,
+                name,
+                shape=asked,
+                checkpoint=self._checkpoint,
+                generation=self._generation if asked.rank else None,
+                allow_nonfinite=self._allow_nonfinite,
+                **dict(kwargs, **table)
+            )
+            frozen = variable.num_frozen_rows
+            self._report[name] = "{} rows frozen, {} train".format(
+                frozen, variable.plan.num_rows - frozen
+            )
+        if not self._open:  # used as a custom getter, there is no end to wait for
+            logging.info("Growing from %s: %s: %s", self._checkpoint.prefix, name,
+                         self._report[name])
+        return variable
 
     def _matching(self, name, patterns):
         found = [p for p in patterns if p == "all" or fnmatch.fnmatchcase(name, p)]
@@ -171,25 +209,27 @@ class growing:
         arguments = dict(kwargs, shape=shape, initializer=initialize)
         if not matching:
             arguments["trainable"] = False
-        self._report[name] = "loaded, {}".format("as the script has it" if matching else "frozen")
+        fixed = kwargs.get("trainable") is False  # by the script
+        self._report[name] = "loaded" if fixed else "loaded, trains" if matching else "loaded, frozen"
         variable = getter(name, **arguments)
         # What the script would not train anyway (a step counter, a moving
         # average) is its own business and may change.
-        if not matching and kwargs.get("trainable") is not False:
+        if not matching and not fixed:
             if all(variable is not known for known, _ in frozen_variables_in()):
                 tf.add_to_collection(FROZEN_VARIABLES, (variable, self._checkpoint))
         return variable
 
 
-def _is_slot(name, trainable):
-    """Whether `name` is an optimizer's slot of a variable made before.
+def _is_optimizer_state(name, trainable):
+    """Whether `name` is a slot of a variable made before, or a power of Adam.
 
-    A new optimizer starts afresh: half of its state (Adam's powers, which are
-    not made by tf.get_variable) could not be loaded here anyhow.
+    A new optimizer starts afresh, for all of its state or for none of it: it
+    may be made outside, where nothing is loaded.
     """
     if trainable is not False:
         return False
+    if re.search(r"(^|/)beta[12]_power(_\d+)?$", name):
+        return True
     parts = name.split("/")
-    owners = {"/".join(parts[start:stop]) for stop in range(1, len(parts))
-              for start in range(stop)}
+    owners = {"/".join(parts[start:stop]) for stop in range(1, len(parts)) for start in range(stop)}
     return any(variable.op.name in owners for variable in tf.global_variables())
