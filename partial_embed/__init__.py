@@ -8,6 +8,7 @@ from partial_embed.hooks import FrozenRowsHook
 from partial_embed.initializers import xavier_initializer
 from partial_embed.lookup_cond import lookup_cond
 from partial_embed.merge import merge_checkpoint
+from partial_embed.meta_graph import GrownGraph, grow_meta_graph
 from partial_embed.minimize import minimize
 from partial_embed.saver import Saver
 from partial_embed.vocabulary import Vocabulary, align_vocabularies
@@ -15,11 +16,13 @@ from partial_embed.vocabulary import Vocabulary, align_vocabularies
 __all__ = [
     "FrozenRows",
     "FrozenRowsHook",
+    "GrownGraph",
     "PartialEmbedding",
     "Saver",
     "Vocabulary",
     "align_vocabularies",
     "get_embedding",
+    "grow_meta_graph",
     "growing",
     "lookup_cond",
     "merge_checkpoint",

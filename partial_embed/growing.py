@@ -154,7 +154,9 @@ class growing:
 
     def _grow_or_load(self, getter, name, kwargs):
         shape, initializer = kwargs.pop("shape", None), kwargs.get("initializer")
-        if name not in self._checkpoint or _is_optimizer_state(name, kwargs.get("trainable")):
+        made = [variable.op.name for variable in tf.global_variables()]
+        trainable = kwargs.get("trainable")
+        if name not in self._checkpoint or is_optimizer_state(name, trainable, made):
             return getter(name, shape=shape, **kwargs)
         if shape is None and initializer is not None and not callable(initializer):
             shape = tf.convert_to_tensor(initializer).shape
@@ -197,15 +199,7 @@ class growing:
         self._checkpoint.check(name, dtype, shape)
         matching = self._matching(name, self._train)
 
-        def initialize(part, dtype=None, partition_info=None):
-            spec = ""
-            if partition_info is not None:
-                spec = slice_spec(shape, partition_info.var_offset, part)
-            value = restore(self._checkpoint.prefix, name, dtype, spec, part)
-            if self._allow_nonfinite:
-                return value
-            return refuse_nonfinite(value, "{} of {}".format(name, self._checkpoint.prefix))
-
+        initialize = loading_initializer(self._checkpoint, name, shape, self._allow_nonfinite)
         arguments = dict(kwargs, shape=shape, initializer=initialize)
         if not matching:
             arguments["trainable"] = False
@@ -220,8 +214,23 @@ class growing:
         return variable
 
 
-def _is_optimizer_state(name, trainable):
-    """Whether `name` is a slot of a variable made before, or a power of Adam.
+def loading_initializer(checkpoint, name, shape, allow_nonfinite):
+    """Returns an initializer that loads a variable, or a partition of it, as it is."""
+
+    def initialize(part, dtype=None, partition_info=None):
+        spec = ""
+        if partition_info is not None:
+            spec = slice_spec(shape, partition_info.var_offset, part)
+        value = restore(checkpoint.prefix, name, dtype, spec, part)
+        if allow_nonfinite:
+            return value
+        return refuse_nonfinite(value, "{} of {}".format(name, checkpoint.prefix))
+
+    return initialize
+
+
+def is_optimizer_state(name, trainable, variable_names):
+    """Whether `name` is a slot of one of some variables, or a power of Adam.
 
     A new optimizer starts afresh, for all of its state or for none of it: it
     may be made outside, where nothing is loaded.
@@ -232,4 +241,4 @@ def _is_optimizer_state(name, trainable):
         return True
     parts = name.split("/")
     owners = {"/".join(parts[start:stop]) for stop in range(1, len(parts)) for start in range(stop)}
-    return any(variable.op.name in owners for variable in tf.global_variables())
+    return not owners.isdisjoint(variable_names)

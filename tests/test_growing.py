@@ -370,7 +370,7 @@ def test_the_report(base, caplog):
     ]
     assert "4 rows frozen, 2 train" in lines[0]
     assert "loaded, frozen" in lines[1]
-    assert "as the script has it" in lines[3]
+    assert "loaded, trains" in lines[3]
     assert "never_seen" not in growing.summary()
     assert lines[0] in caplog.text
     assert base in caplog.text
