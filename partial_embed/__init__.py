@@ -1,6 +1,7 @@
 """Let a trained embedding table gain rows, and train only those."""
 
 from partial_embed import row_init
+from partial_embed.audit import Audit, Finding, VariableReport, audit
 from partial_embed.embedding import PartialEmbedding, get_embedding
 from partial_embed.frozen_rows import FrozenRows, record_frozen_rows
 from partial_embed.growing import growing
@@ -14,12 +15,16 @@ from partial_embed.saver import Saver
 from partial_embed.vocabulary import Vocabulary, align_vocabularies
 
 __all__ = [
+    "Audit",
+    "Finding",
     "FrozenRows",
     "FrozenRowsHook",
     "GrownGraph",
     "PartialEmbedding",
     "Saver",
+    "VariableReport",
     "Vocabulary",
+    "audit",
     "align_vocabularies",
     "get_embedding",
     "grow_meta_graph",

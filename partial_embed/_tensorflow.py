@@ -4,7 +4,7 @@ Everything else in the package is `tensorflow.compat.v1`, which TensorFlow 1.15
 and 2.x both have. The names below have kept their places in both.
 """
 
-from tensorflow.python.framework.ops import get_from_proto_function
+from tensorflow.python.framework.ops import get_from_proto_function, get_gradient_function
 
 # Variable: tf.Variable of compat.v1 is a class that resource variables of 2.x are not of.
 from tensorflow.python.ops.variables import PartitionedVariable, Variable
@@ -34,5 +34,6 @@ __all__ = [
     "TensorLike",
     "Variable",
     "get_from_proto_function",
+    "get_gradient_function",
     "update_checkpoint_state",
 ]

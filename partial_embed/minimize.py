@@ -48,7 +48,7 @@ def minimize(optimizer, loss, embeddings=None, var_list=None, global_step=None, 
         )
     frozen = {id(part): e for e in everything for part in e.frozen_parts}
     for item in _as_list(var_list):
-        for variable in _expand(item, everything):
+        for variable in expand(item, everything):
             if id(variable) in frozen:
                 raise ValueError(
                     "var_list holds {}, the frozen rows of {}. Leave it out, or name the rows to "
@@ -90,7 +90,7 @@ def _as_list(items):
     return list(items) if isinstance(items, (list, tuple)) else [items]
 
 
-def _expand(item, everything):
+def expand(item, everything):
     """The variables that one item of a var_list stands for."""
     if isinstance(item, PartialEmbedding):
         return [] if item.trainable is None else [item.trainable]
@@ -129,13 +129,19 @@ def _advice(item, everything):
     )
 
 
-def upstream(tensors):
-    """Returns the set of all operations that `tensors` depend on."""
+def upstream(tensors, control=True):
+    """Returns the set of all operations that `tensors` depend on.
+
+    Args:
+        tensors: list of tensors.
+        control: bool, whether waiting for an operation counts as depending on it.
+    """
     seen, pending = set(), [tensor.op for tensor in tensors]
     while pending:
         op = pending.pop()
         if op not in seen:
             seen.add(op)
             pending.extend(tensor.op for tensor in op.inputs)
-            pending.extend(op.control_inputs)
+            if control:
+                pending.extend(op.control_inputs)
     return seen
