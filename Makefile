@@ -1,6 +1,7 @@
 # make demo       a trained table gains rows on a real knowledge graph
 # make test       the whole test suite
 # make test-tf1   the same suite on genuine TensorFlow 1.15.5 (needs a Python 3.7)
+# make legacy-fixtures   trains the old models of tests/data/legacy again, on TensorFlow 1.15.5
 # make quality    what ruff finds;  make style  lets it mend
 # make clean      removes environments, data and outputs
 
@@ -14,7 +15,7 @@ PYTHON37 ?= $(shell for python in python3.7 "$$(pyenv root 2>/dev/null)"/version
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 export TF_ENABLE_ONEDNN_OPTS ?= 0
 
-.PHONY: demo test test-tf1 quality style wheel clean
+.PHONY: demo test test-tf1 legacy-fixtures quality style wheel clean
 
 demo: .venv/demo
 	.venv/bin/python scripts/demo.py
@@ -30,6 +31,9 @@ else
 	.venv-tf1/bin/python -m pytest -n $(PYTEST_WORKERS)
 	@echo "make test-tf1: RUN on TensorFlow 1.15.5 with $(PYTHON37)."
 endif
+
+legacy-fixtures: .venv-tf1/test
+	.venv-tf1/bin/python tests/legacy/make_fixtures.py
 
 quality: .venv/quality
 	.venv/bin/ruff check .
