@@ -29,7 +29,7 @@ import sys
 import knowledge_graph.quiet  # noqa: F401 (before all that imports TensorFlow)
 import tensorflow.compat.v1 as tf
 from absl import app, flags, logging
-from knowledge_graph import models, runs, settings, training
+from knowledge_graph import models, new_rows, runs, settings, training
 
 _DEFAULTS = settings.Config(data_dir=None, checkpoint_dir=None)
 
@@ -68,6 +68,15 @@ flags.DEFINE_float(
     "When growing: old triples, chosen anew each epoch, per triple with a new row. They move no "
     "old row, but teach the "
     "new ones what they are no answer to.",
+)
+flags.DEFINE_enum(
+    "new_rows",
+    _DEFAULTS.new_rows,
+    new_rows.STARTS,
+    "When growing: where the rows of new entities start. drawn: as the model draws rows; normal: "
+    "drawn with the mean and covariance of the old rows; mean: all at the mean of the old rows; "
+    "neighbours: each at the mean of the three old entities that stand in most of its triples' "
+    "places.",
 )
 flags.DEFINE_integer("save_every", _DEFAULTS.save_every, "Epochs between two checkpoints.")
 flags.DEFINE_integer(

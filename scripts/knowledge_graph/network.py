@@ -5,7 +5,7 @@ import collections
 import tensorflow.compat.v1 as tf
 
 import partial_embed as pe
-from knowledge_graph import models
+from knowledge_graph import models, new_rows
 from knowledge_graph.settings import OPTIMIZERS
 
 Graph = collections.namedtuple(
@@ -17,7 +17,8 @@ def build(config, base, dataset):
     sizes = len(dataset.entities), len(dataset.relations), config.dimension
     # The one place that knows about growing.
     if base.checkpoint:
-        with pe.growing(base.checkpoint):
+        starts = new_rows.initializers(config.new_rows, len(base.entities), dataset)
+        with pe.growing(base.checkpoint, initializers=starts):
             model = models.MODELS[config.model](*sizes)
     else:
         model = models.MODELS[config.model](*sizes)

@@ -5,7 +5,7 @@ import os
 
 import tensorflow.compat.v1 as tf
 
-from knowledge_graph import models
+from knowledge_graph import models, new_rows
 
 OPTIMIZERS = {
     "GradientDescent": tf.train.GradientDescentOptimizer,
@@ -23,7 +23,7 @@ Config = collections.namedtuple(
     "Config",
     "data_dir checkpoint_dir grow_from model dimension optimizer learning_rate momentum batch_size "
     "epochs seed dropout "
-    "n3 replay save_every eval_every",
+    "n3 replay save_every eval_every new_rows",
 )
 Config.__new__.__defaults__ = (
     None,
@@ -40,6 +40,7 @@ Config.__new__.__defaults__ = (
     0.0,
     10,
     10,
+    new_rows.STARTS[0],
 )
 
 
@@ -75,6 +76,16 @@ def check(config):
     if config.replay and not config.grow_from:
         raise ValueError(
             "--replay is for a run that grows; without --grow_from every triple is learned anyway."
+        )
+    if config.new_rows not in new_rows.STARTS:
+        raise ValueError(
+            "--new_rows={} is none of {}.".format(config.new_rows, ", ".join(new_rows.STARTS))
+        )
+    if config.new_rows != new_rows.STARTS[0] and not config.grow_from:
+        raise ValueError(
+            "--new_rows={} is for a run that grows; without --grow_from all rows are drawn.".format(
+                config.new_rows
+            )
         )
     if config.n3 and config.model == "transe":
         raise ValueError(

@@ -115,6 +115,7 @@ def _facts_to_learn(config, base, dataset):
 
 def _settings(config, base, facts, old_facts):
     names = "model dimension optimizer learning_rate momentum batch_size seed dropout n3 replay"
+    names += " new_rows"
     settings = {name: getattr(config, name) for name in names.split()}
     settings["old_entities"] = len(base.entities)
     settings["old_relations"] = len(base.relations)

@@ -1,0 +1,124 @@
+"""What each start of the new rows is worth, on a real knowledge graph.
+
+As in the demo, a tenth of the entities of UMLS is held back and a model learns the rest. Then the
+model grows, once for each --new_rows of train.py, and only the new rows train. How well the unseen
+triples of the new entities are answered (MRR) is printed for the first step, before anything was
+trained, after 5 epochs and at the end: means over the seeds, and their standard deviations.
+
+  python scripts/compare_new_rows.py
+  python scripts/compare_new_rows.py --models=complex --seeds=0 --epochs=20
+  python scripts/compare_new_rows.py --markdown
+"""
+
+import os
+import shutil
+import sys
+
+import demo
+import fetch_data
+import knowledge_graph.quiet  # noqa: F401 (before all that imports TensorFlow)
+import numpy as np
+from absl import app, flags, logging
+from knowledge_graph import new_rows, settings, training, triples
+
+_SOON = 5  # epochs
+
+
+def measure(model, seed, data, folder, fraction, epochs, replay):
+    """Trains one base, and grows it from each start.
+
+    Args:
+      model: name of the model.
+      seed: which entities are held back, and the seed of all trainings.
+      data: a `triples.Dataset`.
+      folder: where everything goes; what is there is removed.
+      fraction: the part of the entities that is held back.
+      epochs: of each training.
+      replay: how many old triples the growth sees per triple with a new row.
+
+    Returns:
+      For each of `new_rows.STARTS` the MRR at step 0, after `_SOON` epochs and at the end.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    base_data, grown_data = triples.hold_back(data, fraction, seed)
+    unseen = np.concatenate([grown_data.valid, grown_data.test])
+    sizes = len(base_data.entities), len(base_data.relations)
+    asked = {"new": training.Question(unseen[triples.touches_new(unseen, *sizes)], None)}
+
+    def train(name, dataset, questions, **extra):
+        data_dir = os.path.join(folder, "data-" + name)
+        triples.write_dataset(data_dir, dataset)
+        config = settings.Config(
+            data_dir=data_dir,
+            checkpoint_dir=os.path.join(folder, name),
+            model=model,
+            seed=seed,
+            epochs=epochs,
+            save_every=epochs,
+            **dict(demo.SETTINGS[model], **extra),
+        )
+        label = "{}, seed {}, {}  ".format(model, seed, name)
+        return training.train(config, questions, label=label)
+
+    base = train("base", base_data, {}, eval_every=epochs)
+    found = []
+    for start in new_rows.STARTS:
+        extra = {"grow_from": base.checkpoint, "replay": replay, "eval_every": _SOON}
+        history = train(start, grown_data, asked, new_rows=start, **extra).history
+        mrr = {moment.epoch: moment.metrics["new"].mrr for moment in history}
+        found.append([mrr[0], mrr[_SOON], mrr[epochs]])
+    return found
+
+
+def table(model, values, epochs, markdown):
+    """Returns the lines of a table; values are floats [seeds, starts, 3]."""
+    rows = [[model, "step 0", "{} epochs".format(_SOON), "{} epochs".format(epochs)]]
+    means, deviations = np.mean(values, axis=0), np.std(values, axis=0)
+    for start, mean, deviation in zip(new_rows.STARTS, means, deviations):
+        rows.append([start] + ["{:.3f} ± {:.3f}".format(*pair) for pair in zip(mean, deviation)])
+    if markdown:
+        rows.insert(1, ["---", "---:", "---:", "---:"])
+        return ["| {} |".format(" | ".join(row)) for row in rows]
+    return ["{:<12}{:>16}{:>16}{:>16}".format(*row) for row in rows]
+
+
+def main(arguments):
+    del arguments
+    values = flags.FLAGS
+    logging.set_verbosity(logging.WARNING)
+    try:
+        seeds = [int(seed) for seed in values.seeds]
+        data = triples.read_dataset(fetch_data.fetch(values.data_dir))
+        for model in values.models:
+            if model not in demo.SETTINGS:
+                raise ValueError(
+                    "--models: {!r} is none of {}.".format(model, ", ".join(sorted(demo.SETTINGS)))
+                )
+        for model in values.models:
+            found = []
+            for seed in seeds:
+                folder = os.path.join(values.out, "{}-seed{}".format(model, seed))
+                arguments = data, folder, values.fraction, values.epochs, values.replay
+                found.append(measure(model, seed, *arguments))
+            print("\n".join(table(model, found, values.epochs, values.markdown)) + "\n", flush=True)
+    except (ValueError, OSError, FloatingPointError) as error:
+        print(
+            "compare_new_rows.py: error: {}".format(" ".join(str(error).split())), file=sys.stderr
+        )
+        return 1
+    except KeyboardInterrupt:
+        print("compare_new_rows.py: stopped.", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("data_dir", "data", "Where the data is, or is put.")
+    flags.DEFINE_string("out", os.path.join("out", "new_rows"), "Where checkpoints go.")
+    flags.DEFINE_list("models", ["complex", "distmult"], "Which models, with commas between.")
+    flags.DEFINE_list("seeds", ["0", "1", "2", "3", "4"], "Which seeds, with commas between.")
+    flags.DEFINE_float("fraction", 0.1, "Part of the entities that is held back.")
+    flags.DEFINE_float("replay", 0.0, "Old triples that the growth sees per triple with a new row.")
+    flags.DEFINE_integer("epochs", 100, "Epochs of each training.", lower_bound=_SOON)
+    flags.DEFINE_boolean("markdown", False, "Print the tables as Markdown.")
+    app.run(main)
