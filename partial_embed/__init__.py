@@ -2,8 +2,9 @@
 
 from partial_embed import row_init
 from partial_embed.audit import Audit, Finding, VariableReport, audit
-from partial_embed.embedding import PartialEmbedding, get_embedding
+from partial_embed.embedding import PartialEmbedding
 from partial_embed.frozen_rows import FrozenRows, record_frozen_rows
+from partial_embed.get_embedding import get_embedding
 from partial_embed.growing import growing
 from partial_embed.hooks import FrozenRowsHook
 from partial_embed.initializers import xavier_initializer

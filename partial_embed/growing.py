@@ -8,7 +8,8 @@ import tensorflow.compat.v1 as tf
 from absl import logging
 
 from partial_embed.checkpoint import Checkpoint, refuse_nonfinite, restore, slice_spec
-from partial_embed.embedding import FROZEN_VARIABLES, create, frozen_variables_in
+from partial_embed.embedding import FROZEN_VARIABLES, frozen_variables_in
+from partial_embed.get_embedding import create
 
 
 class growing:
@@ -149,8 +150,15 @@ class growing:
             with tf.name_scope(None):
                 return next_creator(**dict(given, initial_value=start, name=full_name, **arguments))
 
-        return self(getter, name, shape=initial.shape, dtype=initial.dtype, initializer=initial,
-                    trainable=kwargs.get("trainable"), collections=kwargs.get("collections"))
+        return self(
+            getter,
+            name,
+            shape=initial.shape,
+            dtype=initial.dtype,
+            initializer=initial,
+            trainable=kwargs.get("trainable"),
+            collections=kwargs.get("collections"),
+        )
 
     def _grow_or_load(self, getter, name, kwargs):
         shape, initializer = kwargs.pop("shape", None), kwargs.get("initializer")
@@ -178,15 +186,16 @@ class growing:
                 checkpoint=self._checkpoint,
                 generation=self._generation if asked.rank else None,
                 allow_nonfinite=self._allow_nonfinite,
-                **dict(kwargs, **table)
+                **dict(kwargs, **table),
             )
             frozen = variable.num_frozen_rows
             self._report[name] = "{} rows frozen, {} train".format(
                 frozen, variable.plan.num_rows - frozen
             )
         if not self._open:  # used as a custom getter, there is no end to wait for
-            logging.info("Growing from %s: %s: %s", self._checkpoint.prefix, name,
-                         self._report[name])
+            logging.info(
+                "Growing from %s: %s: %s", self._checkpoint.prefix, name, self._report[name]
+            )
         return variable
 
     def _matching(self, name, patterns):
@@ -204,13 +213,14 @@ class growing:
         if not matching:
             arguments["trainable"] = False
         fixed = kwargs.get("trainable") is False  # by the script
-        self._report[name] = "loaded" if fixed else "loaded, trains" if matching else "loaded, frozen"
+        what = "" if fixed else ", trains" if matching else ", frozen"
+        self._report[name] = "loaded" + what
         variable = getter(name, **arguments)
         # What the script would not train anyway (a step counter, a moving
         # average) is its own business and may change.
-        if not matching and not fixed:
-            if all(variable is not known for known, _ in frozen_variables_in()):
-                tf.add_to_collection(FROZEN_VARIABLES, (variable, self._checkpoint))
+        known = any(variable is frozen for frozen, _ in frozen_variables_in())
+        if not matching and not fixed and not known:
+            tf.add_to_collection(FROZEN_VARIABLES, (variable, self._checkpoint))
         return variable
 
 

@@ -104,7 +104,7 @@ def delta_text(tables, unchanged):
             "source" (see `RowPlan`, as runs of kept rows, or None), "frozen"
             (fingerprint of the frozen rows), "slots" (name to initial value),
             "keys" (of the trainable rows, or None), "generations".
-        unchanged: dict of name to {"base": prefix, "frozen": fingerprint,
+        unchanged: dict of name to {"base": prefix, "base_name": tensor, "frozen": fingerprint,
             "slots": as above} of the variables that were frozen whole.
     """
     return json.dumps({"format": FORMAT, "tables": tables, "unchanged": unchanged})

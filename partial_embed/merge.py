@@ -5,19 +5,17 @@ import os
 import numpy as np
 from absl import logging
 
-from partial_embed.bundle import publish, read_tensors, shards_at, staging, write_part
+from partial_embed.bundle import publish, staging, write_part
 from partial_embed.checkpoint import Checkpoint, nonfinite_rows, slice_spec
 from partial_embed.frozen_rows import fingerprint, row_hashes
 from partial_embed.manifest import DELTA_KEY, DELTA_ROWS, growth_text, read_delta, read_generations
-from partial_embed.plan import RowPlan, from_runs, to_runs
+from partial_embed.plan import RowPlan, from_runs
 from partial_embed.vocabulary import read_vocabulary
 
 POLICIES = ("first", "last", "mean")
 
 
-def merge_checkpoint(
-    base, deltas, output, policy=None, vocabulary=None, allow_nonfinite=False
-):
+def merge_checkpoint(base, deltas, output, policy=None, vocabulary=None, allow_nonfinite=False):
     """Writes the whole checkpoint that a base and its delta(s) stand for.
 
     With one delta the result is, bit for bit, what `Saver.save` would have
@@ -98,8 +96,9 @@ class _Delta(Checkpoint):
         """Returns the `RowPlan` that one of its tables was grown by."""
         entry = self.tables[name]
         source = None if entry["source"] is None else np.asarray(from_runs(entry["source"]))
-        return RowPlan(entry["rows"], entry["checkpoint_rows"], from_runs(entry["trainable"]),
-                       source)
+        return RowPlan(
+            entry["rows"], entry["checkpoint_rows"], from_runs(entry["trainable"]), source
+        )
 
     def rows(self, tensor_name):
         """Returns the rows it holds of a table or slot."""
@@ -160,14 +159,18 @@ def _merge_rows(name, base, deltas, policy):
         named = named and bool(entry["keys"])
         keys = entry["keys"] or plan.trainable_rows.tolist()
         identities.append(
-            [row if row < base_rows else key for row, key in zip(plan.trainable_rows.tolist(), keys)]
+            [
+                row if row < base_rows else key
+                for row, key in zip(plan.trainable_rows.tolist(), keys)
+            ]
         )
         for key in identities[-1]:
             order.setdefault(key, []).append(delta.prefix)
     twice = [key for key, owners in order.items() if len(owners) > 1]
     if twice and policy is None:
         raise ValueError(
-            "{} {} of {} in more than one delta: {} is in {}. Say whose counts with policy= {}.".format(
+            "{} {} of {} in more than one delta: {} is in {}. Say whose counts with "
+            "policy= {}.".format(
                 len(twice),
                 "keys are" if named else "rows are",
                 name,
@@ -212,8 +215,9 @@ def _write_table(writer, name, base, deltas, merged):
                 )
             )
     slots = deltas[0].tables[name]["slots"]
-    copies = {slot: old.copy() for slot, initial in slots.items()
-              if initial is None and slot not in base}
+    copies = {
+        slot: old.copy() for slot, initial in slots.items() if initial is None and slot not in base
+    }
     writer.write_rows(name, plan, old, merged.combine([d.rows(name) for d in deltas]))
     row_count = len(old)
     del old
@@ -233,7 +237,7 @@ def _write_table(writer, name, base, deltas, merged):
 
 def _write_unchanged(writer, base, deltas):
     for name, entry in sorted(deltas[0].unchanged.items()):
-        value = base.read(name)
+        value = base.read(entry["base_name"])
         if fingerprint(row_hashes(np.reshape(value, value.shape or [1]))) != entry["frozen"]:
             raise ValueError(
                 "The delta {} was trained on the base {}, whose {} differs from that of {}. Give "
@@ -243,7 +247,7 @@ def _write_unchanged(writer, base, deltas):
             )
         writer.write([(name, "", value)])
         for slot, initial in entry["slots"].items():
-            if slot in base and base.shapes[slot] == base.shapes[name]:
+            if slot in base and list(base.shapes[slot]) == list(value.shape):
                 writer.write([(slot, "", base.read(slot))])
             elif initial is None:
                 writer.write([(slot, "", value)])

@@ -9,7 +9,8 @@ from tensorflow.core.framework.variable_pb2 import VariableDef
 
 from partial_embed._tensorflow import get_from_proto_function
 from partial_embed.checkpoint import Checkpoint
-from partial_embed.embedding import FROZEN_VARIABLES, get_embedding
+from partial_embed.embedding import FROZEN_VARIABLES
+from partial_embed.get_embedding import get_embedding
 from partial_embed.growing import is_optimizer_state, loading_initializer
 
 _GATHERS = ("Gather", "GatherV2", "ResourceGather")
@@ -231,8 +232,10 @@ class _Importer:
         if node.op != "GatherV2":
             return True
         axis = self._nodes.get(_node_of(node.input[2]))
-        return axis is not None and axis.op == "Const" and not any(
-            tf.make_ndarray(axis.attr["value"].tensor).ravel()
+        return (
+            axis is not None
+            and axis.op == "Const"
+            and not any(tf.make_ndarray(axis.attr["value"].tensor).ravel())
         )
 
     def run(self, loads):
@@ -302,7 +305,8 @@ class _Importer:
             copy.attr.pop("_output_shapes", None)
             # A node that is left out, or stands elsewhere now, is no place to be near.
             near = [
-                text for text in copy.attr["_class"].list.s
+                text
+                for text in copy.attr["_class"].list.s
                 if tf.compat.as_text(text).replace("loc:@", "") in names
             ]
             del copy.attr["_class"].list.s[:]

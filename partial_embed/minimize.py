@@ -42,8 +42,10 @@ def minimize(optimizer, loss, embeddings=None, var_list=None, global_step=None, 
         raise ValueError(
             "Nothing to train: {}. Give the table more rows than its checkpoint holds, or name "
             "rows in trainable_rows=.".format(
-                ", ".join("all {} rows of {} are frozen".format(e.num_frozen_rows, e.table_name)
-                          for e in asked)
+                ", ".join(
+                    "all {} rows of {} are frozen".format(e.num_frozen_rows, e.table_name)
+                    for e in asked
+                )
             )
         )
     frozen = {id(part): e for e in everything for part in e.frozen_parts}
@@ -78,8 +80,9 @@ def minimize(optimizer, loss, embeddings=None, var_list=None, global_step=None, 
             )
         )
     for variable in missing:
-        logging.warning("The loss %s does not reach %s: it will not change.", loss.name,
-                        variable.name)
+        logging.warning(
+            "The loss %s does not reach %s: it will not change.", loss.name, variable.name
+        )
     gradients = [pair for pair in gradients if pair[0] is not None]
     return optimizer.apply_gradients(gradients, global_step=global_step, name=name)
 
@@ -115,16 +118,16 @@ def _advice(item, everything):
         return "Give a PartialEmbedding, or a variable from tf.get_variable."
     above = upstream([item])
     reached = [
-        e for e in everything
-        if e.trainable is not None and any(v.op in above for v in e.variables)
+        e for e in everything if e.trainable is not None and any(v.op in above for v in e.variables)
     ]
     if not reached:
         return "A tensor is a value and cannot be updated; give the variable it was made from."
     return (
         "A looked-up tensor is a value and cannot be updated; give the variable its rows come "
         "from, {}, or leave it out: minimize(optimizer, loss) finds it.".format(
-            " and ".join("{}.trainable ({})".format(e.table_name, e.trainable.name)
-                         for e in reached)
+            " and ".join(
+                "{}.trainable ({})".format(e.table_name, e.trainable.name) for e in reached
+            )
         )
     )
 

@@ -48,8 +48,9 @@ class RowPlan:
         return np.where(rows < self.checkpoint_rows, rows, -1)
 
 
-def plan_rows(name, num_rows, checkpoint_rows=0, num_frozen_rows=None, trainable_rows=None,
-              source=None):
+def plan_rows(
+    name, num_rows, checkpoint_rows=0, num_frozen_rows=None, trainable_rows=None, source=None
+):
     """Divides the rows of a table.
 
     Rows that the checkpoint does not hold always train; `trainable_rows` adds

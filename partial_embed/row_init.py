@@ -70,6 +70,12 @@ class OldRows:
 class RowInit:
     """An initializer of new rows; subclasses compute `new_rows`."""
 
+    def __call__(self, shape, dtype=None, partition_info=None):
+        raise ValueError(
+            "This initializer starts new rows from old ones, and the table has none. Use it under "
+            "growing, or in get_embedding with checkpoint=."
+        )
+
     def new_rows(self, old, rows, row_shape, dtype):
         """Returns the values of new rows.
 

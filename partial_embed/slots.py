@@ -35,7 +35,6 @@ class Slot(namedtuple("Slot", ["variable", "name", "starts_as_rows", "bounds"]))
             return 0.0
         return float(low)
 
-
     def name_for(self, variable, embedding):
         """Returns what the same optimizer's slot of another variable is called."""
         scope, kind = self.variable.op.name.split(embedding.trainable.op.name + "/")

@@ -38,9 +38,8 @@ def read_vocabulary(path):
         raise ValueError("The vocabulary {} is empty; expected one key a line.".format(path))
     first_line, keys = {}, []
     for number, line in enumerate(lines, 1):
-        line = line[:-1] if line.endswith(b"\r") else line
         try:
-            key = line.decode("utf-8")
+            key = (line[:-1] if line.endswith(b"\r") else line).decode("utf-8")
         except UnicodeDecodeError as error:
             raise ValueError(
                 "{}, line {}: not UTF-8 text ({}). Save the file as UTF-8.".format(
@@ -78,8 +77,9 @@ def align_vocabularies(old, new):
     Raises:
         ValueError: see `read_vocabulary`.
     """
-    old, new = (keys if isinstance(keys, (list, tuple)) else read_vocabulary(keys)
-                for keys in (old, new))
+    old, new = (
+        keys if isinstance(keys, (list, tuple)) else read_vocabulary(keys) for keys in (old, new)
+    )
     for keys in (old, new):
         if len(set(keys)) != len(keys):
             raise ValueError("A list of keys holds some more than once. A key has one row.")
@@ -99,8 +99,9 @@ def check_vocabulary(vocabulary, name, num_rows, checkpoint_rows):
         if len(keys) != rows:
             raise ValueError(
                 "The vocabulary of {} has {} keys, and {} has {} rows: line {} names no row. "
-                "Expected one line a row.".format(name, len(keys), what, rows, min(len(keys), rows)
-                                                  + 1)
+                "Expected one line a row.".format(
+                    name, len(keys), what, rows, min(len(keys), rows) + 1
+                )
                 if len(keys) > rows
                 else "The vocabulary of {} ends at line {}, and {} has {} rows. Expected one line "
                 "a row.".format(name, len(keys), what, rows)

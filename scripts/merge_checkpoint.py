@@ -1,6 +1,6 @@
-"""Base + deltas = one plain checkpoint, which any script restores.
+r"""Base + deltas = one plain checkpoint, which any script restores.
 
-    python scripts/merge_checkpoint.py --base=run/model.ckpt-50 \\
+    python scripts/merge_checkpoint.py --base=run/model.ckpt-50 \
         --delta=alice/delta.ckpt-90 --output=published/model.ckpt
 
 Deltas are what `pe.Saver(delta=True)` writes. Several that were grown from one
@@ -8,8 +8,8 @@ base, apart from each other, are named in one list; their new rows follow one
 another in that order. The same key in two of them is an error unless --policy
 says whose rows count:
 
-    python scripts/merge_checkpoint.py --base=run/model.ckpt-50 \\
-        --delta=alice/delta.ckpt-90,bob/delta.ckpt-70 --policy=last \\
+    python scripts/merge_checkpoint.py --base=run/model.ckpt-50 \
+        --delta=alice/delta.ckpt-90,bob/delta.ckpt-70 --policy=last \
         --vocabulary=run/entities.txt --output=published/model.ckpt
 
 With --vocabulary, the keys of the merged rows are written to
