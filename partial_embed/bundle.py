@@ -6,17 +6,22 @@ step, the index that makes them a checkpoint.
 """
 
 import contextlib
-import json
 import os
 import re
 import socket
 import uuid
 
+import numpy as np
 import tensorflow.compat.v1 as tf
+
+from partial_embed.checkpoint import can_slice, reason, restore, slice_spec
+from partial_embed.index import num_shards, stored_tensors
 
 STAGE_PREFIX = ".partial_embed-saving-"
 MANIFEST_SUFFIX = ".growth.json"
-_JOURNAL = "journal.json"
+# What this process is staging, in whatever thread.
+_OWN_STAGES = set()
+_JOURNAL = "journal.txt"
 
 
 @contextlib.contextmanager
@@ -47,18 +52,24 @@ def staging(prefix):
     stage = os.path.join(parent, name)
     try:
         tf.gfile.MakeDirs(stage)
+        _OWN_STAGES.add(name)
         yield stage
-    except (OSError, tf.errors.ResourceExhaustedError, tf.errors.PermissionDeniedError,
-            tf.errors.UnknownError, tf.errors.DataLossError, tf.errors.InternalError) as error:
+    except (
+        OSError,
+        tf.errors.ResourceExhaustedError,
+        tf.errors.PermissionDeniedError,
+        tf.errors.UnknownError,
+        tf.errors.DataLossError,
+        tf.errors.InternalError,
+    ) as error:
         raise OSError(
             "Saving {} failed: {}. Nothing was published: what stood there before is as it was. "
-            "Make room or choose another directory, and save again.".format(
-                prefix, (getattr(error, "message", None) or str(error)).split("\n")[0]
-            )
+            "Make room or choose another directory, and save again.".format(prefix, reason(error))
         ) from error
     finally:
         if tf.gfile.Exists(stage):
             tf.gfile.DeleteRecursively(stage)
+        _OWN_STAGES.discard(name)
 
 
 def write_part(prefix, tensors):
@@ -90,20 +101,14 @@ def read_tensors(prefix, wanted):
     """
     if not wanted:
         return []
-    names, specs, dtypes = zip(*wanted)
     with tf.Graph().as_default(), tf.device("/cpu:0"), tf.Session(config=_quiet()) as session:
-        values = tf.raw_ops.RestoreV2(
-            prefix=prefix,
-            tensor_names=list(names),
-            shape_and_slices=list(specs),
-            dtypes=list(dtypes),
-        )
+        values = [restore(prefix, name, dtype, spec) for name, spec, dtype in wanted]
         try:
             return session.run(values)
         except tf.errors.OpError as error:
             raise ValueError(
                 "The checkpoint {} cannot be read: {}. It is damaged or incomplete; take another "
-                "copy of it.".format(prefix, error.message.split("\n")[0])
+                "copy of it.".format(prefix, reason(error))
             ) from error
 
 
@@ -126,6 +131,8 @@ def publish(parts, prefix, stage, manifest=None):
         manifest: text to stand beside the checkpoint, or None.
     """
     merged = os.path.join(stage, "merged")
+    if num_shards(prefix) == sum(num_shards(part) for part in parts):
+        parts = _one_more(parts)
     with tf.Graph().as_default(), tf.Session(config=_quiet()) as session:
         session.run(
             tf.raw_ops.MergeV2Checkpoints(
@@ -135,8 +142,12 @@ def publish(parts, prefix, stage, manifest=None):
     moves = [(path, prefix + path[len(merged) :]) for path in _data_files(merged)]
     new_data = [target for _, target in moves]
     old_data = [path for path in _data_files(prefix) if path not in new_data]
-    # Should this process be killed from here on, the next save knows what is left over.
-    _write_text(os.path.join(stage, _JOURNAL), json.dumps({"new": new_data, "old": old_data}))
+    # Should this process be killed from here on, the next save knows where to look.
+    _write_text(merged + ".journal", os.path.basename(prefix))
+    tf.gfile.Rename(merged + ".journal", os.path.join(stage, _JOURNAL))
+    if any(tf.gfile.Exists(target) for target in new_data):
+        # One tensor that cannot be divided: for a moment there is no checkpoint.
+        _remove([prefix + ".index"])
     for path, target in moves:
         tf.gfile.Rename(path, target, overwrite=True)
     if manifest is not None:
@@ -169,16 +180,45 @@ def _data_files(prefix):
     )
 
 
-def shards_at(prefix):
-    """Returns the number of data files of the checkpoint at `prefix`, 0 if none.
+def _one_more(parts):
+    """Divides one of `parts` in two, so that their data files are one more.
 
     The names of data files count them, and the index refers to them by number:
-    a checkpoint of another number can be put in its place without a moment in
-    which the old index meets new data.
+    a checkpoint of another number can be put in place of one without a moment
+    in which the old index meets new data.
     """
-    if not tf.gfile.Exists(prefix + ".index"):
-        return 0
-    return max([int(path.rsplit("-", 1)[1]) for path in _data_files(prefix)] or [0])
+    sizes = {part: sum(map(os.path.getsize, _data_files(part))) for part in parts}
+    for part in sorted(parts, key=sizes.get):
+        wanted = [
+            (name, slice_spec(shape, *zip(*extents)) if extents else "", dtype)
+            for name, (shape, dtype, slices) in sorted(stored_tensors(part).items())
+            for extents in slices or [[]]
+        ]
+        tensors = [
+            (name, spec, array)
+            for (name, spec, _), array in zip(wanted, read_tensors(part, wanted))
+        ]
+        if len(tensors) == 1:
+            tensors = _halves(*tensors[0])
+        if len(tensors) > 1:
+            write_part(part + "-first", tensors[:1])
+            write_part(part + "-rest", tensors[1:])
+            return [p for p in parts if p != part] + [part + "-first", part + "-rest"]
+    return parts
+
+
+def _halves(name, spec, array):
+    """Returns a whole tensor as two slices, in the form of `write_part`, if it can be."""
+    if spec or not can_slice(_dtype_of(array)) or array.size < 2:
+        return [(name, spec, array)]
+    axis = int(np.argmax(array.shape))
+    halves = np.split(array, [array.shape[axis] // 2], axis)
+    offset = np.zeros(array.ndim, int)
+    offset[axis] = halves[0].shape[axis]
+    return [
+        (name, slice_spec(array.shape, begin, half.shape), half)
+        for begin, half in zip((np.zeros(array.ndim, int), offset), halves)
+    ]
 
 
 def _tidy(directory):
@@ -186,7 +226,10 @@ def _tidy(directory):
     stage = re.compile(re.escape(STAGE_PREFIX + socket.gethostname()) + r"-(\d+)-[0-9a-f]{32}$")
     for name in tf.gfile.ListDirectory(directory):
         match = stage.match(name.rstrip("/"))
-        if match and not _alive(int(match.group(1))):
+        process = int(match.group(1)) if match else None
+        # In a container that was started again this process may have the number of the last.
+        dead = match and (process == os.getpid() or not _alive(process))
+        if dead and match.group(0) not in _OWN_STAGES:
             _finish_killed(os.path.join(directory, match.group(0)))
 
 
@@ -200,15 +243,13 @@ def remove_orphaned_manifests(directory):
 
 
 def _finish_killed(stage):
-    """Removes the stage of a killed save, and data files that belong to no index."""
+    """Removes the stage of a killed save, and data files that its index knows nothing of."""
     journal = os.path.join(stage, _JOURNAL)
     if tf.gfile.Exists(journal):
         with tf.gfile.GFile(journal, "r") as stream:
-            text = stream.read()
-        with contextlib.suppress(ValueError):  # killed while writing it: nothing was moved
-            record = json.loads(text)
-            published = not tf.gfile.Exists(os.path.join(stage, "merged.index"))
-            _remove(record["old" if published else "new"])
+            prefix = os.path.join(os.path.dirname(stage), stream.read())
+        ending = "-of-{:05d}".format(num_shards(prefix))
+        _remove([path for path in _data_files(prefix) if not path.endswith(ending)])
     tf.gfile.DeleteRecursively(stage)
 
 

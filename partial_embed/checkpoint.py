@@ -2,9 +2,12 @@
 
 import difflib
 import os
+import re
 
 import numpy as np
 import tensorflow.compat.v1 as tf
+
+from partial_embed.index import stored_tensors
 
 _SIDE_FILES = (".index", ".meta", ".data-00000-of-00001")
 
@@ -126,7 +129,7 @@ class Checkpoint:
         except (tf.errors.OpError, RuntimeError, ValueError) as error:
             raise ValueError(
                 "The checkpoint {} cannot be read: {}. It is damaged or incomplete; take "
-                "another copy of it.".format(self.prefix, getattr(error, "message", error))
+                "another copy of it.".format(self.prefix, reason(error))
             ) from error
         self.dtypes = {name: tf.as_dtype(dtype) for name, dtype in dtypes.items()}
 
@@ -187,6 +190,14 @@ class Checkpoint:
             return session.run(restore(self.prefix, name, self.dtypes[name]))
 
 
+def reason(error):
+    """Returns what an error says, without TensorFlow's account of where its op was made."""
+    text = getattr(error, "message", None) or str(error)
+    text = re.sub(r"^Graph execution error:(.|\n)*?\nNode: '[^\n]*'\n", "", text)
+    text = re.sub(r"^\d+ root error\(s\) found\.\n *\(0\) [^:]*: ", "", text)
+    return text.split("\n\t [[")[0].strip()
+
+
 def slice_spec(full_shape, offset, shape):
     """Returns the text by which checkpoints name a slice: `5 3 2,3:0,3`.
 
@@ -212,18 +223,50 @@ def restore(prefix, name, dtype, spec="", shape=None):
         spec: slice to read, see `slice_spec`; empty means all.
         shape: static shape to give the result, if known.
     """
-    if dtype == tf.float16 and isinstance(spec, str) and spec:
-        # In the new format TensorFlow reads no part of a half precision tensor.
-        extents = [extent.split(",") for extent in spec.split(" ")[-1].split(":")]
-        begin, size = zip(*[(int(start), int(length)) for start, length in extents])
-        return tf.slice(restore(prefix, name, dtype), begin, size)
+    if not can_slice(dtype) and isinstance(prefix, str):
+        value = _restore_joined(prefix, name, dtype, spec)
+    else:
+        value = _restore_stored(prefix, name, dtype, spec)
+    if shape is not None:
+        value.set_shape(shape)
+    return value
+
+
+def can_slice(dtype):
+    """Returns whether TensorFlow reads part of such a tensor, and joins its slices.
+
+    In the new format it can do neither in half precision.
+    """
+    return dtype != tf.float16
+
+
+def _restore_stored(prefix, name, dtype, spec=""):
     # Strings live on the CPU; a table can be too large for anything else as well.
     with tf.device("/cpu:0"):
         (value,) = tf.raw_ops.RestoreV2(
             prefix=prefix, tensor_names=[name], shape_and_slices=[spec], dtypes=[dtype]
         )
-    if shape is not None:
-        value.set_shape(shape)
+    return value
+
+
+def _restore_joined(prefix, name, dtype, spec):
+    """`restore` for what `can_slice` denies: reads what is there, and joins and cuts it."""
+    # TensorFlow joins what is in the old format in every case.
+    stored = stored_tensors(prefix) if tf.gfile.Exists(prefix + ".index") else {}
+    shape, _, slices = stored.get(name, ([], dtype, []))
+    axes = [axis for axis in range(len(shape)) if any(s[axis][1] < shape[axis] for s in slices)]
+    if len(axes) > 1:
+        raise ValueError(
+            "The checkpoint {} holds {} {} {} in slices along more than one axis, which cannot be "
+            "read.".format(prefix, name, shape, dtype.name)
+        )
+    specs = [slice_spec(shape, *zip(*extents)) for extents in sorted(slices)] or [""]
+    parts = [_restore_stored(prefix, name, dtype, part) for part in specs]
+    value = tf.concat(parts, axes[0]) if axes else parts[0]
+    if spec:
+        extents = [extent.split(",") for extent in spec.split(" ")[-1].split(":")]
+        begin, size = zip(*[(int(start), int(length)) for start, length in extents])
+        value = tf.slice(value, begin, size)
     return value
 
 

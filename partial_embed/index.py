@@ -8,7 +8,7 @@ formats keep what there is in a sorted table (the file format of LevelDB): V2 in
 import struct
 
 import tensorflow.compat.v1 as tf
-from tensorflow.core.protobuf.tensor_bundle_pb2 import BundleEntryProto
+from tensorflow.core.protobuf.tensor_bundle_pb2 import BundleEntryProto, BundleHeaderProto
 from tensorflow.core.util.saved_tensor_slice_pb2 import SavedTensorSlices
 
 _MAGIC = 0xDB4775248B80FB57
@@ -44,6 +44,40 @@ def slice_counts(prefix):
     return counts
 
 
+def stored_tensors(prefix):
+    """Returns {name: (shape, dtype, slices)} of a V2 checkpoint, as it is stored.
+
+    Shape is a list of ints, dtype a `tf.DType`. Slices are a list with, for each
+    slice, the pairs (start, length) of its dimensions; empty for a whole tensor.
+
+    Args:
+        prefix: prefix of a checkpoint that exists.
+    """
+    found = {}
+    for key, value in _entries(prefix + ".index"):
+        if key and key[0]:
+            entry = BundleEntryProto.FromString(value)
+            shape = [dimension.size for dimension in entry.shape.dim]
+            slices = [
+                [
+                    (extent.start, extent.length if extent.HasField("length") else size)
+                    for extent, size in zip(part.extent, shape)
+                ]
+                for part in entry.slices
+            ]
+            found[key.decode("utf-8")] = (shape, tf.as_dtype(entry.dtype), slices)
+    return found
+
+
+def num_shards(prefix):
+    """Returns how many data files the V2 checkpoint at `prefix` has, 0 if there is none."""
+    if tf.gfile.Exists(prefix + ".index"):
+        for key, value in _entries(prefix + ".index", first_block_only=True):
+            if key == b"":
+                return BundleHeaderProto.FromString(value).num_shards
+    return 0
+
+
 def _entries(path, first_block_only=False):
     """Yields (key, value) of a sorted table, those of uncompressed blocks."""
     with tf.gfile.GFile(path, "rb") as stream:
@@ -63,8 +97,7 @@ def _entries(path, first_block_only=False):
         _, at = _varint(footer, 0)  # the meta index, which is not used
         _, at = _varint(footer, at)
         for _, handle in block(footer[at:]):
-            for entry in block(handle):
-                yield entry
+            yield from block(handle)
             if first_block_only:
                 return
 

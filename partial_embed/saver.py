@@ -19,13 +19,22 @@ from partial_embed.bundle import (
     publish,
     read_tensors,
     remove_orphaned_manifests,
-    shards_at,
     staging,
     write_part,
 )
-from partial_embed.checkpoint import Checkpoint, exists, refuse_nonfinite, restore, slice_spec
-from partial_embed.embedding import PartialEmbedding, embeddings_in, frozen_variables_in
+from partial_embed.checkpoint import (
+    Checkpoint,
+    can_slice,
+    exists,
+    nonfinite_rows,
+    reason,
+    refuse_nonfinite,
+    restore,
+    slice_spec,
+)
+from partial_embed.embedding import embeddings_in, frozen_variables_in
 from partial_embed.frozen_rows import FrozenRows, fingerprint, row_hashes
+from partial_embed.index import num_shards
 from partial_embed.manifest import (
     DELTA_KEY,
     DELTA_ROWS,
@@ -98,7 +107,7 @@ class Saver(tf.train.Saver):
             items = tf.global_variables() + tf.get_collection(tf.GraphKeys.SAVEABLE_OBJECTS)
         if self._builder is not None:
             raise ValueError("partial_embed.Saver has a builder of its own. Leave out builder=.")
-        self._builder = _Builder()
+        self._builder = _Builder(self._sharded)
         if items:
             self._sort(_named(items))
             self._var_list = self._saveables()
@@ -113,7 +122,10 @@ class Saver(tf.train.Saver):
         for embedding in embeddings_in():
             whole = [embedding, embedding.frozen] + embedding.variables
             if any(id(item) in given for item in whole):
-                slots = slots_of(embedding, [item for _, item in items])
+                slots = [
+                    slot._replace(name=given.get(id(slot.variable)) or slot.name)
+                    for slot in slots_of(embedding, [item for _, item in items])
+                ]
                 name = given.get(id(embedding)) or embedding.table_name
                 self._tables.append(_Table(name, embedding, slots))
                 taken.update(map(id, whole + [slot.variable for slot in slots]))
@@ -127,7 +139,9 @@ class Saver(tf.train.Saver):
                 self._foreign.append((name, item))
                 continue
             for variable in item if isinstance(item, PartitionedVariable) else [item]:
-                saved = _Saved(variable, *_place(variable, name), source=frozen.get(id(item)))
+                saved = _Saved(variable, *_place(variable, name))
+                if id(item) in frozen:
+                    saved.source = (frozen[id(item)], _place(variable, None)[0])
                 (self._unchanged if saved.source else self._plain).append(saved)
         self._slot_sources = {
             table.name: _SlotSource(table.embedding.source.prefix, True)
@@ -141,12 +155,15 @@ class Saver(tf.train.Saver):
         suffix = DELTA_ROWS if self._delta else ""
         for table in self._tables:
             embedding, whole = table.embedding, not self._delta
-            if whole and not embedding.plan.contiguous:
+            if whole and not _in_slices(embedding):
                 # Its slots are joined with the base's rows, see _complete.
                 saveables.append(_Whole(embedding, table.name))
                 continue
-            variables = [(v, table.name, offset) for v, offset in embedding.offsets()
-                         if whole or v is embedding.trainable]
+            variables = [
+                (v, table.name, offset)
+                for v, offset in embedding.offsets()
+                if whole or v is embedding.trainable
+            ]
             variables += [(s.variable, s.name, embedding.num_frozen_rows) for s in table.slots]
             for variable, name, offset in variables:
                 spec = _spec(variable, embedding.plan.num_rows, offset) if whole else ""
@@ -166,7 +183,7 @@ class Saver(tf.train.Saver):
         frozen = [
             variable
             for table in self._tables
-            if table.embedding.plan.contiguous
+            if _in_slices(table.embedding)
             for variable in table.embedding.frozen_parts
         ] + [saved.variable for saved in self._unchanged]
         fed = [variable for table in self._tables for variable in table.embedding.variables]
@@ -178,28 +195,33 @@ class Saver(tf.train.Saver):
             self._straight, reads = {}, []
             for variable in frozen:
                 place = [tf.placeholder(tf.string, []) for _ in range(3)]
-                value = restore(place[0], place[1], variable.dtype.base_dtype, place[2],
-                                variable.shape)
+                value = restore(
+                    place[0], place[1], variable.dtype.base_dtype, place[2], variable.shape
+                )
                 if not self._allow_nonfinite:
                     value = refuse_nonfinite(value, variable.op.name)
                 self._straight[id(variable)] = place
                 reads.append(value)
+            # Made here: a placeholder that is fed waits for nothing, nor does what it feeds.
+            feeds = [tf.placeholder(v.dtype.base_dtype, v.shape) for v in fed]
+            foreign = [
+                (saveable, [tf.placeholder(spec.dtype) for spec in saveable.specs])
+                for saveable in self._builder.saveables
+                if not isinstance(saveable, (_Saved, _Whole))
+            ]
             # Nothing is assigned before everything is read.
             with tf.control_dependencies(reads):
                 self._assign_straight = [
                     tf.assign(variable, value).op for variable, value in zip(frozen, reads)
                 ]
-                self._fed = {}
-                for variable in fed:
-                    feed = tf.placeholder(variable.dtype.base_dtype, variable.shape)
-                    self._fed[id(variable)] = (feed, tf.assign(variable, feed).op)
-                self._foreign_assigns = []
-                for saveable in self._builder.saveables:
-                    if not isinstance(saveable, (_Saved, _Whole)):
-                        feeds = [tf.placeholder(spec.dtype) for spec in saveable.specs]
-                        self._foreign_assigns.append(
-                            (saveable, feeds, saveable.restore(feeds, None))
-                        )
+                self._fed = {
+                    id(variable): (feed, tf.assign(variable, feed).op)
+                    for variable, feed in zip(fed, feeds)
+                }
+                self._foreign_assigns = [
+                    (saveable, values, saveable.restore(values, None))
+                    for saveable, values in foreign
+                ]
             self._uninitialized = tf.identity(tf.report_uninitialized_variables(frozen + fed))
         self._frozen_rows = FrozenRows() if self._delta else None
         self._digests = None
@@ -215,7 +237,7 @@ class Saver(tf.train.Saver):
         meta_graph_suffix="meta",
         write_meta_graph=True,
         write_state=True,
-        **kwargs
+        **kwargs,
     ):
         """Writes a checkpoint, whole or a delta; arguments as in `tf.train.Saver.save`.
 
@@ -229,8 +251,14 @@ class Saver(tf.train.Saver):
         """
         if not hasattr(self, "_tables"):  # empty, or made from a SaverDef
             return super().save(
-                sess, save_path, global_step, latest_filename, meta_graph_suffix,
-                write_meta_graph, write_state, **kwargs
+                sess,
+                save_path,
+                global_step,
+                latest_filename,
+                meta_graph_suffix,
+                write_meta_graph,
+                write_state,
+                **kwargs,
             )
         prefix = os.fspath(save_path)
         if global_step is not None:
@@ -252,7 +280,7 @@ class Saver(tf.train.Saver):
                 entries = {table.name: generations_of(table.embedding) for table in self._tables}
                 manifest = growth_text(entries) if entries else None
             # In place of a checkpoint of as many files, one of one file more.
-            split = len(parts) + 1 == shards_at(prefix)
+            split = len(parts) + 1 == num_shards(prefix)
             parts += self._write_variables(sess, os.path.join(stage, "variables"), split)
             publish(parts, prefix, stage, manifest)
         if not self._delta:
@@ -292,7 +320,7 @@ class Saver(tf.train.Saver):
             for slot in table.slots if plan.num_frozen_rows else []:
                 rows = self._frozen_slot_rows(session, table, slot)
                 spec = ""
-                if plan.contiguous:
+                if _in_slices(table.embedding):
                     spec = slice_spec(
                         [plan.num_rows] + list(rows.shape[1:]), [0] * rows.ndim, rows.shape
                     )
@@ -301,7 +329,7 @@ class Saver(tf.train.Saver):
                 parts.append(os.path.join(stage, "slot-{}".format(len(parts))))
                 write_part(parts[-1], [(slot.name, spec, rows)])
         for saved, name, slot in self._unchanged_slots():
-            base, initial = Checkpoint(saved.source), slot.initial(session)
+            base, initial = Checkpoint(saved.source[0]), slot.initial(session)
             if name in base and base.shapes[name] == saved.full_shape:
                 value = base.read(name)
             elif initial is None:
@@ -370,7 +398,8 @@ class Saver(tf.train.Saver):
             )
         unchanged = {
             saved.disk_name: {
-                "base": saved.source,
+                "base": saved.source[0],
+                "base_name": saved.source[1],
                 "frozen": self._digests[saved.variable.op.name],
                 "slots": {},
             }
@@ -424,7 +453,17 @@ class Saver(tf.train.Saver):
         feeds, ops = {}, list(self._assign_straight)
         for key, (prefix, name, spec) in reading.straight.items():
             feeds.update(zip(self._straight[key], (prefix, name, spec)))
+        rows_of = {} if self._allow_nonfinite else self._rows_of_variables()
         for key, array in reading.arrays():
+            bad = nonfinite_rows(array) if key in rows_of else ()
+            if len(bad):
+                table, rows = rows_of[key]
+                raise ValueError(
+                    "{} of {}: rows {} hold NaN or Inf. Repair the checkpoint, or pass "
+                    "allow_nonfinite=True to load it as it is. No variable was changed.".format(
+                        table.name, checkpoint.prefix, rows[bad[:20]].tolist()
+                    )
+                )
             feed, op = self._fed[key]
             feeds[feed] = array
             ops.append(op)
@@ -432,21 +471,33 @@ class Saver(tf.train.Saver):
             feeds.update(zip(placeholders, arrays))
             ops.append(op)
         uninitialized = {tf.compat.as_text(name) for name in sess.run(self._uninitialized)}
-        sess.run([v.initializer for v in reading.untouched if v.op.name in uninitialized])
         try:
             sess.run(ops, feeds)
         except tf.errors.OpError as error:
             raise ValueError(
                 "Restoring {} failed: {}. No variable was changed.".format(
-                    checkpoint.prefix, error.message.split("\n")[0]
+                    checkpoint.prefix, reason(error)
                 )
             ) from error
+        sess.run([v.initializer for v in reading.untouched if v.op.name in uninitialized])
         self._slot_sources.update(sources)
         self._digests = None
         logging.info("Restored %s, %s.", checkpoint.prefix, kind)
         if reading.untouched:
-            logging.info("Not in it, and left as initialized: %s.",
-                         ", ".join(v.op.name for v in reading.untouched))
+            logging.info(
+                "Not in it, and left as initialized: %s.",
+                ", ".join(v.op.name for v in reading.untouched),
+            )
+
+    def _rows_of_variables(self):
+        """Returns {id of variable: (table, which rows of it the variable holds)}."""
+        found = {}
+        for table in self._tables:
+            plan = table.embedding.plan
+            rows = np.concatenate([plan.frozen_rows(), plan.trainable_rows])
+            for variable, offset in table.embedding.offsets():
+                found[id(variable)] = (table, rows[offset:])
+        return found
 
     def _plan_whole(self, checkpoint, reading):
         """Plans to read a base or a whole checkpoint; returns what it is, and slot sources."""
@@ -456,8 +507,9 @@ class Saver(tf.train.Saver):
             name = table.name if table.name in checkpoint else embedding.tensor_name
             checkpoint.expect(name)
             is_base = _is_base(table, checkpoint, name)
-            reading.frozen_rows(embedding, checkpoint.prefix, name, checkpoint.shapes[name][0],
-                                is_base)
+            reading.frozen_rows(
+                embedding, checkpoint.prefix, name, checkpoint.shapes[name][0], is_base
+            )
             trainable = [(embedding.trainable, name)] if embedding.trainable is not None else []
             trainable += [(slot.variable, slot.name) for slot in table.slots]
             for variable, tensor_name in trainable:
@@ -466,7 +518,7 @@ class Saver(tf.train.Saver):
                     continue
                 full_shape = [plan.num_rows] + variable.shape.as_list()[1:]
                 reading.check(tensor_name, variable, full_shape)
-                if plan.contiguous:
+                if _in_slices(embedding):
                     spec = _spec(variable, plan.num_rows, plan.num_frozen_rows)
                     reading.feed(variable, tensor_name, spec)
                 else:
@@ -480,8 +532,8 @@ class Saver(tf.train.Saver):
             here = saved.disk_name in checkpoint
             if here:
                 reading.check(saved.disk_name, saved.variable, saved.full_shape)
-            prefix = checkpoint.prefix if here else saved.source
-            reading.straight[id(saved.variable)] = (prefix, saved.disk_name, saved.spec)
+            place = (checkpoint.prefix, saved.disk_name) if here else saved.source
+            reading.straight[id(saved.variable)] = place + (saved.spec,)
         self._plan_rest(reading, may_lack=growing)
         return ", ".join(kinds) or "a checkpoint without tables that grow", sources
 
@@ -515,8 +567,14 @@ class Saver(tf.train.Saver):
                 raise ValueError(
                     "The delta {} holds rows {} of a table {} of {} rows; here rows {} of {} "
                     "train. Build the graph it was saved from, or merge it with its base "
-                    "first.".format(checkpoint.prefix, describe_runs(entry["trainable"]), name,
-                                    entry["rows"], describe_runs(here[1]), here[0])
+                    "first.".format(
+                        checkpoint.prefix,
+                        describe_runs(entry["trainable"]),
+                        name,
+                        entry["rows"],
+                        describe_runs(here[1]),
+                        here[0],
+                    )
                 )
             source = self._slot_sources.get(name)
             if source is None and entry["base"]:
@@ -534,8 +592,9 @@ class Saver(tf.train.Saver):
             frozen = _frozen_part(base, tensor_name, table, source.is_base)
             _check_base(checkpoint.prefix, entry, name, frozen, base.prefix)
             del frozen
-            reading.frozen_rows(embedding, base.prefix, tensor_name, base.shapes[tensor_name][0],
-                                source.is_base)
+            reading.frozen_rows(
+                embedding, base.prefix, tensor_name, base.shapes[tensor_name][0], source.is_base
+            )
             for variable, disk_name in [(embedding.trainable, name)] + [
                 (slot.variable, slot.name) for slot in table.slots
             ]:
@@ -546,9 +605,10 @@ class Saver(tf.train.Saver):
         for saved in self._unchanged:
             entry = manifest["unchanged"].get(saved.disk_name)
             if entry is not None:
-                array = Checkpoint(saved.source).read(saved.disk_name)
-                _check_base(checkpoint.prefix, entry, saved.disk_name, array, saved.source)
-            reading.straight[id(saved.variable)] = (saved.source, saved.disk_name, saved.spec)
+                prefix, name = saved.source
+                array = Checkpoint(prefix).read(name)
+                _check_base(checkpoint.prefix, entry, saved.disk_name, array, prefix)
+            reading.straight[id(saved.variable)] = saved.source + (saved.spec,)
         self._plan_rest(reading, may_lack=False)
         return "a delta on the base {}".format(", ".join(sorted(set(bases)))), sources
 
@@ -594,8 +654,14 @@ class _Reading:
         if held != list(full_shape) or self.checkpoint.dtypes[name] != dtype:
             raise ValueError(
                 "The variable {} needs {} {} {}; the checkpoint {} holds {}. No variable was "
-                "changed.".format(variable.op.name, name, list(full_shape), dtype.name,
-                                  self.checkpoint.prefix, self.checkpoint.describe(name))
+                "changed.".format(
+                    variable.op.name,
+                    name,
+                    list(full_shape),
+                    dtype.name,
+                    self.checkpoint.prefix,
+                    self.checkpoint.describe(name),
+                )
             )
 
     def feed(self, variable, name, spec, rows=None, prefix=None):
@@ -611,13 +677,14 @@ class _Reading:
     def frozen_rows(self, embedding, prefix, name, rows, is_base):
         """Plans the frozen rows of a table, which stand in a tensor of `rows` rows."""
         plan = embedding.plan
-        frozen = None if plan.contiguous else plan.frozen_rows()
+        sliced = _in_slices(embedding)
+        frozen = None if sliced else plan.frozen_rows()
         if frozen is not None and is_base:
             frozen = plan.source_of(frozen)
         for variable, offset in embedding.offsets():
             if variable is embedding.trainable:
                 continue
-            if plan.contiguous:
+            if sliced:
                 spec = _spec(variable, rows, offset)
                 self.straight[id(variable)] = (prefix, name, spec)
             else:
@@ -648,14 +715,17 @@ class _Reading:
 
 
 class _Saved(SaveableObject):
-    """One variable under the name, and as the slice, that it has on disk."""
+    """One variable under the name, and as the slice, that it has on disk.
 
-    def __init__(self, variable, disk_name, spec, full_shape=None, source=None):
+    If growing froze it, `source` is (prefix, name) of the tensor it was loaded from.
+    """
+
+    def __init__(self, variable, disk_name, spec, full_shape=None):
         self.variable = variable
         self.disk_name = disk_name
         self.spec = spec
         self.full_shape = full_shape or variable.shape.as_list()
-        self.source = source
+        self.source = None
         with tf.device(variable.device):
             value = tf.convert_to_tensor(variable)
         super().__init__(value, [SaveSpec(value, spec, disk_name)], disk_name)
@@ -682,8 +752,12 @@ class _Whole(SaveableObject):
         rows = np.concatenate([plan.frozen_rows(), plan.trainable_rows])
         return tf.group(
             *[
-                tf.assign(variable, tf.gather(value, row_indices(
-                    rows[offset : offset + variable.shape.as_list()[0]])))
+                tf.assign(
+                    variable,
+                    tf.gather(
+                        value, row_indices(rows[offset : offset + variable.shape.as_list()[0]])
+                    ),
+                )
                 for variable, offset in self._embedding.offsets()
             ]
         )
@@ -693,24 +767,30 @@ class _Builder(BulkSaverBuilder):
     """Remembers the saveables, and adds ops that write them as two parts.
 
     A checkpoint of two data files can replace one of one file in a single
-    step, because no file name is shared; see `bundle.shards_at`.
+    step, because no file name is shared. A sharded save is divided afterwards.
     """
 
     SUFFIXES = ("-first", "-rest")
 
-    def __init__(self):
+    def __init__(self, sharded):
         super().__init__(tf.train.SaverDef.V2)
+        self._sharded = sharded
         self.saveables = []
         self.split = []
 
     def save_op(self, filename_tensor, saveables):
-        if not self.saveables and len(saveables) > 1:
+        if not self._sharded and len(saveables) > 1:
             self.split = [
                 super(_Builder, self).save_op(tf.string_join([filename_tensor, suffix]), part)
                 for suffix, part in zip(self.SUFFIXES, (saveables[:1], saveables[1:]))
             ]
         self.saveables.extend(saveables)
         return super().save_op(filename_tensor, saveables)
+
+
+def _in_slices(embedding):
+    """Whether a table's two variables are saved, and restored, as slices of one tensor."""
+    return embedding.plan.contiguous and can_slice(embedding.dtype)
 
 
 def _named(items):
