@@ -154,7 +154,7 @@ class PartialEmbedding(TensorLike):
         """
         # embedding_lookup asks for colocation with the table, of which the
         # halves may be on two devices.
-        anywhere = self._graph.colocate_with(None, ignore_existing=True)
+        anywhere = tf.get_default_graph().colocate_with(None, ignore_existing=True)
         default_name = self.table_name.replace("/", "_") + "_lookup"
         with tf.name_scope(name, default_name) as scope, anywhere:
             ids = as_ids(ids, self.table_name)
@@ -235,7 +235,7 @@ class PartialEmbedding(TensorLike):
 
     def value(self, name=None):
         """Returns the whole table as one tensor: a copy, at the whole table's cost."""
-        with self._graph.colocate_with(None, ignore_existing=True):
+        with tf.get_default_graph().colocate_with(None, ignore_existing=True):
             parts = [tf.convert_to_tensor(variable) for variable in self.variables]
             if len(parts) == 1:
                 return tf.identity(parts[0], name=name)
@@ -329,5 +329,8 @@ def gather_rows(variable, ids):
     """Returns rows of one variable, or of one partitioned in the order of its rows."""
     if isinstance(variable, PartitionedVariable):
         return tf.nn.embedding_lookup(variable, ids, partition_strategy="div")
-    with variable.graph.colocate_with(variable.op):
+    graph = tf.get_default_graph()
+    if graph is not variable.graph:  # the body of a branch or a loop
+        return tf.gather(variable, ids)
+    with graph.colocate_with(variable.op):
         return tf.gather(variable, ids)
