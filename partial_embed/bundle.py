@@ -14,7 +14,7 @@ import uuid
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from partial_embed.checkpoint import can_slice, reason, restore, slice_spec
+from partial_embed.checkpoint import can_slice, damaged, reason, restore, slice_spec
 from partial_embed.index import num_shards, stored_tensors
 
 STAGE_PREFIX = ".partial_embed-saving-"
@@ -106,10 +106,7 @@ def read_tensors(prefix, wanted):
         try:
             return session.run(values)
         except tf.errors.OpError as error:
-            raise ValueError(
-                "The checkpoint {} cannot be read: {}. It is damaged or incomplete; take another "
-                "copy of it.".format(prefix, reason(error))
-            ) from error
+            raise damaged(prefix, error) from error
 
 
 def _dtype_of(array):

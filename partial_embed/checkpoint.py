@@ -127,10 +127,7 @@ class Checkpoint:
             self.shapes = dict(reader.get_variable_to_shape_map())
             dtypes = reader.get_variable_to_dtype_map()
         except (tf.errors.OpError, RuntimeError, ValueError) as error:
-            raise ValueError(
-                "The checkpoint {} cannot be read: {}. It is damaged or incomplete; take "
-                "another copy of it.".format(self.prefix, reason(error))
-            ) from error
+            raise damaged(self.prefix, error) from error
         self.dtypes = {name: tf.as_dtype(dtype) for name, dtype in dtypes.items()}
 
     def __contains__(self, name):
@@ -187,7 +184,11 @@ class Checkpoint:
         """Returns a whole tensor as a numpy array, from any format, slices joined."""
         self.expect(name)
         with tf.Graph().as_default(), tf.Session() as session:
-            return session.run(restore(self.prefix, name, self.dtypes[name]))
+            value = restore(self.prefix, name, self.dtypes[name])
+            try:
+                return session.run(value)
+            except tf.errors.OpError as error:
+                raise damaged(self.prefix, error) from error
 
 
 def reason(error):
@@ -196,6 +197,14 @@ def reason(error):
     text = re.sub(r"^Graph execution error:(.|\n)*?\nNode: '[^\n]*'\n", "", text)
     text = re.sub(r"^\d+ root error\(s\) found\.\n *\(0\) [^:]*: ", "", text)
     return text.split("\n\t [[")[0].strip()
+
+
+def damaged(prefix, error):
+    """Returns the ValueError that says of a checkpoint that it cannot be read."""
+    return ValueError(
+        "The checkpoint {} cannot be read: {}. It is damaged or incomplete; take another copy of "
+        "it.".format(prefix, reason(error))
+    )
 
 
 def slice_spec(full_shape, offset, shape):

@@ -99,7 +99,8 @@ def delta_text(tables, unchanged):
 
     Args:
         tables: dict of name to a dict: "base" and "base_name" (checkpoint and
-            tensor the frozen rows came from), "rows", "checkpoint_rows",
+            tensor the frozen rows came from), "rows", "checkpoint_rows" (taken from
+            the base), "base_rows" (that it has),
             "trainable" (runs of row numbers, in the order of the delta's rows),
             "source" (see `RowPlan`, as runs of kept rows, or None), "frozen"
             (fingerprint of the frozen rows), "slots" (name to initial value),

@@ -150,9 +150,9 @@ def _merge_rows(name, base, deltas, policy):
     identities, order, named = [], {}, True
     for delta in deltas:
         entry, plan = delta.tables[name], delta.plan(name)
-        if plan.source is not None:
+        if plan.source is not None or entry["checkpoint_rows"] != base_rows:
             raise ValueError(
-                "{} changed the order of the rows of {}. Merge it alone, before others.".format(
+                "{} dropped or moved rows of {}. Merge it alone, before others.".format(
                     delta.prefix, name
                 )
             )
@@ -205,9 +205,7 @@ def _write_table(writer, name, base, deltas, merged):
         entry = delta.tables[name]
         own = delta.plan(name)
         frozen = own.source_of(own.frozen_rows())
-        if len(hashes) != entry["checkpoint_rows"] or (
-            fingerprint(hashes[frozen]) != entry["frozen"]
-        ):
+        if len(hashes) != entry["base_rows"] or (fingerprint(hashes[frozen]) != entry["frozen"]):
             raise ValueError(
                 "The delta {} was trained on the base {} (fingerprint of {}: {}). {} has other "
                 "rows. Give the base it was trained on.".format(

@@ -390,6 +390,7 @@ class Saver(tf.train.Saver):
                 base=source and source.prefix,
                 base_name=embedding.tensor_name,
                 checkpoint_rows=plan.checkpoint_rows or plan.num_frozen_rows,
+                base_rows=_base_rows(embedding),
                 trainable=to_runs(plan.trainable_rows),
                 source=None if plan.source is None else to_runs(plan.source),
                 frozen=self._digests[embedding.table_name],
@@ -506,7 +507,10 @@ class Saver(tf.train.Saver):
             embedding, plan = table.embedding, table.embedding.plan
             name = table.name if table.name in checkpoint else embedding.tensor_name
             checkpoint.expect(name)
+            known = self._slot_sources.get(table.name)
             is_base = _is_base(table, checkpoint, name)
+            if known == _SlotSource(checkpoint.prefix, False):
+                is_base = False  # A whole table, saved over what it grew from.
             reading.frozen_rows(
                 embedding, checkpoint.prefix, name, checkpoint.shapes[name][0], is_base
             )
@@ -824,13 +828,19 @@ def _is_base(table, checkpoint, name):
     """
     embedding, plan = table.embedding, table.embedding.plan
     rows, base_rows = checkpoint.shapes[name][0], plan.checkpoint_rows or plan.num_frozen_rows
-    limit = max(rows, plan.num_rows) if plan.source is not None else plan.num_rows
+    source = embedding.source
+    grew_from_it = source is not None and (checkpoint.prefix, rows) == (
+        source.prefix,
+        _base_rows(embedding),
+    )
+    drops = plan.source is not None or grew_from_it
+    limit = max(rows, plan.num_rows) if drops else plan.num_rows
     checkpoint.check(name, embedding.dtype, [limit] + embedding.shape.as_list()[1:])
     if rows == plan.num_rows and plan.source is None:
         return False
     if rows == plan.num_rows and checkpoint.prefix != embedding.source.prefix:
         return False
-    if rows == base_rows:
+    if rows == base_rows or grew_from_it:
         return True
     raise ValueError(
         "The checkpoint {} holds {} rows of {}. Expected {}, the rows it grew from, or {}, the "
@@ -838,6 +848,13 @@ def _is_base(table, checkpoint, name):
             checkpoint.prefix, rows, name, base_rows, plan.num_rows
         )
     )
+
+
+def _base_rows(embedding):
+    """How many rows the table has that this one grew from, those it dropped included."""
+    if embedding.source is None:
+        return embedding.num_frozen_rows
+    return embedding.source.shapes[embedding.tensor_name][0]
 
 
 def _frozen_part(checkpoint, name, table, is_base):

@@ -899,6 +899,8 @@ def test_another_branch_grows_from_an_earlier_generation(folder):
             session.run(tf.global_variables_initializer())
             saver.restore(session, restored)
             assert_same(values(session), here)
+        saver.restore(session, prefix)  # What it grew from, which has more rows.
+        assert session.run(model.table)[: OLD + 2].tobytes() == tables[1].tobytes()
     _, found = plain_values(saved, OLD + 4, "Adagrad", inside=True)
     assert found["model/ent"].tobytes() == expected.tobytes()
     with open(saved + ".growth.json") as stream:
