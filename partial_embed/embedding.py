@@ -60,8 +60,11 @@ class PartialEmbedding(TensorLike):
         self._shape = tf.TensorShape([plan.num_rows]).concatenate(example.shape[1:])
         self._graph = example.graph
         # What sess.run(e) fetches, under the name that the variable would have.
-        with tf.control_dependencies(None), tf.name_scope(None):
-            self._snapshot = tf.identity(self.value(), name=table_name)
+        with tf.control_dependencies(None):
+            with tf.name_scope(table_name + "/value/"):  # and not at the root, as `concat`
+                value = self.value()
+            with tf.name_scope(None):
+                self._snapshot = tf.identity(value, name=table_name)
         tf.add_to_collection(_EMBEDDINGS, self)
 
     def __repr__(self):

@@ -15,6 +15,9 @@ from partial_embed.growing import is_optimizer_state, loading_initializer
 
 _GATHERS = ("Gather", "GatherV2", "ResourceGather")
 _READS = ("Identity", "ReadVariableOp")
+# Where everything is made that is no part of the model, to leave it its names.
+_SCOPE = "partial_embed_meta_graph/"
+_GRADIENTS = re.compile(r"(^|/)gradients(_\d+)?/")
 
 
 class GrownGraph(namedtuple("GrownGraph", ["embeddings", "variables"])):
@@ -54,7 +57,9 @@ def grow_meta_graph(meta, checkpoint, rows, train=(), initializer=None, allow_no
 
     Raises:
         ValueError: if the file is no MetaGraph, a table is not in it (names
-            those that are) or is partitioned, or the checkpoint does not fit.
+            those that are), is partitioned or is read inside a function (as
+            tf.cond of TensorFlow 2 makes them), the checkpoint does not fit, or
+            the default graph has operations of these names already.
     """
     meta_graph, checkpoint = _read_meta(meta), Checkpoint(checkpoint)
     patterns = [train] if isinstance(train, str) else list(train)
@@ -72,6 +77,8 @@ def grow_meta_graph(meta, checkpoint, rows, train=(), initializer=None, allow_no
                 )
             )
     trainable = set(_variables(meta_graph, tf.GraphKeys.TRAINABLE_VARIABLES))
+    importer = _Importer(meta_graph, rows)
+    importer.check_names()
     embeddings = {}
     for name, count in rows.items():
         attributes = nodes[name].attr
@@ -83,8 +90,8 @@ def grow_meta_graph(meta, checkpoint, rows, train=(), initializer=None, allow_no
             initializer=initializer,
             allow_nonfinite=allow_nonfinite,
             use_resource=nodes[name].op == "VarHandleOp",
+            trainable=name in trainable,
         )
-    importer = _Importer(meta_graph, embeddings)
     kept, loads = {}, {}
     for name, definition in definitions.items():
         if name in rows or name not in importer.keep:
@@ -96,19 +103,27 @@ def grow_meta_graph(meta, checkpoint, rows, train=(), initializer=None, allow_no
             dtype = tf.as_dtype(node.attr["dtype"].type)
             checkpoint.check(name, dtype, shape)
             initialize = loading_initializer(checkpoint, name, shape, allow_nonfinite)
-            loads[definition.initializer_name] = initialize(shape, dtype)
-    importer.run(loads)
-    variables = []
+            with tf.name_scope(_SCOPE):
+                loads[definition.initializer_name] = initialize(shape, dtype)
+    importer.run(embeddings, loads)
+    variables, unmatched = [], set(patterns) - {"all"}
     from_proto = get_from_proto_function(tf.GraphKeys.GLOBAL_VARIABLES)
     for name, definition in kept.items():
         variable = from_proto(definition)
         tf.add_to_collection(tf.GraphKeys.GLOBAL_VARIABLES, variable)
-        wanted = any(p == "all" or fnmatch.fnmatchcase(name, p) for p in patterns)
-        if name in trainable and (wanted or name not in checkpoint):
+        matching = [p for p in patterns if p == "all" or fnmatch.fnmatchcase(name, p)]
+        unmatched.difference_update(matching)
+        if name in trainable and (matching or name not in checkpoint):
             tf.add_to_collection(tf.GraphKeys.TRAINABLE_VARIABLES, variable)
         elif name in trainable:
             tf.add_to_collection(FROZEN_VARIABLES, (variable, checkpoint))
         variables.append(variable)
+    if unmatched:
+        raise ValueError(
+            "The patterns {} match no variable but those that grow. There are: {}.".format(
+                sorted(unmatched), ", ".join(kept) or "none"
+            )
+        )
     return GrownGraph(embeddings, variables)
 
 
@@ -137,56 +152,75 @@ def _variables(meta_graph, key=tf.GraphKeys.GLOBAL_VARIABLES):
 
 
 class _Importer:
-    """Imports a graph in stages: what a lookup's ids need, the lookup, and so on.
+    """Imports what is not training, with other ops where a table was read.
 
-    A lookup takes the place of a gather node. Its ids come out of the graph
-    that is being imported, and what uses it goes into the same graph.
+    A node that looked rows up becomes an Identity of the same name, and so does
+    one that read a table whole. What they are the identity of depends on nodes
+    of the same import, so that input is set when all of them are there.
     """
 
-    def __init__(self, meta_graph, embeddings):
+    def __init__(self, meta_graph, tables):
         self._meta_graph = meta_graph
-        self._embeddings = embeddings
+        self._tables = set(tables)
         self._nodes = {node.name: node for node in meta_graph.graph_def.node}
-        self._tensors = {}  # what stands for a tensor of the old graph: name -> tensor
-        self._done = set()
-        self._gathers = []  # (gather node, its embedding)
-        self._reads = []  # (read node, its embedding)
+        self._gathers = {}  # name of a node that takes rows -> its table
+        self._reads = {}  # name of a node that reads all of a table -> its table
         self.keep = self._choose()
+
+    def check_names(self):
+        """Raises ValueError if names of the model are in use; it would get others."""
+        there = {operation.name for operation in tf.get_default_graph().get_operations()}
+        taken = sorted(there & (self.keep | self._tables))
+        if taken:
+            raise ValueError(
+                "The graph has operations of these names already: {}. Open a graph for the model: "
+                "with tf.Graph().as_default().".format(", ".join(taken[:5]))
+            )
 
     def _choose(self):
         """Returns the names to import: neither training nor what is made for old shapes."""
-        drop = set(self._embeddings)
+        drop = set(self._tables)
         definitions = set(_variables(self._meta_graph))
         trainable = set(_variables(self._meta_graph, tf.GraphKeys.TRAINABLE_VARIABLES))
         for name in definitions - drop:
             if is_optimizer_state(name, name in trainable, definitions):
                 drop.add(name)
-        reads = {}
         for node in self._nodes.values():
-            sources = [_node_of(text) for text in node.input]
-            if not sources:
-                continue
-            table = self._embeddings.get(sources[0]) or reads.get(sources[0])
+            table = self._table_of(node)
             if table is not None and node.op in _READS:
-                reads[node.name] = table
-                self._reads.append((node, table))
+                self._reads[node.name] = table
         for node in self._nodes.values():
-            sources = [_node_of(text) for text in node.input]
-            table = sources and (self._embeddings.get(sources[0]) or reads.get(sources[0]))
+            table = self._table_of(node)
             if table is not None and node.op in _GATHERS and self._along_rows(node):
-                self._gathers.append((node, table))
-        # What writes to a variable in training, reads a table but is no lookup
-        # (initializers, Savers), and all that comes after it.
-        replaced = {node.name for node, _ in self._gathers + self._reads}
+                self._gathers[node.name] = table
+        # What writes to a variable in training, takes a table but reads no rows
+        # of it (initializers, Savers), and all that comes after it.
+        replaced = set(self._gathers) | set(self._reads)
         for node in self._nodes.values():
             writes = "Apply" in node.op or node.op in ("SaveV2", "RestoreV2", "Save", "Restore")
-            if node.name not in replaced and (
-                writes or any(_node_of(text) in drop for text in node.input)
-            ):
+            before = {_node_of(text) for text in node.input}
+            if node.name not in replaced and (writes or before & drop):
+                self._check_functions(node, before & self._tables)
                 drop.add(node.name)
         self._spread(drop, replaced)
         self._drop_gradients(drop)
-        return set(self._nodes) - drop - replaced
+        return set(self._nodes) - drop
+
+    def _table_of(self, node):
+        """The table that a node's first input is, or is the value of; or None."""
+        source = _node_of(node.input[0]) if node.input else None
+        return source if source in self._tables else self._reads.get(source)
+
+    def _check_functions(self, node, tables):
+        """Raises ValueError if a node looks rows up where they cannot be exchanged."""
+        calls = any(value.HasField("func") for value in node.attr.values())
+        if tables and (calls or node.op == "ResourceGatherNd") and not _GRADIENTS.search(node.name):
+            raise ValueError(
+                "{} is read inside {} ({}), a function or an op whose lookups cannot be exchanged. "
+                "Rebuild the model from its code, under growing.".format(
+                    " and ".join(sorted(tables)), node.name, node.op
+                )
+            )
 
     def _spread(self, names, without):
         """Adds to `names` all nodes that come after one of them, but for some."""
@@ -212,8 +246,7 @@ class _Importer:
         nothing but a gradient comes directly after it.
         """
         consumers = self._consumers()
-        scope = re.compile(r"(^|/)gradients(_\d+)?/")
-        inside = {name for name in self._nodes if scope.search(name)}
+        inside = {name for name in self._nodes if _GRADIENTS.search(name)}
         candidates = set(inside)
         self._spread(candidates, drop)
         todo = list(candidates - drop)
@@ -229,6 +262,8 @@ class _Importer:
 
     def _along_rows(self, node):
         """Whether a gather node takes rows (axis 0), as lookups do."""
+        if "batch_dims" in node.attr and node.attr["batch_dims"].i:
+            return False
         if node.op != "GatherV2":
             return True
         axis = self._nodes.get(_node_of(node.input[2]))
@@ -238,99 +273,109 @@ class _Importer:
             and not any(tf.make_ndarray(axis.attr["value"].tensor).ravel())
         )
 
-    def run(self, loads):
+    def run(self, embeddings, loads):
         """Imports everything.
 
         Args:
+            embeddings: dict of table name to `PartialEmbedding`.
             loads: dict of an initializer op's name to the tensor it shall assign.
         """
-        self._loads = loads
-        for node, table in self._reads:
-            self._stand_in(node.name, table.value())
-        pending = list(self._gathers)
-        while pending:
-            ready = [item for item in pending if not self._waits_for(item[0], pending)]
-            for item in ready or pending[:1]:
-                node, table = item
-                ids = node.input[1]
-                self._import(self._ancestors([_node_of(ids)]))
-                self._stand_in(node.name, table.lookup(self._tensor(ids)))
-                pending.remove(item)
-        self._import(self.keep - self._done)
+        # Shapes depend on each other along chains of lookups. They are found in
+        # graphs of their own, for a shape cannot be corrected afterwards.
+        shapes, found = None, {name: None for name in self._gathers}
+        while found != shapes:
+            shapes = found
+            with tf.Graph().as_default():
+                with tf.name_scope(_SCOPE):
+                    values = {n: tf.placeholder(e.dtype, e.shape) for n, e in embeddings.items()}
+                    fed = {n: tf.placeholder(v.dtype, v.shape) for n, v in loads.items()}
+                operations = self._import(embeddings, values, fed, shapes)
+                found = {
+                    name: _as_list(
+                        self._ids(operations[name]).shape.concatenate(embeddings[table].shape[1:])
+                    )
+                    for name, table in self._gathers.items()
+                }
+        with tf.name_scope(_SCOPE):
+            values = {name: embeddings[name].value() for name in set(self._reads.values())}
+        operations = self._import(embeddings, values, loads, shapes)
+        for name, table in self._gathers.items():
+            with tf.name_scope(None):
+                rows = embeddings[table].lookup(self._ids(operations[name]))
+            operations[name]._update_input(0, rows)
 
-    def _waits_for(self, node, pending):
-        names = {other.name for other, _ in pending}
-        return bool(self._ancestors([_node_of(node.input[1])], through_done=True) & names)
+    def _ids(self, operation):
+        """The imported tensor of ids that an imported lookup was given."""
+        name, _, output = self._nodes[operation.name].input[1].partition(":")
+        return operation.graph.get_tensor_by_name("{}:{}".format(name, output or 0))
 
-    def _ancestors(self, names, through_done=False):
-        """The nodes to import for `names`; replaced ones are seen but not passed."""
-        seen, todo = set(), list(names)
-        while todo:
-            name = todo.pop()
-            if name in seen or name not in self._nodes:
-                continue
-            seen.add(name)
-            if name in self.keep and (through_done or name not in self._done):
-                todo.extend(_node_of(text) for text in self._nodes[name].input)
-        return seen if through_done else (seen & self.keep) - self._done
+    def _import(self, embeddings, values, loads, shapes):
+        """Imports into the default graph; returns {name: operation} of the lookups.
 
-    def _stand_in(self, name, tensor):
-        """Puts `tensor` in the place, and under the name, of an old node's output."""
-        with tf.name_scope(None):
-            self._tensors[name] = tf.identity(tensor, name=name)
-
-    def _tensor(self, text):
-        name, _, output = text.partition(":")
-        if name in self._tensors:
-            return self._tensors[name]
-        return tf.get_default_graph().get_tensor_by_name("{}:{}".format(name, output or 0))
-
-    def _import(self, names):
-        if not names:
-            return
-        definition = tf.GraphDef()
+        Args:
+            embeddings: see `run`.
+            values: dict of table name to its value as one tensor.
+            loads: see `run`.
+            shapes: dict of lookup name to a list, its shape as far as known, or None.
+        """
+        definition, mapping = tf.GraphDef(), {}
         old = self._meta_graph.graph_def
         definition.versions.CopyFrom(old.versions)
         definition.library.CopyFrom(old.library)
-        mapping = {}
         for node in old.node:
-            if node.name not in names:
+            if node.name not in self.keep:
                 continue
             copy = definition.node.add()
-            copy.CopyFrom(node)
-            if node.name in self._loads:
-                mapping["partial_embed_load/" + node.name + ":0"] = self._loads[node.name]
-                copy.input[1] = "partial_embed_load/" + node.name
+            table = self._gathers.get(node.name) or self._reads.get(node.name)
+            if table is None:
+                copy.CopyFrom(node)
+            else:
+                copy.name, copy.op, copy.device = node.name, "Identity", node.device
+                copy.attr["T"].type = embeddings[table].dtype.as_datatype_enum
+                if node.name in self._gathers:
+                    with tf.name_scope(_SCOPE):
+                        value = tf.placeholder(embeddings[table].dtype, shapes[node.name])
+                else:
+                    value = values[table]
+                self._map(copy, 0, value, mapping)
+            if node.name in loads:
+                self._map(copy, 1, loads[node.name], mapping)
             # Shapes are found anew, for the tables have other ones.
             copy.attr.pop("_output_shapes", None)
-            # A node that is left out, or stands elsewhere now, is no place to be near.
+            # A node that is left out is no place to be near.
             near = [
                 text
                 for text in copy.attr["_class"].list.s
-                if tf.compat.as_text(text).replace("loc:@", "") in names
+                if tf.compat.as_text(text).replace("loc:@", "") in self.keep
             ]
             del copy.attr["_class"].list.s[:]
             copy.attr["_class"].list.s.extend(near)
             if not near:
                 del copy.attr["_class"]
-            inputs = []
-            for text in copy.input:
-                name = _node_of(text)
-                outside = name not in names and name in self._nodes
-                if not outside:
-                    inputs.append(text)
-                elif text.startswith("^"):
-                    # Done already, or replaced by something that needs no waiting for.
-                    continue
-                else:
-                    tensor_name = text if ":" in text else text + ":0"
-                    mapping[tensor_name] = self._tensor(text)
-                    inputs.append(text)
-            del copy.input[:]
-            copy.input.extend(inputs)
         with tf.name_scope(None):
             tf.import_graph_def(definition, input_map=mapping, name="")
-        self._done |= set(names)
+        there = {operation.name for operation in tf.get_default_graph().get_operations()}
+        if not self.keep <= there:
+            raise ValueError(
+                "Operations cannot have the names that they had: {}.".format(
+                    ", ".join(sorted(self.keep - there)[:5])
+                )
+            )
+        graph = tf.get_default_graph()
+        return {name: graph.get_operation_by_name(name) for name in self._gathers}
+
+    def _map(self, node, index, tensor, mapping):
+        """Makes `tensor` the input `index` of a node that is to be imported."""
+        name = "partial_embed_input/{}".format(len(mapping))
+        mapping[name + ":0"] = tensor
+        if index == len(node.input):
+            node.input.append(name)
+        else:
+            node.input[index] = name
+
+
+def _as_list(shape):
+    return None if shape.rank is None else shape.as_list()
 
 
 def _node_of(text):

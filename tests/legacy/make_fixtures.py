@@ -62,8 +62,9 @@ def main(directory):
     for script in SCRIPTS:
         with tf.Graph().as_default():
             importlib.import_module(script).main(data_of(script), script + ".ckpt")
-        if script != "factorization":  # whose MetaGraph is a test of its own
+        if script != "factorization":  # whose MetaGraph is kept too
             os.remove(script + ".ckpt.meta")
+    importlib.import_module("lookups").main("lookups.ckpt")
     os.remove("checkpoint")
 
 

@@ -1,0 +1,338 @@
+"""grow_meta_graph: a model of which only the files are left learns new rows.
+
+The files are those of `legacy/lookups.py`, by TensorFlow 1.15.5 and by the version that runs.
+"""
+
+import os
+import sys
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+
+import partial_embed as pe
+
+sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "legacy"))
+import lookups  # noqa: E402
+
+OLD, NEW = 6, 8
+IDS = [0, 5, 3, 3, 1]
+OUTPUTS = ["rows", "chain", "bags", "scores", "unit", "columns", "logits", "loss"]
+
+
+@pytest.fixture(params=["1.15.5", "ref", "resource"])
+def model(request, data, tmp_path):
+    """The prefix of a model's files."""
+    if request.param == "1.15.5":
+        return data("legacy", "lookups.ckpt")
+    prefix = str(tmp_path / "model.ckpt")
+    lookups.main(prefix, OLD, use_resource=request.param == "resource")
+    return prefix
+
+
+def grow(prefix, rows=NEW, **arguments):
+    return pe.grow_meta_graph(
+        prefix + ".meta", prefix, {"model/embedding": rows, "model/successor": rows}, **arguments
+    )
+
+
+def outputs(session, ids):
+    return session.run([name + ":0" for name in OUTPUTS], lookups.feed(ids))
+
+
+def of_the_old_model(prefix, ids):
+    with tf.Graph().as_default(), tf.Session() as session:
+        tf.train.import_meta_graph(prefix + ".meta").restore(session, prefix)
+        return outputs(session, ids)
+
+
+def test_old_rows_give_what_they_gave(model, start, same_bits):
+    expected = of_the_old_model(model, IDS)
+    grown = grow(model)
+    table = grown.embeddings["model/embedding"]
+    assert table.shape.as_list() == [NEW, 4]
+    assert table.num_frozen_rows == OLD
+    found = outputs(start(), IDS)
+    for name, left, right in zip(OUTPUTS, found, expected):
+        # What is made of all rows at once has last bits that depend on how many there are.
+        if name == "scores":
+            np.testing.assert_allclose(left[:, :OLD], right, rtol=1e-6)
+        elif name == "unit":
+            np.testing.assert_allclose(left[:OLD], right, rtol=1e-6)
+        elif name == "columns":
+            assert same_bits(left[:OLD], right)
+            assert len(left) == NEW
+        else:
+            assert same_bits(left, right), name
+
+
+def test_all_rows_give_what_a_larger_model_gives(model, start, read_checkpoint, tmp_path):
+    """The plain script, with as many rows, restored from what a Saver here writes."""
+    grow(model)
+    session = start()
+    ids = [0, 7, 6, 3, 7]
+    found = outputs(session, ids)
+    prefix = pe.Saver().save(session, str(tmp_path / "grown.ckpt"), write_meta_graph=False)
+    assert read_checkpoint(prefix)["model/embedding"].shape == (NEW, 4)
+    with tf.Graph().as_default(), tf.Session() as session:
+        lookups.build_model(NEW)
+        variables = [v for v in tf.global_variables() if "Momentum" not in v.op.name]
+        tf.train.Saver(variables).restore(session, prefix)
+        expected = outputs(session, ids)
+    for name, left, right in zip(OUTPUTS, found, expected):
+        np.testing.assert_allclose(left, right, rtol=1e-6, atol=1e-7, err_msg=name)
+
+
+def test_only_new_rows_train(model, start, same_bits):
+    grown = grow(model)
+    table = grown.embeddings["model/embedding"]
+    loss = tf.get_default_graph().get_tensor_by_name("loss:0")
+    step = pe.minimize(tf.train.MomentumOptimizer(0.5, 0.9), loss)
+    assert tf.trainable_variables() == [table.trainable]
+    session = start()
+    before = session.run([table] + grown.variables)
+    session.run(step, lookups.feed([7, 0, 7]))
+    # Momentum, and old ids only: nothing may move now.
+    new_rows = session.run(table)
+    session.run(step, lookups.feed([0, 2, 1]))
+    after = session.run([table] + grown.variables)
+    assert same_bits(after[0], new_rows)
+    moved = (before[0] != after[0]).any(axis=1)
+    # 7 is row 7, and the row that its successor, drawn as 0, stands for is an old one.
+    assert moved.tolist() == [False] * 7 + [True]
+    assert all(map(same_bits, before[1:], after[1:]))
+
+
+@pytest.mark.parametrize(
+    "train, expected",
+    [
+        ((), set()),
+        ("model/weight", {"model/weight"}),
+        (["*bias", "*weight"], {"model/weight", "model/bias"}),
+        ("all", {"model/weight", "model/bias"}),
+    ],
+    ids=str,
+)
+def test_train_names_what_goes_on_training(model, start, train, expected):
+    grown = grow(model, train=train)
+    names = {v.op.name for v in tf.trainable_variables()}
+    assert names == expected | {"model/embedding/trainable"}
+    loss = tf.get_default_graph().get_tensor_by_name("loss:0")
+    step = tf.train.MomentumOptimizer(0.5, 0.9).minimize(loss)
+    session = start()
+    variables = {v.op.name: v for v in grown.variables}
+    before = session.run(variables)
+    session.run(step, lookups.feed([6, 1]))
+    after = session.run(variables)
+    assert {name for name in before if (before[name] != after[name]).any()} == expected
+    assert set(before) == {"model/weight", "model/bias", "global_step"}
+    assert before["global_step"] == 3
+
+
+def test_frozen_rows_and_variables_are_proved(model, start):
+    grow(model)
+    loss = tf.get_default_graph().get_tensor_by_name("loss:0")
+    step = pe.minimize(tf.train.AdamOptimizer(0.1), loss)
+    session = start()
+    frozen = pe.record_frozen_rows(session)
+    session.run(step, lookups.feed([7, 0]))
+    assert frozen.verify(session) > OLD
+
+
+def test_the_whole_table_and_its_slots_restore_in_the_plain_script(
+    model, start, tmp_path, same_bits, read_checkpoint
+):
+    grown = grow(model, train="all")
+    loss = tf.get_default_graph().get_tensor_by_name("loss:0")
+    step = pe.minimize(
+        tf.train.MomentumOptimizer(0.1, 0.9), loss, var_list=tf.trainable_variables()[1:]
+    )
+    session = start()
+    session.run(step, lookups.feed([7, 6, 0]))
+    table = session.run(grown.embeddings["model/embedding"])
+    prefix = pe.Saver().save(session, str(tmp_path / "grown.ckpt"), write_meta_graph=False)
+    old, new = read_checkpoint(model), read_checkpoint(prefix)
+    assert set(new) == set(old)
+    slot = "model/embedding/Momentum"
+    assert same_bits(new[slot][:OLD], old[slot])
+    with tf.Graph().as_default(), tf.Session() as session:
+        lookups.build_model(NEW)
+        tf.train.Saver().restore(session, prefix)
+        assert same_bits(session.run("model/embedding:0"), table)
+        session.run("train", lookups.feed([7, 0, 1]))
+
+
+def test_lookups_are_lookups_and_old_training_is_gone(model, graph):
+    grow(model, rows=1000)
+    above, pending = set(), [graph.get_tensor_by_name(n).op for n in ("rows:0", "chain:0")]
+    while pending:
+        op = pending.pop()
+        if op not in above:
+            above.add(op)
+            pending.extend(tensor.op for tensor in op.inputs)
+    for op in above:
+        sizes = [t.shape.as_list()[:1] for t in op.outputs if t.shape.rank]
+        assert [1000] not in sizes, op
+    names = {op.name for op in graph.get_operations()}
+    assert "train" not in names
+    assert "model/embedding/Momentum" not in names
+    types = {op.type for op in graph.get_operations()}
+    assert not any("Apply" in name or "Save" in name for name in types)
+
+
+def test_a_model_of_several_scripts_lines(data, start, same_bits):
+    """The factorization: tables of rank 1 and 2, Adam, clipping, a rate that decays."""
+    prefix = data("legacy", "factorization.ckpt")
+    rows = {"mf/P": 16, "mf/b_u": 16, "mf/Q": 23, "mf/b_i": 23}
+    feed = {"user:0": [0, 3, 13], "item:0": [19, 2, 0]}
+    with tf.Graph().as_default(), tf.Session() as session:
+        tf.train.import_meta_graph(prefix + ".meta").restore(session, prefix)
+        expected = session.run("predicted:0", feed)
+    grown = pe.grow_meta_graph(prefix + ".meta", prefix, rows)
+    assert list(grown.embeddings) == list(rows)
+    assert [v.op.name for v in grown.variables] == ["mf/mu", "global_step"]
+    predicted = tf.get_default_graph().get_tensor_by_name("predicted:0")
+    loss = tf.reduce_sum(tf.square(predicted - 1.0))
+    step = pe.minimize(tf.train.AdamOptimizer(0.1), loss)
+    session = start()
+    assert same_bits(session.run(predicted, feed), expected)
+    before = session.run(grown.embeddings)
+    session.run(step, {"user:0": [15, 0], "item:0": [22, 0]})
+    after = session.run(grown.embeddings)
+    for name, count in rows.items():
+        moved = (before[name] != after[name]).reshape([count, -1]).any(axis=1)
+        assert moved.tolist() == [False] * (count - 1) + [True]
+
+
+def test_a_meta_graph_that_is_open_already(model, start):
+    definition = tf.MetaGraphDef()
+    with open(model + ".meta", "rb") as stream:
+        definition.ParseFromString(stream.read())
+    before = definition.SerializeToString(deterministic=True)
+    grown = pe.grow_meta_graph(
+        definition, model, {"model/embedding": 7}, initializer=tf.constant_initializer(9.0)
+    )
+    assert definition.SerializeToString(deterministic=True) == before
+    values = start().run(grown.embeddings["model/embedding"])
+    assert values[6].tolist() == [9.0] * 4
+
+
+def test_no_more_rows_than_there_are_freezes_the_table(model, start, same_bits):
+    expected = of_the_old_model(model, IDS)
+    grown = pe.grow_meta_graph(model + ".meta", model, {"model/embedding": OLD})
+    assert grown.embeddings["model/embedding"].trainable is None
+    found = outputs(start(), IDS)
+    assert all(map(same_bits, found, expected))
+
+
+def test_a_variable_that_the_checkpoint_lacks_starts_as_it_did(model, start, write_checkpoint):
+    reader = tf.train.load_checkpoint(model)
+    names = ["model/embedding", "model/weight", "global_step", "model/successor"]
+    prefix = write_checkpoint({name: reader.get_tensor(name) for name in names}, "less.ckpt")
+    grown = pe.grow_meta_graph(model + ".meta", prefix, {"model/embedding": NEW})
+    (bias,) = [v for v in grown.variables if v.op.name == "model/bias"]
+    assert start().run(bias).tolist() == [0, 0]
+    assert "model/bias" in {v.op.name for v in tf.trainable_variables()}  # It is new: it trains.
+
+
+def test_operations_without_a_name_of_their_own_keep_theirs(tmp_path, start):
+    """`Placeholder`, `Identity`, `concat`: what anything else would be called too."""
+    prefix = str(tmp_path / "model.ckpt")
+    with tf.Graph().as_default() as graph, tf.Session() as session:
+        tf.set_random_seed(1)
+        table = tf.get_variable("embedding", [6, 2], use_resource=True)
+        rows = tf.identity(tf.gather(table, tf.placeholder(tf.int32, [None])))
+        tf.concat([rows, rows, table], 0)
+        session.run(tf.global_variables_initializer())
+        tf.train.Saver().save(session, prefix)
+        names = {op.name for op in graph.get_operations() if op.type in ("Placeholder", "ConcatV2")}
+        expected = session.run("concat:0", {"Placeholder:0": [5, 0]})
+    assert names == {"Placeholder", "concat"}
+    pe.grow_meta_graph(prefix + ".meta", prefix, {"embedding": 8})
+    found = start().run("concat:0", {"Placeholder:0": [5, 0]})
+    assert found.shape == (12, 2)
+    assert found[:10].tolist() == expected.tolist()
+
+
+# --- errors --------------------------------------------------------------------------------------
+
+
+def test_an_unknown_table(model):
+    with pytest.raises(ValueError) as error:
+        pe.grow_meta_graph(model + ".meta", model, {"embedding": NEW})
+    text = str(error.value)
+    assert "The MetaGraph has no variable 'embedding'" in text
+    assert "It has: global_step, model/bias, " in text
+    assert "model/embedding, " in text
+
+
+def test_parts_of_a_partitioned_table(tmp_path):
+    prefix = str(tmp_path / "model.ckpt")
+    with tf.Graph().as_default(), tf.Session() as session:
+        tf.get_variable("embedding", [6, 2], partitioner=tf.fixed_size_partitioner(2))
+        session.run(tf.global_variables_initializer())
+        tf.train.Saver().save(session, prefix)
+    with pytest.raises(ValueError, match="no variable 'embedding'.*parts of a partitioned table"):
+        pe.grow_meta_graph(prefix + ".meta", prefix, {"embedding": 8})
+
+
+@pytest.mark.parametrize("part", [".index", ".data-00000-of-00001", ".no_such"])
+def test_files_that_are_no_meta_graph(data, part):
+    prefix = data("legacy", "lookups.ckpt")
+    with pytest.raises(ValueError, match="cannot be read as a MetaGraph.*Expected the .meta file"):
+        pe.grow_meta_graph(prefix + part, prefix, {"model/embedding": NEW})
+
+
+def test_checkpoints_that_do_not_fit(model, write_checkpoint, tmp_path):
+    def attempt(checkpoint, rows=NEW):
+        with tf.Graph().as_default():
+            pe.grow_meta_graph(model + ".meta", checkpoint, {"model/embedding": rows})
+
+    with pytest.raises(ValueError, match="No checkpoint at"):
+        attempt(str(tmp_path / "none.ckpt"))
+    other = write_checkpoint({"entity": np.zeros([6, 4], np.float32)}, "other.ckpt")
+    with pytest.raises(ValueError, match="holds no tensor 'model/embedding'.*entity"):
+        attempt(other)
+    wide = write_checkpoint({"model/embedding": np.zeros([6, 5], np.float32)}, "wide.ckpt")
+    with pytest.raises(ValueError, match=r"model/embedding \[8, 4\].*\[6, 5\]"):
+        attempt(wide)
+    with pytest.raises(ValueError, match="can gain rows, not lose them"):
+        attempt(model, rows=5)
+    layer = {"model/embedding": np.zeros([6, 4]), "model/weight": np.zeros([4, 3])}
+    layer = {name: array.astype(np.float32) for name, array in layer.items()}
+    with pytest.raises(ValueError, match=r"model/weight \[4, 2\].*\[4, 3\]"):
+        attempt(write_checkpoint(layer, "layer.ckpt"))
+
+
+def test_a_graph_that_is_not_empty(model):
+    tf.constant(1.0, name="rows")
+    with pytest.raises(ValueError, match="names already: rows. Open a graph"):
+        grow(model)
+    assert tf.global_variables() == []
+
+
+def test_a_pattern_that_matches_nothing(model):
+    with pytest.raises(ValueError) as error:
+        grow(model, train=["*/bias", "decoder/*"])
+    text = str(error.value)
+    assert "['decoder/*'] match no variable" in text
+    assert "model/weight" in text
+
+
+def test_a_table_inside_a_function(tmp_path):
+    """What tf.cond makes in TensorFlow 2 with resource variables."""
+    was_on = tf.control_flow_v2_enabled()
+    tf.enable_control_flow_v2()
+    prefix = str(tmp_path / "model.ckpt")
+    try:
+        with tf.Graph().as_default(), tf.Session() as session:
+            table = tf.get_variable("embedding", [6, 2], use_resource=True)
+            which = tf.placeholder(tf.bool, [], name="which")
+            tf.cond(which, lambda: tf.gather(table, [0]), lambda: tf.zeros([1, 2]))
+            session.run(tf.global_variables_initializer())
+            tf.train.Saver().save(session, prefix)
+    finally:
+        if not was_on:
+            tf.disable_control_flow_v2()
+    with pytest.raises(ValueError, match="embedding is read inside cond .*function"):
+        pe.grow_meta_graph(prefix + ".meta", prefix, {"embedding": 8})
