@@ -165,9 +165,7 @@ BLOCKS = {
     "to_ids": lambda rows: tf.cast(tf.cast(rows, tf.int32, name="to_ids"), tf.float32),
     "PyFunc": lambda rows: tf.py_func(lambda x: x, [rows], tf.float32, name="PyFunc"),
     # TensorFlow has no gradient for it, and tf.gradients fails.
-    "Bucketize": lambda rows: tf.cast(
-        tf.raw_ops.Bucketize(input=rows, boundaries=[0.5], name="Bucketize"), tf.float32
-    ),
+    "DeepCopy": lambda rows: tf.raw_ops.DeepCopy(x=rows, name="DeepCopy"),
 }
 
 
@@ -181,6 +179,13 @@ def test_no_gradient_passes_an_op_in_between(block, table):
     assert block in item.why
     assert report(found, "free").gradient == "dense"
     assert only_finding(found).problem == "new rows will not change: " + item.why
+
+
+def test_shapes_are_not_named_beside_what_stops_the_gradient(table):
+    rows = table.lookup(tf.placeholder(tf.int32, [None]))
+    loss = tf.reduce_sum(tf.stop_gradient(rows, name="stop")) * tf.cast(tf.size(rows), tf.float32)
+    found = quiet(loss, optimizer=sgd())
+    assert report(found, "embedding/trainable").why == "no gradient passes stop"
 
 
 def test_the_table_is_not_in_the_var_list(table):
@@ -212,6 +217,14 @@ def test_what_minimize_leaves_out_is_not_said_to_train(table):
     assert found.findings == []
     assert report(found, "free")[2:4] == (False, "dense")
     assert report(found, "free").why == "no training op updates it; all of it at every step"
+
+
+def test_loading_a_variable_by_assignment_is_no_training(table):
+    weight = tf.get_variable("free", [])
+    tf.assign(weight, tf.placeholder(tf.float32, []))
+    found = quiet(weight * loss_of(table))
+    assert found.findings == []
+    assert report(found, "embedding/trainable").trains
 
 
 def test_a_table_that_the_script_made_untrainable(base):
@@ -372,10 +385,14 @@ def test_two_optimizers_on_the_new_rows(table):
     assert "again/" in finding.problem
 
 
-def test_an_initializer_that_was_replaced_is_no_write(table, base):
-    tf.train.init_from_checkpoint(base, {"embedding": table.frozen})
+def test_an_initializer_that_was_replaced_is_no_write(base):
+    table = pe.get_embedding("embedding", [6, 2], num_frozen_rows=4)
     loss = loss_of(table)
     pe.minimize(sgd(), loss)
+    tf.train.init_from_checkpoint(base, {"embedding": table.frozen})
+    assert quiet(loss).findings == []
+    # As tf.train.warm_start does it where vocabularies differ.
+    table.frozen._initializer_op = tf.assign(table.frozen, tf.ones([4, 2])).op
     assert quiet(loss).findings == []
 
 
