@@ -44,7 +44,7 @@ def row_hashes(values):
 
 def fingerprint(hashes):
     """Returns a short hex text that stands for rows with these hashes, in this order."""
-    return hashlib.blake2b(hashes.tobytes(), digest_size=16).hexdigest()
+    return hashlib.blake2b(hashes.view(np.uint8), digest_size=16).hexdigest()
 
 
 class RowReader:

@@ -67,7 +67,9 @@ def generations_of(embedding):
     known = {}
     if embedding.source is not None:
         known = read_generations(embedding.source.prefix).get(embedding.tensor_name, {})
-    sources = plan.source_of(np.arange(plan.num_rows))
+    if plan.source is None:
+        return {"rows": plan.num_rows, "generations": _grown_at_the_end(embedding, known)}
+    sources = plan.source
     if known and known["rows"] >= plan.checkpoint_rows:
         older = [from_runs(runs) for runs in known["generations"]]
         older = [rows[rows < plan.checkpoint_rows] for rows in older]
@@ -78,11 +80,29 @@ def generations_of(embedding):
     for number, rows in enumerate(older):
         generation[rows] = number
     of_row = np.where(sources >= 0, generation[np.maximum(sources, 0)], len(older))
-    if embedding.source is None:
-        of_row = np.zeros(plan.num_rows, int)
-        of_row[plan.trainable_rows] = 1
     runs = [to_runs(np.flatnonzero(of_row == number)) for number in range(of_row.max() + 1)]
     return {"rows": plan.num_rows, "generations": runs}
+
+
+def _grown_at_the_end(embedding, known):
+    """Returns the runs of `generations_of`, where each row stands where it stood.
+
+    In ends of runs: a list of all rows would take its part of a large table's memory.
+    """
+    plan = embedding.plan
+    if embedding.source is None:
+        runs = [to_runs(plan.frozen_rows()), to_runs(plan.trainable_rows)]
+        return [part for part in runs if part]
+    held = plan.checkpoint_rows
+    older = [[[0, held]]]
+    if known and known["rows"] >= held:
+        older = [
+            [[start, min(stop, held)] for start, stop in part if start < held]
+            for part in known["generations"]
+        ]
+    return [part for part in older if part] + (
+        [[[held, plan.num_rows]]] if plan.num_rows > held else []
+    )
 
 
 def growth_text(tables):

@@ -204,8 +204,11 @@ def _write_table(writer, name, base, deltas, merged):
     for delta in deltas:
         entry = delta.tables[name]
         own = delta.plan(name)
-        frozen = own.source_of(own.frozen_rows())
-        if len(hashes) != entry["base_rows"] or (fingerprint(hashes[frozen]) != entry["frozen"]):
+        if own.contiguous:
+            frozen = hashes[: own.num_frozen_rows]
+        else:
+            frozen = hashes[own.source_of(own.frozen_rows())]
+        if len(hashes) != entry["base_rows"] or fingerprint(frozen) != entry["frozen"]:
             raise ValueError(
                 "The delta {} was trained on the base {} (fingerprint of {}: {}). {} has other "
                 "rows. Give the base it was trained on.".format(
@@ -306,13 +309,13 @@ class _Writer:
                         "allow_nonfinite=True.".format(name, bad[:20].tolist(), what)
                     )
         shape = [plan.num_rows] + list(new.shape[1:])
-        frozen = plan.frozen_rows()
-        if plan.contiguous and len(old) == len(frozen):
+        if plan.contiguous and len(old) == plan.num_frozen_rows:
             for rows, start in ((old, 0), (new, len(old))):
                 if len(rows):
                     offset = [start] + [0] * (len(shape) - 1)
                     self.write([(name, slice_spec(shape, offset, rows.shape), rows)])
             return
+        frozen = plan.frozen_rows()
         whole = np.empty(shape, new.dtype)
         whole[frozen] = old[plan.source_of(frozen)]
         whole[plan.trainable_rows] = new

@@ -27,8 +27,10 @@ def read_vocabulary(path):
         List of str.
 
     Raises:
-        ValueError: if a line is empty, stands twice or is not UTF-8, with its number.
+        ValueError: if there is no such file, or a line is empty, stands twice or is not UTF-8, with its number.
     """
+    if not tf.gfile.Exists(path):
+        raise ValueError("There is no vocabulary file {}.".format(path))
     with tf.gfile.GFile(path, "rb") as stream:
         content = stream.read()
     lines = content.split(b"\n")
