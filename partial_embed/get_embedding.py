@@ -12,6 +12,7 @@ from partial_embed.initializers import for_rows
 from partial_embed.manifest import rows_of_generation
 from partial_embed.plan import plan_rows, row_indices
 from partial_embed.row_init import OldRows, RowInit
+from partial_embed.saveables import Whole, in_slices
 from partial_embed.vocabulary import check_vocabulary
 
 
@@ -228,13 +229,15 @@ def create(
     embedding = PartialEmbedding(name, plan, frozen, new, checkpoint, tensor_name)
     if vocabulary is not None:
         embedding.trainable_keys = [vocabulary.new_keys[row] for row in plan.trainable_rows]
-    if plan.contiguous:
+    if in_slices(embedding):
         # Plain Savers now write and read both as slices of one tensor.
         for variable, offset in embedding.offsets():
             extent = variable.shape.as_list()
             variable._set_save_slice_info(
-                tf.Variable.SaveSliceInfo(name, shape, [offset] + [0] * len(shape[1:]), extent)
+                tf.Variable.SaveSliceInfo(name, shape, [offset] + [0] * (len(shape) - 1), extent)
             )
+    else:
+        tf.add_to_collection(tf.GraphKeys.SAVEABLE_OBJECTS, Whole(embedding, name))
     return embedding
 
 
