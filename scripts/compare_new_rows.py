@@ -25,16 +25,7 @@ _SOON = 5  # epochs
 
 
 def measure(model, seed, data, folder, fraction, epochs, replay):
-    """Trains one base, and grows it from each start.
-
-    Args:
-      model: name of the model.
-      seed: which entities are held back, and the seed of all trainings.
-      data: a `triples.Dataset`.
-      folder: where everything goes; what is there is removed.
-      fraction: the part of the entities that is held back.
-      epochs: of each training.
-      replay: how many old triples the growth sees per triple with a new row.
+    """Trains one base, and grows it from each start; the arguments are those of `demo.run`.
 
     Returns:
       For each of `new_rows.STARTS` the MRR at step 0, after `_SOON` epochs and at the end.
@@ -57,8 +48,7 @@ def measure(model, seed, data, folder, fraction, epochs, replay):
             save_every=epochs,
             **dict(demo.SETTINGS[model], **extra),
         )
-        label = "{}, seed {}, {}  ".format(model, seed, name)
-        return training.train(config, questions, label=label)
+        return training.train(config, questions, label="{}, {}  ".format(model, name))
 
     base = train("base", base_data, {}, eval_every=epochs)
     found = []
@@ -89,11 +79,9 @@ def main(arguments):
     try:
         seeds = [int(seed) for seed in values.seeds]
         data = triples.read_dataset(fetch_data.fetch(values.data_dir))
-        for model in values.models:
-            if model not in demo.SETTINGS:
-                raise ValueError(
-                    "--models: {!r} is none of {}.".format(model, ", ".join(sorted(demo.SETTINGS)))
-                )
+        unknown = sorted(set(values.models) - set(demo.SETTINGS))
+        if unknown:
+            raise ValueError("--models: {} is not among {}.".format(unknown, list(demo.SETTINGS)))
         for model in values.models:
             found = []
             for seed in seeds:
@@ -102,9 +90,8 @@ def main(arguments):
                 found.append(measure(model, seed, *arguments))
             print("\n".join(table(model, found, values.epochs, values.markdown)) + "\n", flush=True)
     except (ValueError, OSError, FloatingPointError) as error:
-        print(
-            "compare_new_rows.py: error: {}".format(" ".join(str(error).split())), file=sys.stderr
-        )
+        message = " ".join(str(error).split())
+        print("compare_new_rows.py: error: {}".format(message), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("compare_new_rows.py: stopped.", file=sys.stderr)
