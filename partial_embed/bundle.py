@@ -28,6 +28,8 @@ _JOURNAL = "journal.txt"
 def staging(prefix):
     """Gives a new directory to stage the checkpoint `prefix` in, and removes it after.
 
+    The directory of `prefix` is made if need be, as `tf.train.Saver` does.
+
     Args:
         prefix: where the checkpoint will stand.
 
@@ -35,19 +37,20 @@ def staging(prefix):
         The path of the directory.
 
     Raises:
-        ValueError: if the directory of `prefix` does not exist.
         OSError: if staging fails (disk full, no permission); the message says
             that what stood at `prefix` before is as it was.
     """
     parent = os.path.dirname(prefix) or "."
-    if not tf.gfile.IsDirectory(parent):
-        raise ValueError(
-            "The directory {} does not exist, so {} cannot be saved. Make it first.".format(
-                parent, prefix
+    try:
+        tf.gfile.MakeDirs(parent)
+        # Before anything new stands there, so that what is removed is surely left over.
+        _tidy(parent)
+    except tf.errors.OpError as error:
+        raise OSError(
+            "The directory {} cannot be made, so {} cannot be saved: {}.".format(
+                parent, prefix, reason(error)
             )
-        )
-    # Before anything new stands there, so that what is removed is surely left over.
-    _tidy(parent)
+        ) from error
     name = "{}{}-{}-{}".format(STAGE_PREFIX, socket.gethostname(), os.getpid(), uuid.uuid4().hex)
     stage = os.path.join(parent, name)
     try:

@@ -232,8 +232,8 @@ class Saver(tf.train.Saver):
             The prefix it was written to.
 
         Raises:
-            ValueError: if the directory does not exist, or the base checkpoint
-                whose optimizer slots are needed is gone.
+            ValueError: if the base checkpoint whose optimizer slots are needed
+                is gone.
             OSError: if it cannot be written; what stood there is as it was.
         """
         if not hasattr(self, "_tables"):  # empty, or made from a SaverDef

@@ -642,8 +642,10 @@ def test_names_of_steps_and_files(session, folder, base):
     for name in ("", "checkpoint"):
         with pytest.raises(ValueError, match="is no name for a checkpoint"):
             saver.save(session, os.path.join(folder(), name))
-    with pytest.raises(ValueError, match="The directory .*nowhere does not exist"):
-        saver.save(session, folder("nowhere", "model.ckpt"))
+    saved = saver.save(session, folder("not", "there", "yet", "model.ckpt"))
+    assert tf.train.latest_checkpoint(os.path.dirname(saved)) == saved
+    with pytest.raises(OSError, match="The directory .* cannot be made"):
+        saver.save(session, folder(saved + ".index", "model.ckpt"))
 
 
 def test_relative_paths(session, folder, base, monkeypatch):
