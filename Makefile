@@ -12,7 +12,7 @@ PYTEST_WORKERS ?= 2
 PYTHON37 ?= $(shell for python in python3.7 "$$(pyenv root 2>/dev/null)"/versions/3.7.*/bin/python3.7; do \
 	"$$python" -c 'import sys; assert sys.version_info[:2] == (3, 7)' 2>/dev/null && echo "$$python" && break; done)
 
-export TF_CPP_MIN_LOG_LEVEL ?= 2
+export TF_CPP_MIN_LOG_LEVEL ?= 3
 export TF_ENABLE_ONEDNN_OPTS ?= 0
 
 .PHONY: demo test test-tf1 legacy-fixtures quality style wheel clean
