@@ -9,6 +9,7 @@ import contextlib
 import os
 import re
 import socket
+import time
 import uuid
 
 import numpy as np
@@ -19,6 +20,16 @@ from partial_embed.index import num_shards, stored_tensors
 
 STAGE_PREFIX = ".partial_embed-saving-"
 MANIFEST_SUFFIX = ".growth.json"
+# How TensorFlow reports that a disk is full, a file too large, a directory read-only.
+_WRITE_ERRORS = (
+    OSError,
+    tf.errors.DataLossError,
+    tf.errors.InternalError,
+    tf.errors.OutOfRangeError,
+    tf.errors.PermissionDeniedError,
+    tf.errors.ResourceExhaustedError,
+    tf.errors.UnknownError,
+)
 # What this process is staging, in whatever thread.
 _OWN_STAGES = set()
 _JOURNAL = "journal.txt"
@@ -57,22 +68,31 @@ def staging(prefix):
         tf.gfile.MakeDirs(stage)
         _OWN_STAGES.add(name)
         yield stage
-    except (
-        OSError,
-        tf.errors.ResourceExhaustedError,
-        tf.errors.PermissionDeniedError,
-        tf.errors.UnknownError,
-        tf.errors.DataLossError,
-        tf.errors.InternalError,
-    ) as error:
+    except _WRITE_ERRORS as error:
         raise OSError(
             "Saving {} failed: {}. Nothing was published: what stood there before is as it was. "
             "Make room or choose another directory, and save again.".format(prefix, reason(error))
         ) from error
     finally:
         if tf.gfile.Exists(stage):
-            tf.gfile.DeleteRecursively(stage)
+            _finish(stage)
         _OWN_STAGES.discard(name)
+
+
+@contextlib.contextmanager
+def noting(prefix):
+    """Turns errors of what is written about a published checkpoint into an OSError.
+
+    Raises:
+        OSError: says that the checkpoint `prefix` itself is whole.
+    """
+    try:
+        yield
+    except _WRITE_ERRORS as error:
+        raise OSError(
+            "{} was saved, and is whole; writing its graph, or which checkpoint is the newest, "
+            "failed: {}. Make room and save again.".format(prefix, reason(error))
+        ) from error
 
 
 def write_part(prefix, tensors):
@@ -142,6 +162,8 @@ def publish(parts, prefix, stage, manifest=None):
     moves = [(path, prefix + path[len(merged) :]) for path in _data_files(merged)]
     new_data = [target for _, target in moves]
     old_data = [path for path in _data_files(prefix) if path not in new_data]
+    if manifest is not None:  # Written before anything moves: this may fail, moves hardly.
+        _write_text(merged + MANIFEST_SUFFIX, manifest)
     # Should this process be killed from here on, the next save knows where to look.
     _write_text(merged + ".journal", os.path.basename(prefix))
     tf.gfile.Rename(merged + ".journal", os.path.join(stage, _JOURNAL))
@@ -151,7 +173,6 @@ def publish(parts, prefix, stage, manifest=None):
     for path, target in moves:
         tf.gfile.Rename(path, target, overwrite=True)
     if manifest is not None:
-        _write_text(merged + MANIFEST_SUFFIX, manifest)
         tf.gfile.Rename(merged + MANIFEST_SUFFIX, prefix + MANIFEST_SUFFIX, overwrite=True)
     tf.gfile.Rename(merged + ".index", prefix + ".index", overwrite=True)
     _remove(old_data)
@@ -223,14 +244,19 @@ def _halves(name, spec, array):
 
 def _tidy(directory):
     """Removes what killed saves on this machine left behind."""
+    # What TensorFlow renames at once to a state file or a graph, unless it is killed.
+    temporary = re.compile(r".\.tmp[0-9a-f]{32}$")
     stage = re.compile(re.escape(STAGE_PREFIX + socket.gethostname()) + r"-(\d+)-[0-9a-f]{32}$")
     for name in tf.gfile.ListDirectory(directory):
+        path = os.path.join(directory, name)
+        if temporary.search(name) and time.time() - tf.gfile.Stat(path).mtime_nsec / 1e9 > 600:
+            tf.gfile.Remove(path)
         match = stage.match(name.rstrip("/"))
         process = int(match.group(1)) if match else None
         # In a container that was started again this process may have the number of the last.
         dead = match and (process == os.getpid() or not _alive(process))
         if dead and match.group(0) not in _OWN_STAGES:
-            _finish_killed(os.path.join(directory, match.group(0)))
+            _finish(os.path.join(directory, match.group(0)))
 
 
 def remove_orphaned_manifests(directory):
@@ -242,8 +268,8 @@ def remove_orphaned_manifests(directory):
                 tf.gfile.Remove(path)
 
 
-def _finish_killed(stage):
-    """Removes the stage of a killed save, and data files that its index knows nothing of."""
+def _finish(stage):
+    """Removes the stage of a save, and data files of it that the index knows nothing of."""
     journal = os.path.join(stage, _JOURNAL)
     if tf.gfile.Exists(journal):
         with tf.gfile.GFile(journal, "r") as stream:

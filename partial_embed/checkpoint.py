@@ -250,10 +250,18 @@ def can_slice(dtype):
 
 
 def _restore_stored(prefix, name, dtype, spec=""):
+    # The op is named after the file: errors of TensorFlow name the op, and not always the file.
+    op_name = "restore"
+    if isinstance(prefix, str):
+        op_name = re.sub(r"/+", "/", re.sub(r"[^A-Za-z0-9_.\-/]", "_", "restore/" + prefix))
     # Strings live on the CPU; a table can be too large for anything else as well.
     with tf.device("/cpu:0"):
         (value,) = tf.raw_ops.RestoreV2(
-            prefix=prefix, tensor_names=[name], shape_and_slices=[spec], dtypes=[dtype]
+            prefix=prefix,
+            tensor_names=[name],
+            shape_and_slices=[spec],
+            dtypes=[dtype],
+            name=op_name,
         )
     return value
 

@@ -7,7 +7,7 @@ import tensorflow.compat.v1 as tf
 from absl import logging
 
 from partial_embed._tensorflow import PartitionedVariable, Variable, update_checkpoint_state
-from partial_embed.bundle import publish, remove_orphaned_manifests, staging, write_part
+from partial_embed.bundle import noting, publish, remove_orphaned_manifests, staging, write_part
 from partial_embed.checkpoint import (
     Checkpoint,
     exists,
@@ -135,6 +135,7 @@ class Saver(tf.train.Saver):
             for table in self._tables
             if table.embedding.source is not None
         }
+        self._slot_origins = dict(self._slot_sources)
 
     def _saveables(self):
         """What the graph's own save op writes, by a label."""
@@ -272,22 +273,27 @@ class Saver(tf.train.Saver):
             publish(parts, prefix, stage, manifest)
         if not self._delta:
             for table in self._tables:
-                self._slot_sources[table.name] = SlotSource(prefix, False)
+                source = SlotSource(prefix, False)
+                self._slot_sources[table.name] = source
+                origin = self._slot_origins.get(table.name)
+                if origin is not None and origin.prefix == os.path.abspath(prefix):
+                    self._slot_origins[table.name] = source  # It was replaced.
         directory = os.path.dirname(prefix)
-        if write_state:
-            self._RecordLastCheckpoint(prefix)
-            update_checkpoint_state(
-                save_dir=directory,
-                model_checkpoint_path=prefix,
-                all_model_checkpoint_paths=self.last_checkpoints,
-                latest_filename=state_file,
-                save_relative_paths=self._save_relative_paths,
-            )
-            self._MaybeDeleteOldCheckpoints(meta_graph_suffix=meta_graph_suffix)
-            remove_orphaned_manifests(directory)
-        if write_meta_graph:
-            with sess.graph.as_default():
-                self.export_meta_graph("{}.{}".format(prefix, meta_graph_suffix), **kwargs)
+        with noting(prefix):
+            if write_state:
+                self._RecordLastCheckpoint(prefix)
+                update_checkpoint_state(
+                    save_dir=directory,
+                    model_checkpoint_path=prefix,
+                    all_model_checkpoint_paths=self.last_checkpoints,
+                    latest_filename=state_file,
+                    save_relative_paths=self._save_relative_paths,
+                )
+                self._MaybeDeleteOldCheckpoints(meta_graph_suffix=meta_graph_suffix)
+                remove_orphaned_manifests(directory)
+            if write_meta_graph:
+                with sess.graph.as_default():
+                    self.export_meta_graph("{}.{}".format(prefix, meta_graph_suffix), **kwargs)
         return prefix
 
     def _write_variables(self, session, prefix, split):
@@ -345,13 +351,15 @@ class Saver(tf.train.Saver):
     def _frozen_slot_rows(self, session, table, slot):
         """The slot's rows for the frozen rows: the base's, or where it starts."""
         plan = table.embedding.plan
-        source = self._slot_sources.get(table.name)
-        if source is not None:
-            if not exists(source.prefix):
+        # The newest checkpoint has them; so has, should that be deleted, what was loaded.
+        known = [found.get(table.name) for found in (self._slot_sources, self._slot_origins)]
+        if known[0] is not None:
+            source = next((s for s in known if s and exists(s.prefix)), None)
+            if source is None:
                 raise ValueError(
                     "{} is gone, and with it the optimizer slots of the frozen rows of {}. Put it "
                     "back, or save with delta=True, which does not need it.".format(
-                        source.prefix, table.name
+                        known[0].prefix, table.name
                     )
                 )
             checkpoint = Checkpoint(source.prefix)
@@ -470,6 +478,7 @@ class Saver(tf.train.Saver):
             ) from error
         sess.run([v.initializer for v in reading.untouched if v.op.name in uninitialized])
         self._slot_sources.update(sources)
+        self._slot_origins.update(sources)
         self._digests = None
         logging.info("Restored %s, %s.", checkpoint.prefix, kind)
         if reading.untouched:

@@ -766,6 +766,16 @@ def test_the_base_is_gone(session, folder, base, same_bits):
     assert "model/ent/delta_rows" in Checkpoint(saved).shapes
 
 
+def test_the_newest_checkpoint_is_gone(session, folder, base):
+    _, saver = grow(session, base[0])
+    saver.save(session, folder("first.ckpt"))
+    for name in os.listdir(folder()):
+        if name.startswith("first.ckpt"):
+            os.remove(folder(name))
+    _, found = plain_values(saver.save(session, folder("second.ckpt")), NEW)
+    assert found["model/ent/Adam"][:OLD].tobytes() == base[1]["model/ent/Adam"].tobytes()
+
+
 def test_the_base_is_replaced_by_the_grown_one(session, folder, base):
     # One prefix for ever: what the next save needs of the base is in what replaced it.
     prefix, old = base
