@@ -275,6 +275,8 @@ class PartialEmbedding(TensorLike):
             )
         )
 
+    # What tf.scatter_update and its kin ask of what is no reference.
+    _lazy_read = property(_refuse)
     assign = assign_add = assign_sub = load = count_up_to = _refuse
     scatter_update = scatter_add = scatter_sub = scatter_nd_update = scatter_nd_add = _refuse
     scatter_nd_sub = scatter_mul = scatter_div = scatter_min = scatter_max = _refuse

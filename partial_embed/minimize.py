@@ -14,7 +14,8 @@ def minimize(optimizer, loss, embeddings=None, var_list=None, global_step=None, 
         optimizer: any `tf.train` optimizer.
         loss: scalar tensor.
         embeddings: `PartialEmbedding` or list of them whose trainable rows to
-            update; default: all in the loss's graph.
+            update; default: all in the loss's graph, but for those made with
+            trainable=False.
         var_list: more variables to update; none by default.
         global_step: variable to add one to, or None.
         name: name of the op.
@@ -29,7 +30,10 @@ def minimize(optimizer, loss, embeddings=None, var_list=None, global_step=None, 
             loss does not reach one that was asked for.
     """
     everything = embeddings_in(loss.graph)
-    asked = _as_list(embeddings) if embeddings is not None else everything
+    if embeddings is not None:
+        asked = _as_list(embeddings)
+    else:  # but those that the script made with trainable=False
+        asked = [e for e in everything if e.trainable is None or e.trainable.trainable]
     for embedding in asked:
         if not isinstance(embedding, PartialEmbedding):
             raise TypeError(
