@@ -2,6 +2,9 @@
 # make test       the whole test suite
 # make test-tf1   the same suite on genuine TensorFlow 1.15.5 (needs a Python 3.7)
 # make legacy-fixtures   trains the old models of tests/data/legacy again, on TensorFlow 1.15.5
+# make tf1-fixtures   writes tests/data/tf1 again, on TensorFlow 1.15.5
+# make soak       kills, fills and damages in earnest: the whole campaign of tests/test_faults.py
+# make benchmark  loading, merging, memory and steps beside plain TensorFlow, at 5M x 32
 # make quality    what ruff finds;  make style  lets it mend
 # make clean      removes environments, data and outputs
 
@@ -15,7 +18,7 @@ PYTHON37 ?= $(shell for python in python3.7 "$$(pyenv root 2>/dev/null)"/version
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 export TF_ENABLE_ONEDNN_OPTS ?= 0
 
-.PHONY: demo test test-tf1 legacy-fixtures quality style wheel clean
+.PHONY: demo test test-tf1 legacy-fixtures tf1-fixtures soak benchmark quality style wheel clean
 
 demo: .venv/demo
 	.venv/bin/python scripts/demo.py
@@ -34,6 +37,20 @@ endif
 
 legacy-fixtures: .venv-tf1/test
 	.venv-tf1/bin/python tests/legacy/make_fixtures.py
+
+tf1-fixtures:
+ifeq ($(strip $(PYTHON37)),)
+	@echo "make tf1-fixtures: NOT RUN. Genuine TensorFlow 1.15.5 needs a CPython 3.7; none is on PATH or in pyenv. Give one as PYTHON37=/path/to/python3.7."
+else
+	@$(MAKE) .venv-tf1/test
+	.venv-tf1/bin/python scripts/make_tf1_fixtures.py
+endif
+
+soak: .venv/test
+	PARTIAL_EMBED_SOAK=1 .venv/bin/python -m pytest tests/test_faults.py -v
+
+benchmark: .venv/demo
+	.venv/bin/python scripts/benchmark.py
 
 quality: .venv/quality
 	.venv/bin/ruff check .
