@@ -1,0 +1,218 @@
+"""The page for people who migrate: its blocks run, and what it says of TensorFlow is so."""
+
+import contextlib
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+
+import partial_embed as pe
+
+PAGE = os.path.join(
+    os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "docs", "migration.md"
+)
+NEW_VERSION = not tf.__version__.startswith("1.")
+
+
+@pytest.fixture(scope="module")
+def text():
+    with open(PAGE) as stream:
+        return " ".join(stream.read().split())
+
+
+def blocks(mark):
+    """Returns the code blocks after a paragraph that ends with a mark."""
+    with open(PAGE) as stream:
+        return re.findall(r"\*{}\*\n\n```python\n(.*?)```".format(mark), stream.read(), re.S)
+
+
+def test_every_block_is_marked():
+    with open(PAGE) as stream:
+        count = stream.read().count("```python")
+    assert len(blocks("run")) + len(blocks("run natively")) == count == 8
+
+
+def test_the_blocks_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    for block in blocks("run"):
+        exec(compile(block, PAGE, "exec"), names)  # noqa: S102
+    if not NEW_VERSION:
+        return
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, sys.path)))
+    process = subprocess.Popen(
+        [sys.executable, "-c", blocks("run natively")[0]],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        universal_newlines=True,
+    )
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
+
+
+def draw(initializer=None, graph_seed=None, ops_before=0):
+    with tf.Graph().as_default(), tf.Session() as session:
+        if graph_seed is not None:
+            tf.set_random_seed(graph_seed)
+        for _ in range(ops_before):
+            tf.constant(1.0)
+        initializer = initializer or tf.random_normal_initializer()
+        variable = tf.get_variable("variable", [4, 2], initializer=initializer)
+        session.run(variable.initializer)
+        return session.run(variable)
+
+
+def test_seeds(same_bits):
+    seeded = tf.random_normal_initializer(seed=1)
+    assert same_bits(draw(seeded), draw(seeded, ops_before=3))
+    if not NEW_VERSION:
+        assert (draw(graph_seed=1) != draw(graph_seed=1, ops_before=3)).any()
+    # What both versions draw from this seed.
+    np.testing.assert_allclose(draw(seeded)[0], [-0.81131822, 1.48459876], rtol=1e-6)
+
+
+def test_initializers(same_bits):
+    uniform = [pe.xavier_initializer(seed=1), tf.glorot_uniform_initializer(seed=1)]
+    assert same_bits(draw(uniform[0]), draw(uniform[1]))
+    normal = draw(pe.xavier_initializer(False, seed=1)), draw(tf.glorot_normal_initializer(seed=1))
+    np.testing.assert_allclose(normal[1] / normal[0], 0.9971, atol=1e-4)
+    if NEW_VERSION:
+        with pytest.raises(AttributeError):
+            tf.contrib.layers  # noqa: B018
+
+
+def test_arrays_are_constants_of_the_graph(graph):
+    tf.get_variable("array", initializer=np.zeros([100000, 32], np.float32))
+    assert 12.8e6 < graph.as_graph_def().ByteSize() < 12.9e6
+
+
+def test_looked_up_tensors_cannot_be_updated():
+    table = tf.get_variable("embedding", [5, 2])
+    rows = tf.gather(table, [3, 4])
+    optimizer = tf.train.GradientDescentOptimizer(0.1)
+    gradients = optimizer.compute_gradients(tf.reduce_sum(rows), rows)
+    with pytest.raises(NotImplementedError, match="Trying to update a Tensor"):
+        optimizer.apply_gradients(gradients)
+
+
+def test_kinds_of_variables(write_checkpoint, start):
+    kinds = {False: "VariableV2", True: "VarHandleOp"}
+    prefix = write_checkpoint(
+        {"ref": np.zeros([3, 2], np.float32), "resource": np.zeros([3, 2], np.float32)}
+    )
+    ref = tf.get_variable("ref", [5, 2])
+    resource = tf.get_variable("resource", [5, 2], use_resource=True)
+    assert [v.op.type for v in (ref, resource)] == [kinds[False], kinds[True]]
+    session = start()
+    tf.train.Saver([resource]).restore(session, prefix)
+    assert session.run(resource).shape == (3, 2)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="requires shapes of both tensors"):
+        tf.train.Saver([ref]).restore(session, prefix)
+    with pytest.raises(ValueError, match=r"needs resource \[5, 2\]"):
+        pe.Saver([resource]).restore(session, prefix)
+
+
+@pytest.mark.parametrize("use_resource", [False, True])
+def test_the_error_of_a_plain_saver(write_checkpoint, start, use_resource):
+    prefix = write_checkpoint({"embedding": np.zeros([3, 4], np.float32)})
+    with pe.growing(prefix):
+        tf.get_variable("embedding", [5, 4], use_resource=use_resource)
+    with pytest.raises(tf.errors.InvalidArgumentError) as error:
+        tf.train.Saver().restore(start(), prefix)
+    assert "Restoring from checkpoint failed" in str(error.value)
+    assert (
+        "tensor_name = embedding; shape in shape_and_slice spec [5,4] does not match the shape "
+        "stored in checkpoint: [3,4]"
+    ) in str(error.value)
+
+
+def test_partition_strategies(start, numbered):
+    table = tf.get_variable("table", [7, 1], partitioner=tf.fixed_size_partitioner(3))
+    halves = [tf.constant([[0.0], [1.0], [2.0], [3.0], [4.0]]), tf.constant([[5.0], [6.0]])]
+    grown = numbered((7, 1), 4, partitioner=tf.fixed_size_partitioner(3))
+    session = start()
+    for part, first in zip(list(table), (0, 3, 5)):
+        count = part.shape.as_list()[0]
+        session.run(tf.assign(part, np.arange(first, first + count, dtype=np.float32)[:, None]))
+
+    def look_up(what, *strategy):
+        return session.run(tf.nn.embedding_lookup(what, list(range(7)), *strategy))[:, 0].tolist()
+
+    assert look_up(table) == look_up(table, "mod") == [0, 3, 5, 1, 4, 6, 2]
+    assert look_up(table, "div") == [0, 1, 2, 3, 4, 5, 6]
+    assert look_up(grown) == look_up(grown, "mod") == look_up(grown, "div") == list(range(7))
+    for strategy in ("mod", "div"):
+        rows = tf.nn.embedding_lookup(halves, [0, 3, 4, 6], strategy)
+        with contextlib.suppress(tf.errors.InvalidArgumentError):  # out of the range of one
+            assert session.run(rows)[:, 0].tolist() != [0, 3, 4, 6]
+
+
+def test_cond_and_momentum(start, numbered):
+    new = tf.get_variable("new", initializer=np.ones([5, 2], np.float32))
+    old = tf.get_variable("old", initializer=np.ones([5, 2], np.float32), trainable=False)
+    is_new, ids = tf.placeholder(tf.bool, []), tf.placeholder(tf.int32, [None])
+    either = tf.cond(is_new, lambda: tf.identity(new), lambda: tf.identity(old))
+    loss = tf.reduce_sum(tf.nn.embedding_lookup(either, ids))
+    train = tf.train.MomentumOptimizer(0.1, 0.9).minimize(loss)
+    table = numbered((4, 2), 2)
+    right = pe.minimize(
+        tf.train.MomentumOptimizer(0.1, 0.9), tf.reduce_sum(pe.lookup_cond(table, ids, is_new))
+    )
+    session = start()
+    session.run([train, right], {is_new: True, ids: [0]})
+    assert session.run(new)[0, 0] == pytest.approx(0.9)
+    before = session.run(table)
+    session.run([train, right], {is_new: False, ids: [0]})
+    assert session.run(new)[0, 0] == pytest.approx(0.81)
+    assert (session.run(table) == before).all()
+
+
+def test_slots(write_checkpoint, start, tmp_path):
+    prefix = write_checkpoint({"embedding": np.zeros([3, 2], np.float32)})
+    with pe.growing(prefix):
+        table = tf.get_variable("embedding", [5, 2])
+    train = tf.train.AdagradOptimizer(0.1).minimize(tf.reduce_sum(tf.gather(table, [4])))
+    session = start()
+    session.run(train)
+    plain = tf.train.Saver().save(session, str(tmp_path / "plain.ckpt"))
+    reader = tf.train.load_checkpoint(plain)
+    assert reader.get_tensor("embedding").shape == (5, 2)
+    with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match="sufficient slices"):
+        reader.get_tensor("embedding/Adagrad")
+    whole = pe.Saver().save(session, str(tmp_path / "whole.ckpt"))
+    assert tf.train.load_checkpoint(whole).get_tensor("embedding/Adagrad").shape == (5, 2)
+
+
+@pytest.mark.parametrize(
+    "inside, slot", [(True, "model/model/e/Adagrad"), (False, "model/e/Adagrad")]
+)
+def test_names_of_slots(inside, slot):
+    with tf.variable_scope("model"):
+        loss = tf.reduce_sum(tf.get_variable("e", [5, 2]))
+        if inside:
+            tf.train.AdagradOptimizer(0.1).minimize(loss)
+    if not inside:
+        tf.train.AdagradOptimizer(0.1).minimize(loss)
+    assert [v.op.name for v in tf.global_variables()] == ["model/e", slot]
+
+
+def test_tf_variables_under_a_custom_getter(write_checkpoint):
+    prefix = write_checkpoint({"embedding": np.zeros([3, 2], np.float32)})
+    with tf.variable_scope("", custom_getter=pe.growing(prefix)):
+        table = tf.Variable(tf.zeros([5, 2]), name="embedding")
+    assert not isinstance(table, pe.PartialEmbedding)
+    assert tf.trainable_variables() == [table]
+
+
+def test_a_graph_opened_inside(write_checkpoint, text):
+    prefix = write_checkpoint({"embedding": np.zeros([3, 2], np.float32)})
+    with pytest.raises(ValueError) as error, pe.growing(prefix), tf.Graph().as_default():
+        tf.get_variable("embedding", [5, 2])
+    said = "was made in this graph while growing was open"
+    assert said in str(error.value)
+    assert said in text
