@@ -111,7 +111,7 @@ def test_only_new_rows_train(model, start, same_bits):
         (["*bias", "*weight"], {"model/weight", "model/bias"}),
         ("all", {"model/weight", "model/bias"}),
     ],
-    ids=str,
+    ids=["none", "a name", "patterns", "all"],  # a set has no order to name a test by
 )
 def test_train_names_what_goes_on_training(model, start, train, expected):
     grown = grow(model, train=train)
