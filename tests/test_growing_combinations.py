@@ -250,7 +250,7 @@ def compute_and_apply(optimizer, loss):
         (["*/bias", "*/relation"], {"bias", "relation"}),
         ("all", {"relation", "weight", "bias"}),
     ],
-    ids=str,
+    ids=["none", "a pattern", "patterns", "all"],
 )
 def test_the_scripts_own_training_obeys_train(layers, start, train, expected, place, how):
     optimizer = tf.train.AdamOptimizer(0.1)
