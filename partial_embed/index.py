@@ -5,14 +5,27 @@ formats keep what there is in a sorted table (the file format of LevelDB): V2 in
 `.index`, one entry a tensor; V1 in its first file, all under the empty key.
 """
 
+import contextlib
 import struct
 
 import tensorflow.compat.v1 as tf
+from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf.tensor_bundle_pb2 import BundleEntryProto, BundleHeaderProto
 from tensorflow.core.util.saved_tensor_slice_pb2 import SavedTensorSlices
 
 _MAGIC = 0xDB4775248B80FB57
 _FOOTER = 48
+
+
+@contextlib.contextmanager
+def _naming(path):
+    """Turns whatever a damaged file leads to into a ValueError that names it."""
+    try:
+        yield
+    except (IndexError, TypeError, struct.error, DecodeError, UnicodeDecodeError) as error:
+        raise ValueError(
+            "The index of the checkpoint {} is damaged; take another copy of it.".format(path)
+        ) from error
 
 
 def slice_counts(prefix):
@@ -24,23 +37,18 @@ def slice_counts(prefix):
         prefix: prefix of a checkpoint that exists.
     """
     if tf.gfile.Exists(prefix + ".index"):
-        entries = _entries(prefix + ".index")
-        # The header has the empty key; keys of slices begin with a zero byte.
-        return {
-            key.decode("utf-8"): len(BundleEntryProto.FromString(value).slices)
-            for key, value in entries
-            if key and key[0]
-        }
+        return {name: len(slices) for name, (_, _, slices) in stored_tensors(prefix).items()}
     files = [prefix] if tf.gfile.Exists(prefix) else tf.gfile.Glob(prefix + "-?????-of-?????")
     counts = {}
     for path in files:
-        for key, value in _entries(path, first_block_only=True):
-            if key == b"":
-                for tensor in SavedTensorSlices.FromString(value).meta.tensor:
-                    parts = [part for part in tensor.slice if part.extent]
-                    sliced = any(extent.length for part in parts for extent in part.extent)
-                    known = counts.get(tensor.name, 0)
-                    counts[tensor.name] = known + (len(tensor.slice) if sliced else 0)
+        with _naming(path):
+            for key, value in _entries(path, first_block_only=True):
+                if key == b"":
+                    for tensor in SavedTensorSlices.FromString(value).meta.tensor:
+                        parts = [part for part in tensor.slice if part.extent]
+                        sliced = any(extent.length for part in parts for extent in part.extent)
+                        known = counts.get(tensor.name, 0)
+                        counts[tensor.name] = known + (len(tensor.slice) if sliced else 0)
     return counts
 
 
@@ -54,8 +62,11 @@ def stored_tensors(prefix):
         prefix: prefix of a checkpoint that exists.
     """
     found = {}
-    for key, value in _entries(prefix + ".index"):
-        if key and key[0]:
+    with _naming(prefix):
+        for key, value in _entries(prefix + ".index"):
+            # The header has the empty key; keys of slices begin with a zero byte.
+            if not (key and key[0]):
+                continue
             entry = BundleEntryProto.FromString(value)
             shape = [dimension.size for dimension in entry.shape.dim]
             slices = [
@@ -70,11 +81,12 @@ def stored_tensors(prefix):
 
 
 def num_shards(prefix):
-    """Returns how many data files the V2 checkpoint at `prefix` has, 0 if there is none."""
+    """Returns how many data files the V2 checkpoint at `prefix` has, 0 if none can be read."""
     if tf.gfile.Exists(prefix + ".index"):
-        for key, value in _entries(prefix + ".index", first_block_only=True):
-            if key == b"":
-                return BundleHeaderProto.FromString(value).num_shards
+        with contextlib.suppress(ValueError), _naming(prefix):
+            for key, value in _entries(prefix + ".index", first_block_only=True):
+                if key == b"":
+                    return BundleHeaderProto.FromString(value).num_shards
     return 0
 
 
@@ -90,6 +102,8 @@ def _entries(path, first_block_only=False):
         def block(handle):
             offset, at = _varint(handle, 0)
             length, _ = _varint(handle, at)
+            if offset + length > size:
+                raise IndexError("a block beyond the end of the file")
             stream.seek(offset)
             content = stream.read(length + 1)
             return _block_entries(content[:-1]) if content[-1:] == b"\0" else []

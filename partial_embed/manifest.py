@@ -5,6 +5,7 @@ which rows of each table came in which generation. A delta is a checkpoint of
 new rows only, and says in a tensor of its own what it belongs to.
 """
 
+import hashlib
 import json
 
 import numpy as np
@@ -28,9 +29,11 @@ def read_generations(prefix):
     path = prefix + MANIFEST_SUFFIX
     if not tf.gfile.Exists(path):
         return {}
-    with tf.gfile.GFile(path, "r") as stream:
-        text = stream.read()
-    return _parse(text, path)["tables"]
+    with tf.gfile.GFile(path, "rb") as stream:
+        content = _parse(stream.read(), path)
+    if content.get("checksum") != _checksum(content.get("tables")):
+        raise _damaged(path, "its checksum is another")
+    return content["tables"]
 
 
 def rows_of_generation(prefix, name, generation):
@@ -106,12 +109,12 @@ def _grown_at_the_end(embedding, known):
 
 
 def growth_text(tables):
-    """Returns the text of `<prefix>.growth.json`.
+    """Returns the text of `<prefix>.growth.json`, with a checksum of what it says.
 
     Args:
         tables: dict of name to `{"rows": int, "generations": [runs, ...]}`.
     """
-    return json.dumps({"format": FORMAT, "tables": tables})
+    return json.dumps({"format": FORMAT, "checksum": _checksum(tables), "tables": tables})
 
 
 def delta_text(tables, unchanged):
@@ -141,14 +144,26 @@ def read_delta(prefix):
     return _parse(text, prefix)
 
 
+def _checksum(tables):
+    text = json.dumps(tables, sort_keys=True)
+    return hashlib.blake2b(text.encode("utf-8"), digest_size=8).hexdigest()
+
+
+def _damaged(path, why):
+    return ValueError(
+        "The growth manifest {} is damaged: {}. Take another copy of it; or remove it, and the "
+        "checkpoint is one of a single generation.".format(path, why)
+    )
+
+
 def _parse(text, path):
     try:
-        content = json.loads(text)
-        version = content["format"]
+        content = json.loads(text if isinstance(text, str) else text.decode("utf-8"))
+        version = int(content["format"])
+        if version < 1:
+            raise ValueError("there is no format {}".format(version))
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            "The growth manifest of {} is damaged: {}. Take another copy of it.".format(path, error)
-        ) from error
+        raise _damaged(path, error) from error
     if version > FORMAT:
         raise ValueError(
             "{} was written in format {}, this version of partial_embed reads up to {}. "
