@@ -210,36 +210,43 @@ def _one_more(parts):
     """
     sizes = {part: sum(map(os.path.getsize, _data_files(part))) for part in parts}
     for part in sorted(parts, key=sizes.get):
-        wanted = [
-            (name, slice_spec(shape, *zip(*extents)) if extents else "", dtype)
+        stored = [
+            (name, shape, extents or [(0, size) for size in shape], dtype, bool(extents))
             for name, (shape, dtype, slices) in sorted(stored_tensors(part).items())
-            for extents in slices or [[]]
+            for extents in slices or [None]
         ]
-        tensors = [
-            (name, spec, array)
-            for (name, spec, _), array in zip(wanted, read_tensors(part, wanted))
+        if len(stored) == 1 and not (can_slice(stored[0][3]) and _size(stored[0][2]) > 1):
+            continue
+        wanted = [
+            (name, slice_spec(shape, *zip(*extents)) if is_slice else "", dtype)
+            for name, shape, extents, dtype, is_slice in stored
         ]
-        if len(tensors) == 1:
-            tensors = _halves(*tensors[0])
-        if len(tensors) > 1:
-            write_part(part + "-first", tensors[:1])
-            write_part(part + "-rest", tensors[1:])
-            return [p for p in parts if p != part] + [part + "-first", part + "-rest"]
+        arrays = read_tensors(part, wanted)
+        if len(stored) == 1:
+            tensors = _halves(*stored[0][:3] + (arrays[0],))
+        else:
+            tensors = [(name, spec, array) for (name, spec, _), array in zip(wanted, arrays)]
+        write_part(part + "-first", tensors[:1])
+        write_part(part + "-rest", tensors[1:])
+        return [p for p in parts if p != part] + [part + "-first", part + "-rest"]
     return parts
 
 
-def _halves(name, spec, array):
-    """Returns a whole tensor as two slices, in the form of `write_part`, if it can be."""
-    if spec or not can_slice(_dtype_of(array)) or array.size < 2:
-        return [(name, spec, array)]
+def _size(extents):
+    return int(np.prod([length for _, length in extents]))
+
+
+def _halves(name, shape, extents, array):
+    """Returns a tensor, or a slice of one, as two slices in the form of `write_part`."""
     axis = int(np.argmax(array.shape))
+    offset = [start for start, _ in extents]
     halves = np.split(array, [array.shape[axis] // 2], axis)
-    offset = np.zeros(array.ndim, int)
-    offset[axis] = halves[0].shape[axis]
-    return [
-        (name, slice_spec(array.shape, begin, half.shape), half)
-        for begin, half in zip((np.zeros(array.ndim, int), offset), halves)
-    ]
+    found = []
+    for half in halves:
+        found.append((name, slice_spec(shape, offset, half.shape), half))
+        offset = list(offset)
+        offset[axis] += half.shape[axis]
+    return found
 
 
 def _tidy(directory):

@@ -22,7 +22,14 @@ def _naming(path):
     """Turns whatever a damaged file leads to into a ValueError that names it."""
     try:
         yield
-    except (IndexError, TypeError, struct.error, DecodeError, UnicodeDecodeError) as error:
+    except (
+        DecodeError,
+        IndexError,
+        SystemError,  # protobuf's, of a text that is not UTF-8
+        TypeError,
+        UnicodeDecodeError,
+        struct.error,
+    ) as error:
         raise ValueError(
             "The index of the checkpoint {} is damaged; take another copy of it.".format(path)
         ) from error

@@ -62,6 +62,25 @@ def test_any_number_in_place_of_any(prefix, tmp_path, counts, rows, monkeypatch)
         assert prefix + ".index" not in removed
 
 
+@pytest.mark.parametrize("turns", [4])
+def test_parts_of_one_slice_each(prefix, turns, monkeypatch):
+    # As a merge writes a table without other variables: its slices are divided further.
+    removed = []
+    old = bundle._remove
+    monkeypatch.setattr(bundle, "_remove", lambda paths: (removed.extend(paths), old(paths)))
+    for turn in range(turns):
+        save(
+            prefix,
+            [
+                [("v", "4 3 0,3:0,3", np.full([3, 3], turn, np.float32))],
+                [("v", "4 3 3,1:0,3", np.full([1, 3], turn, np.float32))],
+            ],
+        )
+        assert read(prefix) == [[turn] * 3] * 4
+        assert num_shards(prefix) == 2 + turn % 2
+    assert prefix + ".index" not in removed
+
+
 def test_a_manifest_goes_with_its_checkpoint(prefix):
     save(prefix, [[("v", "", value(1))]], manifest="text")
     with open(prefix + ".growth.json") as stream:
