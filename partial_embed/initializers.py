@@ -45,7 +45,7 @@ def xavier_initializer(uniform=True, seed=None, dtype=tf.float32):
 
     With `n = (fan_in + fan_out) / 2`, draws from `U(-sqrt(3/n), sqrt(3/n))`, or,
     if not uniform, from a normal of standard deviation `sqrt(1.3/n)` truncated
-    at two of them. `tf.glorot_*_initializer` draws other values from a seed.
+    at two of them. `tf.glorot_normal_initializer` uses another deviation.
 
     Args:
         uniform: bool, which of the two.
