@@ -123,4 +123,4 @@ def test_initial_values_of_a_wrong_shape(write_checkpoint):
                 "embedding", [6, 3], checkpoint=prefix, initializer=np.zeros(shape, np.float32)
             )
         assert "have shape {}".format(shape) in str(error.value)
-        assert "[2, 3], or of the whole table, [6, 3]" in str(error.value)
+        assert "the rows that train, [2, 3], or the whole table, [6, 3]" in str(error.value)
