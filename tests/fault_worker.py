@@ -1,7 +1,7 @@
 """What test_faults.py runs in processes of its own, to kill them and to let them crash.
 
     python fault_worker.py kill save|delta|merge DIRECTORY ROUNDS SEED
-    python fault_worker.py full DIRECTORY ELSEWHERE
+    python fault_worker.py full DIRECTORY ELSEWHERE KILOBYTES...
     python fault_worker.py mutate base|whole|delta DIRECTORY FIRST LAST
 
 `kill` forks a child that saves without end, kills it at a random moment, and
@@ -217,7 +217,7 @@ def files_of(directory):
     return found
 
 
-def full(directory, elsewhere):
+def full(directory, elsewhere, *sizes):
     """Saves into a directory that has less and less room left."""
     base, target = os.path.join(elsewhere, "base.ckpt"), os.path.join(directory, "model.ckpt")
     write_base(base)
@@ -235,7 +235,7 @@ def full(directory, elsewhere):
             "merge": lambda: pe.merge_checkpoint(base, base + "-delta1", target),
         }
         for turn, (kilobytes, (name, attempt)) in enumerate(
-            itertools.product([0, 8, 60, 150, 200, 236, 264, 300], sorted(attempts.items()))
+            itertools.product(sizes, sorted(attempts.items()))
         ):
             session.run(mark, {number: 2 + turn})
             room = os.statvfs(directory)

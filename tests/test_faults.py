@@ -89,13 +89,15 @@ def test_no_room(work, tmp_path):
     )
     if mounted != 0:
         pytest.skip("A full disk needs a small file system, and only root may mount one.")
+    # How many kB are left: from nothing to enough, with all that can go wrong between.
+    sizes = [0, 8, 60, 150, 200, 236, 264, 300] if SOAK else [0, 150, 236, 300]
     try:
-        output, status, errors = work("full", directory, tmp_path)
+        output, status, errors = work("full", directory, tmp_path, *sizes)
     finally:
         subprocess.call(["umount", str(directory)])
     assert status == 0, (output, errors)
     lines = output.strip().split("\n")
-    assert len(lines) == 24
+    assert len(lines) == 3 * len(sizes)
     assert not [line for line in lines if "CHANGED" in line]
     for kind in ("save", "merge", "another"):
         results = [line for line in lines if line.startswith(kind + " ")]

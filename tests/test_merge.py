@@ -52,8 +52,11 @@ def assert_merged(merged, whole):
         assert left.read() == right.read()
 
 
-@pytest.mark.parametrize("optimizer", sorted(OPTIMIZERS))
-@pytest.mark.parametrize("same, inside, train", [(True, False, ()), (False, True, "all")])
+@pytest.mark.parametrize(
+    "optimizer, same, inside, train",
+    [(optimizer, True, False, ()) for optimizer in sorted(OPTIMIZERS)]
+    + [(optimizer, False, True, "all") for optimizer in ("Adagrad", "Adam", "Ftrl")],
+)
 def test_base_and_delta_are_the_whole(folder, optimizer, same, inside, train):
     other = optimizer if same else "GradientDescent"
     prefix, _ = train_base(folder("base.ckpt"), other, inside=inside, average=same)
@@ -355,10 +358,10 @@ def test_the_merge_script(folder, base, run):
 
 
 def test_the_help_of_the_scripts(run):
-    for script in ("merge_checkpoint.py", "inspect_checkpoint.py"):
+    for script, flag in (("merge_checkpoint.py", "--policy"), ("inspect_checkpoint.py", "--rows")):
         _, output, errors = run(script, "--help")
         assert "python scripts/" + script in output + errors
-    assert "--delta" in run("merge_checkpoint.py", "--help")[1]
+        assert flag in output + errors
     status, _, errors = run("merge_checkpoint.py")
     assert status != 0
     assert "--base" in errors
@@ -398,9 +401,6 @@ def test_the_inspect_script(folder, base, run, describe):
     assert (status, output) == (1, "")
     assert errors.strip().split("\n")[-1].startswith("inspect_checkpoint: No checkpoint at")
     assert "Traceback" not in errors
-    status, _, errors = run("inspect_checkpoint.py")
-    assert status != 0
-    assert "Expected one checkpoint" in errors
 
 
 def test_inspecting_every_format(data, describe):
