@@ -3,6 +3,7 @@
 import os
 
 import numpy as np
+import tensorflow.compat.v1 as tf
 from absl import logging
 
 from partial_embed.bundle import publish, staging, write_part
@@ -47,7 +48,10 @@ def merge_checkpoint(base, deltas, output, policy=None, vocabulary=None, allow_n
     """
     if policy is not None and policy not in POLICIES:
         raise ValueError("policy must be one of {}, got {!r}.".format(POLICIES, policy))
-    deltas = [deltas] if isinstance(deltas, (str, os.PathLike)) else list(deltas)
+    deltas = [deltas] if isinstance(deltas, (str, os.PathLike)) else list(deltas or ())
+    output = os.fspath(output)
+    if not os.path.basename(output):
+        raise ValueError("{!r} is no name for a checkpoint: it needs a last part.".format(output))
     if not deltas:
         raise ValueError("There is nothing to merge: name one delta at least.")
     base = Checkpoint(base)
@@ -63,6 +67,7 @@ def merge_checkpoint(base, deltas, output, policy=None, vocabulary=None, allow_n
                 )
             )
     merged = {name: _merge_rows(name, base, deltas, policy) for name in tables}
+    keys = None if vocabulary is None else _merged_vocabulary(vocabulary, merged, base)
     with staging(output) as stage:
         writer = _Writer(stage, output, allow_nonfinite)
         for name in tables:
@@ -71,8 +76,9 @@ def merge_checkpoint(base, deltas, output, policy=None, vocabulary=None, allow_n
         writer.write(_merge_variables(base, deltas, policy))
         manifest = {name: merged[name].generations for name in tables}
         publish(writer.parts, output, stage, growth_text(manifest))
-    if vocabulary is not None:
-        _write_vocabulary(output, vocabulary, merged)
+        if vocabulary is not None:
+            with tf.gfile.GFile(output + ".vocabulary.txt", "w") as stream:
+                stream.write("".join(key + "\n" for key in keys))
     logging.info("Merged %d delta(s) into %s.", len(deltas), output)
     return output
 
@@ -109,15 +115,16 @@ class _Merged:
     """How the rows of one table come about.
 
     Attributes:
+        base_name: what the base calls the table.
         plan: `RowPlan` of the result; its trainable rows are the deltas'.
         picks: for each delta, (its rows, where they stand among plan's trainable rows).
         mean: bool, whether rows picked twice are averaged; else the last counts.
         generations: what the growth manifest says.
-        keys: keys of the new rows, or None.
+        keys: dict of new row to its key, or None.
     """
 
-    def __init__(self, plan, picks, mean, generations, keys):
-        self.plan, self.picks, self.mean = plan, picks, mean
+    def __init__(self, base_name, plan, picks, mean, generations, keys):
+        self.base_name, self.plan, self.picks, self.mean = base_name, plan, picks, mean
         self.generations, self.keys = generations, keys
 
     def combine(self, arrays):
@@ -145,7 +152,8 @@ def _merge_rows(name, base, deltas, policy):
         everything = np.arange(len(plan.trainable_rows))
         entry = deltas[0].tables[name]
         generations = {key: entry[key] for key in ("rows", "generations")}
-        return _Merged(plan, [(everything, everything)], False, generations, entry["keys"])
+        keys = entry["keys"] and dict(zip(plan.trainable_rows.tolist(), entry["keys"]))
+        return _Merged(base_name, plan, [(everything, everything)], False, generations, keys)
     base_rows = base.shapes[base_name][0]
     identities, order, named = [], {}, True
     for delta in deltas:
@@ -194,7 +202,8 @@ def _merge_rows(name, base, deltas, policy):
         runs = runs + [[[base_rows, base_rows + len(new)]]]
     generations = {"rows": base_rows + len(new), "generations": runs}
     plan = RowPlan(base_rows + len(new), base_rows, trainable)
-    return _Merged(plan, picks, policy == "mean", generations, new if named else None)
+    keys = dict(zip(range(base_rows, base_rows + len(new)), new)) if named else None
+    return _Merged(base_name, plan, picks, policy == "mean", generations, keys)
 
 
 def _write_table(writer, name, base, deltas, merged):
@@ -215,6 +224,7 @@ def _write_table(writer, name, base, deltas, merged):
                     delta.prefix, entry["base"], name, entry["frozen"], base.prefix
                 )
             )
+    del hashes, frozen  # Memory that writing needs.
     slots = deltas[0].tables[name]["slots"]
     copies = {
         slot: old.copy() for slot, initial in slots.items() if initial is None and slot not in base
@@ -322,15 +332,31 @@ class _Writer:
         self.write([(name, "", whole)])
 
 
-def _write_vocabulary(output, vocabulary, merged):
-    keys = [table.keys for table in merged.values() if table.keys]
-    if not keys or any(other != keys[0] for other in keys):
-        raise ValueError(
-            "{} was written, but no vocabulary: the deltas {}.".format(
-                output,
-                "know no keys; grow with vocabularies" if not keys else "name other keys by table",
+def _merged_vocabulary(path, merged, base):
+    """Returns the keys of the merged rows, in their order."""
+    old_keys, found = read_vocabulary(path), None
+    for name, table in merged.items():
+        if not table.keys:
+            raise ValueError(
+                "The deltas do not know the keys of {}; grow with vocabularies, or merge without "
+                "vocabulary=.".format(name)
             )
-        )
-    lines = read_vocabulary(vocabulary) + [key for key in keys[0] if isinstance(key, str)]
-    with open(output + ".vocabulary.txt", "w", encoding="utf-8") as stream:
-        stream.write("".join(line + "\n" for line in lines))
+        if len(old_keys) != base.shapes[table.base_name][0]:
+            raise ValueError(
+                "The vocabulary {} has {} keys, {} of {} has {} rows. Give the vocabulary of the "
+                "base.".format(
+                    path, len(old_keys), name, base.prefix, base.shapes[table.base_name][0]
+                )
+            )
+        sources = table.plan.source_of(np.arange(table.plan.num_rows))
+        keys = [
+            old_keys[old] if old >= 0 else table.keys[row]
+            for row, old in enumerate(sources.tolist())
+        ]
+        if found not in (None, keys):
+            raise ValueError(
+                "The tables {} have different keys, and one vocabulary was asked for. Merge "
+                "without vocabulary=.".format(", ".join(merged))
+            )
+        found = keys
+    return found

@@ -15,7 +15,7 @@ import partial_embed as pe
 
 SOAK = bool(os.environ.get("PARTIAL_EMBED_SOAK"))
 WORKER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "fault_worker.py")
-KILLS = 100 if SOAK else 3
+KILLS = 100 if SOAK else 2
 MUTATIONS = 300 if SOAK else 40
 
 
