@@ -5,6 +5,7 @@ and 2.x both have. The names below have kept their places in both.
 """
 
 from tensorflow.python.framework.ops import get_from_proto_function, get_gradient_function
+from tensorflow.python.ops.variable_scope import _get_default_variable_store
 
 # Variable: tf.Variable of compat.v1 is a class that resource variables of 2.x are not of.
 from tensorflow.python.ops.variables import PartitionedVariable, Variable
@@ -26,6 +27,12 @@ try:
 except ImportError:
     from tensorflow.python.framework.tensor_like import _TensorLike as TensorLike
 
+
+def variable_store():
+    """Returns {name: variable} of what `tf.get_variable` finds again in the default graph."""
+    return _get_default_variable_store()._vars
+
+
 __all__ = [
     "BulkSaverBuilder",
     "PartitionedVariable",
@@ -35,5 +42,6 @@ __all__ = [
     "Variable",
     "get_from_proto_function",
     "get_gradient_function",
+    "variable_store",
     "update_checkpoint_state",
 ]

@@ -235,11 +235,14 @@ class _Auditor:
 
     def _check_whole_reads(self, embedding):
         parts = {part.op for part in embedding.variables}
-        # Where the halves joined are not yet the table, a gather orders them.
-        past = KEEPS_VALUES if embedding.plan.contiguous else KEEPS_VALUES + _GATHERS
         for op in self.above if embedding.frozen_parts else ():
-            if op.type == "ConcatV2" and parts <= {source(tensor) for tensor in op.inputs}:
-                names = sorted(op.name for op in users(op.outputs[0], past) & self.above)
+            if op.type not in ("ConcatV2", "DynamicStitch"):
+                continue
+            joined = {source(tensor) for tensor in op.inputs}
+            for partitions in [found for found in joined if found.type == "ConcatV2"]:
+                joined.update(source(tensor) for tensor in partitions.inputs)
+            if parts <= joined:
+                names = sorted(op.name for op in users(op.outputs[0], KEEPS_VALUES) & self.above)
                 problem = "it is read whole ({}): {} rows at every step, though only new ones learn"
                 self._find(
                     embedding.table_name,
@@ -255,6 +258,11 @@ class _Auditor:
         by_name = {e.table_name: e for e in self.embeddings}
         names = ", ".join(sorted(by_name))
         if ids is not None and not isinstance(ids, dict):
+            if not by_name:
+                raise ValueError(
+                    "There is no PartialEmbedding in this graph, so it cannot be said of which "
+                    "rows the ids are. Make the table with growing or get_embedding."
+                )
             if len(by_name) != 1:
                 problem = "The graph has {} tables ({}); give ids as a dict of table name to ids."
                 raise ValueError(problem.format(len(by_name), names))

@@ -67,7 +67,12 @@ def resolve(path):
     Raises:
         ValueError: if no whole checkpoint is there; says what was found.
     """
-    path = os.fspath(path)
+    if path is None:
+        raise ValueError(
+            "There is no checkpoint: the path is None. tf.train.latest_checkpoint returns that "
+            "where it finds none."
+        )
+    path = os.fsdecode(path)
     directory, base = os.path.split(path)
     if tf.gfile.IsDirectory(path):
         found = latest_in(path)

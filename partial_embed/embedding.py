@@ -20,6 +20,11 @@ def frozen_variables_in(graph=None):
     return (graph or tf.get_default_graph()).get_collection(FROZEN_VARIABLES)
 
 
+def parts_of(variable):
+    """Returns the partitions of a variable in their order, or the variable alone."""
+    return list(variable) if isinstance(variable, PartitionedVariable) else [variable]
+
+
 class PartialEmbedding(TensorLike):
     """A table [rows, ...] whose old rows are frozen and whose new rows train.
 
@@ -89,9 +94,7 @@ class PartialEmbedding(TensorLike):
     @property
     def frozen_parts(self):
         """The frozen variable's partitions: a list of variables, in order of rows."""
-        if self.frozen is None:
-            return []
-        return list(self.frozen) if isinstance(self.frozen, PartitionedVariable) else [self.frozen]
+        return [] if self.frozen is None else parts_of(self.frozen)
 
     @property
     def variables(self):
@@ -239,19 +242,30 @@ class PartialEmbedding(TensorLike):
     def value(self, name=None):
         """Returns the whole table as one tensor: a copy, at the whole table's cost."""
         with tf.get_default_graph().colocate_with(None, ignore_existing=True):
-            parts = [tf.convert_to_tensor(variable) for variable in self.variables]
-            if len(parts) == 1:
-                return tf.identity(parts[0], name=name)
-            joined = tf.concat(parts, 0, name=name)
-            return joined if self._in_order else tf.gather(joined, self._order())
+            return self._join([tf.convert_to_tensor(part) for part in self.variables], name)
 
     read_value = value
 
     def initialized_value(self):
         """Returns the whole table as it is when initialized, as a tensor."""
-        parts = [variable.initialized_value() for variable in self.variables]
-        joined = parts[0] if len(parts) == 1 else tf.concat(parts, 0)
-        return joined if self._in_order else tf.gather(joined, self._order())
+        return self._join([variable.initialized_value() for variable in self.variables])
+
+    def _join(self, parts, name=None):
+        """Puts the values of the variables together in the order of rows."""
+        if len(parts) == 1:
+            return tf.identity(parts[0], name=name)
+        if self._in_order:
+            return tf.concat(parts, 0, name=name)
+        # Stitched, for the gradient of a stitch is dense, as that of a variable is.
+        rows = tf.range(self.plan.num_rows)
+        places = tf.dynamic_partition(rows, tf.cast(self.locate(rows)[0], tf.int32), 2)
+        return tf.dynamic_stitch(places, [tf.concat(parts[:-1], 0), parts[-1]], name=name)
+
+    def is_initialized(self, name=None):
+        """Returns a bool tensor: whether all of its variables are initialized."""
+        with tf.name_scope(name, "is_initialized"):
+            missing = tf.report_uninitialized_variables(self.variables)
+            return tf.equal(tf.size(missing), 0)
 
     def eval(self, session=None):
         """Returns the whole table as a numpy array, in the given or default session."""
@@ -277,6 +291,20 @@ class PartialEmbedding(TensorLike):
 
     # What tf.scatter_update and its kin ask of what is no reference.
     _lazy_read = property(_refuse)
+
+    def ref(self):
+        """Refused: what asks for it (a moving average, a dict of variables) wants a variable."""
+        raise TypeError(
+            "{} is two variables; give {}.trainable, the one that changes.".format(
+                self.name, self.table_name
+            )
+        )
+
+    experimental_ref = ref
+
+    def __iter__(self):
+        raise TypeError("{} cannot be iterated over, as no variable can.".format(self.name))
+
     assign = assign_add = assign_sub = load = count_up_to = _refuse
     scatter_update = scatter_add = scatter_sub = scatter_nd_update = scatter_nd_add = _refuse
     scatter_nd_sub = scatter_mul = scatter_div = scatter_min = scatter_max = _refuse

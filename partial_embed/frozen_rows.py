@@ -4,9 +4,10 @@ import hashlib
 
 import numpy as np
 import tensorflow.compat.v1 as tf
+from absl import logging
 
 from partial_embed._tensorflow import PartitionedVariable
-from partial_embed.embedding import embeddings_in, frozen_variables_in
+from partial_embed.embedding import embeddings_in, frozen_variables_in, parts_of
 from partial_embed.plan import describe_runs, to_runs
 
 _CHUNK_BYTES = 1 << 24
@@ -45,6 +46,11 @@ def row_hashes(values):
 def fingerprint(hashes):
     """Returns a short hex text that stands for rows with these hashes, in this order."""
     return hashlib.blake2b(hashes.view(np.uint8), digest_size=16).hexdigest()
+
+
+def frozen_name(variable):
+    """Returns the name by which `FrozenRows` knows a variable that is frozen whole."""
+    return variable.name if isinstance(variable, PartitionedVariable) else variable.op.name
 
 
 class RowReader:
@@ -86,16 +92,15 @@ class FrozenRows:
         # name -> (its variables in order of rows, which rows of it they are)
         self._parts = {e.table_name: (e.frozen_parts, e.plan.frozen_rows()) for e in embeddings}
         for variable, _ in frozen_variables_in() if everything else []:
-            parts = list(variable) if isinstance(variable, PartitionedVariable) else [variable]
-            count = variable.get_shape().as_list()[0] if variable.get_shape().rank else 1
-            self._parts[parts[0].op.name if len(parts) == 1 else variable.name] = (
-                parts,
-                np.arange(count),
-            )
+            parts = parts_of(variable)
+            count = sum((part.shape.as_list() or [1])[0] for part in parts)
+            self._parts[frozen_name(variable)] = (parts, np.arange(count))
         self._readers = {
             name: [RowReader(part) for part in parts] for name, (parts, _) in self._parts.items()
         }
         self._recorded = None
+        if not self._parts:
+            logging.warning("Nothing is frozen in this graph, so nothing is proved about it.")
 
     def hashes(self, session):
         """Returns {name: uint64 array, the hash of each frozen row} as a session has them."""

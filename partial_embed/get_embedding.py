@@ -5,15 +5,15 @@ import functools
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from partial_embed._tensorflow import PartitionedVariable
+from partial_embed._tensorflow import PartitionedVariable, variable_store
 from partial_embed.checkpoint import Checkpoint, refuse_nonfinite, restore, slice_spec
 from partial_embed.embedding import PartialEmbedding, embeddings_in
 from partial_embed.initializers import for_rows
-from partial_embed.manifest import rows_of_generation
+from partial_embed.manifest import refuse_delta, rows_of_generation
 from partial_embed.plan import plan_rows, row_indices
 from partial_embed.row_init import OldRows, RowInit
 from partial_embed.saveables import Whole, in_slices
-from partial_embed.vocabulary import check_vocabulary
+from partial_embed.vocabulary import Vocabulary, align_vocabularies, check_vocabulary
 
 
 def get_embedding(
@@ -49,8 +49,8 @@ def get_embedding(
             They too start from `initializer`, until a Saver restores them.
         trainable_rows: ids of old rows that train as well (without checkpoint
             and num_frozen_rows: of the only ones that train).
-        vocabulary: a `Vocabulary` from `align_vocabularies`: rows follow keys.
-            Keys that are new train, keys that vanished are dropped.
+        vocabulary: a `Vocabulary` from `align_vocabularies`, or the paths (old,
+            new) of two: rows follow keys. Keys that are new train, keys that vanished are dropped.
         generation: int, take only the rows that the checkpoint's table had in
             that generation; see `Saver`.
         partitioner: divides the frozen variable along its rows.
@@ -74,6 +74,10 @@ def get_embedding(
         generation=generation,
         allow_nonfinite=allow_nonfinite,
     )
+    if checkpoint is not None:
+        refuse_delta(given["checkpoint"])
+    if vocabulary is not None and not isinstance(vocabulary, Vocabulary):
+        given["vocabulary"] = align_vocabularies(*vocabulary)
     scope = tf.get_variable_scope()
     outer = scope.custom_getter
 
@@ -163,7 +167,9 @@ def create(
             "{}: nothing says which rows are frozen. Give checkpoint=, num_frozen_rows= or "
             "trainable_rows=.".format(name)
         )
-    elif num_frozen_rows is not None and not 0 <= num_frozen_rows <= shape[0]:
+    elif num_frozen_rows is not None and (
+        int(num_frozen_rows) != num_frozen_rows or not 0 <= num_frozen_rows <= shape[0]
+    ):
         raise ValueError(
             "{}: num_frozen_rows must be from 0 to {}, the rows of the table; got {}.".format(
                 name, shape[0], num_frozen_rows
@@ -238,6 +244,8 @@ def create(
             )
     else:
         tf.add_to_collection(tf.GraphKeys.SAVEABLE_OBJECTS, Whole(embedding, name))
+    # A scope that asks for it again, here or later, is given this object.
+    variable_store()[name] = embedding
     return embedding
 
 

@@ -7,9 +7,12 @@ import re
 import tensorflow.compat.v1 as tf
 from absl import logging
 
+from partial_embed._tensorflow import variable_store
 from partial_embed.checkpoint import Checkpoint, refuse_nonfinite, restore, slice_spec
 from partial_embed.embedding import FROZEN_VARIABLES, frozen_variables_in
 from partial_embed.get_embedding import create
+from partial_embed.manifest import read_generations, refuse_delta
+from partial_embed.vocabulary import Vocabulary, align_vocabularies
 
 
 class growing:
@@ -37,8 +40,8 @@ class growing:
             pattern or a list of them, like `"decoder/*"`; or "all", which
             leaves every variable as the script has it.
         trainable_rows: dict of pattern to ids of old rows that train as well.
-        vocabularies: dict of pattern to `Vocabulary`; rows of those tables
-            follow their keys.
+        vocabularies: dict of pattern to `Vocabulary`, or to the paths (old, new)
+            of two; rows of those tables follow their keys.
         initializers: dict of pattern to an initializer for the new rows, in
             place of the script's.
         generation: see `get_embedding`; for all tables that grow.
@@ -61,11 +64,15 @@ class growing:
         allow_nonfinite=False,
     ):
         self._checkpoint = Checkpoint(checkpoint)
-        self._train = [train] if isinstance(train, str) else list(train)
+        refuse_delta(self._checkpoint)
+        self._train = [train] if isinstance(train, str) else list(train or ())
         # What applies to tables whose names match a pattern, by argument of create().
         self._by_pattern = {
             "trainable_rows": dict(trainable_rows or {}),
-            "vocabulary": dict(vocabularies or {}),
+            "vocabulary": {
+                pattern: given if isinstance(given, Vocabulary) else align_vocabularies(*given)
+                for pattern, given in dict(vocabularies or {}).items()
+            },
             "initializer": dict(initializers or {}),
         }
         self._generation = generation
@@ -109,9 +116,8 @@ class growing:
             )
         if self._unmatched:
             raise ValueError(
-                "The patterns {} match no variable that could obey them. There are:\n{}".format(
-                    sorted(self._unmatched), self.summary()
-                )
+                "The patterns {} match no variable that could obey them. They are shell-style, "
+                "like decoder/*. There are:\n{}".format(sorted(self._unmatched), self.summary())
             )
         logging.info("Growing from %s:\n%s", self._checkpoint.prefix, self.summary())
 
@@ -150,7 +156,7 @@ class growing:
             with tf.name_scope(None):
                 return next_creator(**dict(given, initial_value=start, name=full_name, **arguments))
 
-        return self(
+        variable = self(
             getter,
             name,
             shape=initial.shape,
@@ -159,6 +165,8 @@ class growing:
             trainable=kwargs.get("trainable"),
             collections=kwargs.get("collections"),
         )
+        variable_store().pop(name, None)  # tf.get_variable knows nothing of tf.Variable
+        return variable
 
     def _grow_or_load(self, getter, name, kwargs):
         shape, initializer = kwargs.pop("shape", None), kwargs.get("initializer")
@@ -166,7 +174,9 @@ class growing:
         trainable = kwargs.get("trainable")
         if name not in self._checkpoint or is_optimizer_state(name, trainable, made):
             return getter(name, shape=shape, **kwargs)
-        if shape is None and initializer is not None and not callable(initializer):
+        if shape is None and (initializer is None or callable(initializer)):
+            return getter(name, shape=None, **kwargs)  # one that is there, to be used again
+        if shape is None:
             shape = tf.convert_to_tensor(initializer).shape
         asked, held = tf.TensorShape(shape), self._checkpoint.shapes[name]
         dtype = tf.as_dtype(kwargs.get("dtype") or tf.float32).base_dtype
@@ -189,8 +199,10 @@ class growing:
                 **dict(kwargs, **table),
             )
             frozen = variable.num_frozen_rows
-            self._report[name] = "{} rows frozen, {} train".format(
-                frozen, variable.plan.num_rows - frozen
+            self._report[name] = "{} rows frozen, {} {}".format(
+                frozen,
+                variable.plan.num_rows - frozen,
+                "new, not trainable" if trainable is False else "train",
             )
         if not self._open:  # used as a custom getter, there is no end to wait for
             logging.info(
@@ -216,6 +228,15 @@ class growing:
         what = "" if fixed else ", trains" if matching else ", frozen"
         self._report[name] = "loaded" + what
         variable = getter(name, **arguments)
+        grown = read_generations(self._checkpoint.prefix).get(name)
+        if grown and len(grown["generations"]) > 1 and not matching and not fixed:
+            logging.warning(
+                "%s has grown in %s already, and gains no row now: none of its rows trains. If "
+                "that is where an interrupted run of yours saved, grow from the base it grew from, "
+                "and restore this with partial_embed.Saver.",
+                name,
+                self._checkpoint.prefix,
+            )
         # What the script would not train anyway (a step counter, a moving
         # average) is its own business and may change.
         known = any(variable is frozen for frozen, _ in frozen_variables_in())

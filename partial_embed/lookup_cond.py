@@ -2,7 +2,7 @@
 
 import tensorflow.compat.v1 as tf
 
-from partial_embed.embedding import as_ids, checked_ids, gather_rows
+from partial_embed.embedding import PartialEmbedding, as_ids, checked_ids, gather_rows
 
 
 def lookup_cond(embedding, ids, is_new, name=None):
@@ -31,6 +31,12 @@ def lookup_cond(embedding, ids, is_new, name=None):
         tf.errors.InvalidArgumentError: when the step runs, if an id is outside
             the chosen half; names it and the number of rows.
     """
+    if not isinstance(embedding, PartialEmbedding):
+        raise TypeError(
+            "lookup_cond needs a PartialEmbedding, as get_embedding returns, got {!r}.".format(
+                embedding
+            )
+        )
     if embedding.frozen is None or embedding.trainable is None:
         raise ValueError(
             "lookup_cond chooses between frozen and new rows, but {} has {} of the one and {} of "

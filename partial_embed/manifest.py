@@ -134,6 +134,24 @@ def delta_text(tables, unchanged):
     return json.dumps({"format": FORMAT, "tables": tables, "unchanged": unchanged})
 
 
+def refuse_delta(checkpoint):
+    """Raises ValueError if a checkpoint that tables shall grow from is a delta."""
+    if DELTA_KEY in checkpoint:
+        tables = read_delta(checkpoint.prefix)["tables"]
+        bases = sorted({str(entry["base"]) for entry in tables.values()})
+        raise ValueError(
+            "{} is a delta: it holds new rows of {}, and not the rows they stand beside. Grow from "
+            "what merge_checkpoint({!r}, {!r}, output) writes; or grow from {} again and restore "
+            "the delta with Saver.restore.".format(
+                checkpoint.prefix,
+                ", ".join(sorted(tables)),
+                ", ".join(bases),
+                checkpoint.prefix,
+                ", ".join(bases),
+            )
+        )
+
+
 def read_delta(prefix):
     """Returns the manifest of a delta as a dict; see `Saver` for what writes it.
 

@@ -4,7 +4,7 @@ import tensorflow.compat.v1 as tf
 from absl import logging
 
 from partial_embed._tensorflow import PartitionedVariable, Variable
-from partial_embed.embedding import PartialEmbedding, embeddings_in
+from partial_embed.embedding import PartialEmbedding, embeddings_in, frozen_variables_in, parts_of
 
 
 def minimize(optimizer, loss, embeddings=None, var_list=None, global_step=None, name=None):
@@ -53,6 +53,9 @@ def minimize(optimizer, loss, embeddings=None, var_list=None, global_step=None, 
             )
         )
     frozen = {id(part): e for e in everything for part in e.frozen_parts}
+    frozen_whole = {
+        id(part) for variable, _ in frozen_variables_in(loss.graph) for part in parts_of(variable)
+    }
     for item in _as_list(var_list):
         for variable in expand(item, everything):
             if id(variable) in frozen:
@@ -61,6 +64,11 @@ def minimize(optimizer, loss, embeddings=None, var_list=None, global_step=None, 
                     "train in trainable_rows=.".format(
                         variable.name, frozen[id(variable)].table_name
                     )
+                )
+            if id(variable) in frozen_whole:
+                raise ValueError(
+                    "var_list holds {}, which growing froze. To train it, name it where it is "
+                    "made: growing(checkpoint, train={!r}).".format(variable.name, variable.op.name)
                 )
             if not any(variable is known for known in variables):
                 variables.append(variable)

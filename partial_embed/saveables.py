@@ -5,13 +5,15 @@ import tensorflow.compat.v1 as tf
 
 from partial_embed._tensorflow import BulkSaverBuilder, SaveableObject, SaveSpec
 from partial_embed.checkpoint import can_slice, slice_spec
+from partial_embed.embedding import PartialEmbedding
 from partial_embed.plan import row_indices
 
 
 class Saved(SaveableObject):
     """One variable under the name, and as the slice, that it has on disk.
 
-    If growing froze it, `source` is (prefix, name) of the tensor it was loaded from.
+    If growing froze it, `source` is (prefix, name) of the tensor it was loaded
+    from, and `whole` the variable that it is, or is a part of.
     """
 
     def __init__(self, variable, disk_name, spec, full_shape=None):
@@ -19,7 +21,7 @@ class Saved(SaveableObject):
         self.disk_name = disk_name
         self.spec = spec
         self.full_shape = full_shape or variable.shape.as_list()
-        self.source = None
+        self.source = self.whole = None
         with tf.device(variable.device):
             value = tf.convert_to_tensor(variable)
         super().__init__(value, [SaveSpec(value, spec, disk_name)], disk_name)
@@ -93,6 +95,8 @@ def in_slices(embedding):
 
 def named_items(items):
     """Returns [(name or None, item), ...] of a Saver's var_list."""
+    if isinstance(items, PartialEmbedding):
+        items = [items]
     if isinstance(items, dict):
         return [(name, item) for name, item in sorted(items.items())]
     return [(None, item) for item in tf.nest.flatten(list(items))]

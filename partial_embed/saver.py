@@ -17,8 +17,8 @@ from partial_embed.checkpoint import (
     restore,
     slice_spec,
 )
-from partial_embed.embedding import embeddings_in, frozen_variables_in
-from partial_embed.frozen_rows import FrozenRows, fingerprint
+from partial_embed.embedding import embeddings_in, frozen_variables_in, parts_of
+from partial_embed.frozen_rows import FrozenRows, fingerprint, frozen_name
 from partial_embed.index import num_shards
 from partial_embed.manifest import (
     DELTA_KEY,
@@ -116,7 +116,12 @@ class Saver(tf.train.Saver):
                 name = given.get(id(embedding)) or embedding.table_name
                 self._tables.append(Table(name, embedding, slots))
                 taken.update(map(id, whole + [slot.variable for slot in slots]))
-        frozen = {id(variable): source.prefix for variable, source in frozen_variables_in()}
+        # Variables that growing froze whole, by their parts: global_variables lists those.
+        frozen = {
+            id(part): (source.prefix, variable)
+            for variable, source in frozen_variables_in()
+            for part in parts_of(variable)
+        }
         # Of the rest: frozen whole by growing, plain, and what is no variable.
         self._unchanged, self._plain, self._foreign = [], [], []
         for name, item in items:
@@ -125,10 +130,11 @@ class Saver(tf.train.Saver):
             if not isinstance(item, (Variable, PartitionedVariable)):
                 self._foreign.append((name, item))
                 continue
-            for variable in item if isinstance(item, PartitionedVariable) else [item]:
+            for variable in parts_of(item):
                 saved = Saved(variable, *place_on_disk(variable, name))
-                if id(item) in frozen:
-                    saved.source = (frozen[id(item)], place_on_disk(variable, None)[0])
+                if id(variable) in frozen:
+                    prefix, saved.whole = frozen[id(variable)]
+                    saved.source = (prefix, place_on_disk(variable, None)[0])
                 (self._unchanged if saved.source else self._plain).append(saved)
         self._slot_sources = {
             table.name: SlotSource(table.embedding.source.prefix, True)
@@ -326,7 +332,7 @@ class Saver(tf.train.Saver):
             if name in base and base.shapes[name] == saved.full_shape:
                 value = base.read(name)
             elif initial is None:
-                value = session.run(saved.variable)
+                value = base.read(saved.source[1])
             else:
                 dtype = slot.variable.dtype.base_dtype.as_numpy_dtype
                 value = np.full(saved.full_shape, initial, dtype)
@@ -343,9 +349,8 @@ class Saver(tf.train.Saver):
         for table in self._tables:
             for slot in table.slots:
                 for saved in self._unchanged:
-                    if not saved.spec:
-                        name = slot.name_for(saved.variable, table.embedding)
-                        found.setdefault(name, (saved, name, slot))
+                    name = slot.name_for(saved.source[1], table.embedding)
+                    found.setdefault(name, (saved, name, slot))
         return list(found.values())
 
     def _frozen_slot_rows(self, session, table, slot):
@@ -396,7 +401,7 @@ class Saver(tf.train.Saver):
             saved.disk_name: {
                 "base": saved.source[0],
                 "base_name": saved.source[1],
-                "frozen": self._digests[saved.variable.op.name],
+                "frozen": self._digests[frozen_name(saved.whole)],
                 "slots": {},
             }
             for saved in self._unchanged

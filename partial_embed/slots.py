@@ -35,10 +35,10 @@ class Slot(namedtuple("Slot", ["variable", "name", "starts_as_rows", "bounds"]))
             return 0.0
         return float(low)
 
-    def name_for(self, variable, embedding):
+    def name_for(self, name, embedding):
         """Returns what the same optimizer's slot of another variable is called."""
         scope, kind = self.variable.op.name.split(embedding.trainable.op.name + "/")
-        return "{}{}/{}".format(scope, variable.op.name, kind)
+        return "{}{}/{}".format(scope, name, kind)
 
 
 def slots_of(embedding, variables):

@@ -27,7 +27,8 @@ def read_vocabulary(path):
         List of str.
 
     Raises:
-        ValueError: if there is no such file, or a line is empty, stands twice or is not UTF-8, with its number.
+        ValueError: if there is no such file, or a line is empty, stands twice or is
+            not UTF-8, with its number.
     """
     if not tf.gfile.Exists(path):
         raise ValueError("There is no vocabulary file {}.".format(path))
@@ -83,6 +84,8 @@ def align_vocabularies(old, new):
         keys if isinstance(keys, (list, tuple)) else read_vocabulary(keys) for keys in (old, new)
     )
     for keys in (old, new):
+        if not len(keys) or not all(isinstance(key, str) and key.strip() for key in keys):
+            raise ValueError("Keys must be texts that are not empty, one for each row.")
         if len(set(keys)) != len(keys):
             raise ValueError("A list of keys holds some more than once. A key has one row.")
     if list(new[: len(old)]) == list(old):
