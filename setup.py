@@ -23,6 +23,6 @@ setup(
     extras_require={
         "demo": ["matplotlib"],
         "test": ["pytest", "pytest-xdist", "hypothesis", "matplotlib"],
-        "quality": ["ruff"],
+        "quality": ["ruff==0.17.6"],  # another one may find other things
     },
 )

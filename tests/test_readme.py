@@ -14,9 +14,7 @@ def test_the_snippet_runs_as_it_stands(tmp_path):
     (code,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
     script = tmp_path / "snippet.py"
     script.write_text(code.replace("/tmp/partial_embed_readme", str(tmp_path)), encoding="utf-8")
-    run = subprocess.run(
-        [sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False
-    )
+    run = subprocess.run([sys.executable, str(script)], capture_output=True, check=False)
     assert run.returncode == 0, run.stderr.decode()
     assert run.stdout.decode().splitlines()[-2:] == [
         "old rows unchanged: True",
