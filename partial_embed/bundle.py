@@ -33,6 +33,7 @@ _WRITE_ERRORS = (
 # What this process is staging, in whatever thread.
 _OWN_STAGES = set()
 _JOURNAL = "journal.txt"
+_DELETIONS = "deletions.txt"
 
 
 @contextlib.contextmanager
@@ -62,7 +63,7 @@ def staging(prefix):
                 parent, prefix, reason(error)
             )
         ) from error
-    name = "{}{}-{}-{}".format(STAGE_PREFIX, socket.gethostname(), os.getpid(), uuid.uuid4().hex)
+    name = _stage_name()
     stage = os.path.join(parent, name)
     try:
         tf.gfile.MakeDirs(stage)
@@ -165,8 +166,7 @@ def publish(parts, prefix, stage, manifest=None):
     if manifest is not None:  # Written before anything moves: this may fail, moves hardly.
         _write_text(merged + MANIFEST_SUFFIX, manifest)
     # Should this process be killed from here on, the next save knows where to look.
-    _write_text(merged + ".journal", os.path.basename(prefix))
-    tf.gfile.Rename(merged + ".journal", os.path.join(stage, _JOURNAL))
+    _write_journal(stage, _JOURNAL, [prefix])
     if any(tf.gfile.Exists(target) for target in new_data):
         # One tensor that cannot be divided: for a moment there is no checkpoint.
         _remove([prefix + ".index"])
@@ -275,14 +275,52 @@ def remove_orphaned_manifests(directory):
                 tf.gfile.Remove(path)
 
 
+@contextlib.contextmanager
+def deleting(prefixes):
+    """Notes which checkpoints are about to be deleted, so that the next save ends a killed one.
+
+    Args:
+        prefixes: list of prefixes in one directory.
+    """
+    parent = os.path.dirname(prefixes[0])
+    name = _stage_name()
+    stage = os.path.join(parent, name)
+    _OWN_STAGES.add(name)
+    try:
+        tf.gfile.MakeDirs(stage)
+        _write_journal(stage, _DELETIONS, prefixes)
+        yield
+    finally:
+        if tf.gfile.Exists(stage):
+            _finish(stage)
+        _OWN_STAGES.discard(name)
+
+
+def _stage_name():
+    return "{}{}-{}-{}".format(STAGE_PREFIX, socket.gethostname(), os.getpid(), uuid.uuid4().hex)
+
+
+def _write_journal(stage, journal, prefixes):
+    path = os.path.join(stage, journal)
+    _write_text(path + ".part", "\n".join(map(os.path.basename, prefixes)))
+    tf.gfile.Rename(path + ".part", path)
+
+
 def _finish(stage):
-    """Removes the stage of a save, and data files of it that the index knows nothing of."""
-    journal = os.path.join(stage, _JOURNAL)
-    if tf.gfile.Exists(journal):
-        with tf.gfile.GFile(journal, "r") as stream:
-            prefix = os.path.join(os.path.dirname(stage), stream.read())
-        ending = "-of-{:05d}".format(num_shards(prefix))
-        _remove([path for path in _data_files(prefix) if not path.endswith(ending)])
+    """Removes a stage, and what its journals say may be left: files that no index knows of."""
+    for journal in (_JOURNAL, _DELETIONS):
+        path = os.path.join(stage, journal)
+        if not tf.gfile.Exists(path):
+            continue
+        with tf.gfile.GFile(path, "r") as stream:
+            names = stream.read().split("\n")
+        for prefix in [os.path.join(os.path.dirname(stage), name) for name in names]:
+            shards, gone = num_shards(prefix), not tf.gfile.Exists(prefix + ".index")
+            ending = "-of-{:05d}".format(shards)
+            if shards or gone:
+                _remove([data for data in _data_files(prefix) if not data.endswith(ending)])
+            if gone and journal == _DELETIONS:
+                _remove([prefix + ".meta"])
     tf.gfile.DeleteRecursively(stage)
 
 

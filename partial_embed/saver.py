@@ -7,7 +7,14 @@ import tensorflow.compat.v1 as tf
 from absl import logging
 
 from partial_embed._tensorflow import PartitionedVariable, Variable, update_checkpoint_state
-from partial_embed.bundle import noting, publish, remove_orphaned_manifests, staging, write_part
+from partial_embed.bundle import (
+    deleting,
+    noting,
+    publish,
+    remove_orphaned_manifests,
+    staging,
+    write_part,
+)
 from partial_embed.checkpoint import (
     Checkpoint,
     exists,
@@ -295,7 +302,10 @@ class Saver(tf.train.Saver):
                     latest_filename=state_file,
                     save_relative_paths=self._save_relative_paths,
                 )
-                self._MaybeDeleteOldCheckpoints(meta_graph_suffix=meta_graph_suffix)
+                doomed = [path for path, _ in self._checkpoints_to_be_deleted]
+                if doomed:
+                    with deleting(doomed):
+                        self._MaybeDeleteOldCheckpoints(meta_graph_suffix=meta_graph_suffix)
                 remove_orphaned_manifests(directory)
             if write_meta_graph:
                 with sess.graph.as_default():

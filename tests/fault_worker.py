@@ -123,6 +123,8 @@ def look(kind, base, directory):
     state = tf.train.get_checkpoint_state(directory)
     if state and latest is None:
         raise AssertionError("The state file names {}".format(state.model_checkpoint_path))
+    # One that was killed before the state file named it stays for ever: look at the newest.
+    prefixes = sorted(prefixes, key=lambda prefix: os.path.getmtime(prefix + ".index"))[-5:]
     for prefix in prefixes:
         if kind != "delta":
             with session_of() as (session, table, weight, step):
@@ -149,6 +151,9 @@ def look_for_rests(directory):
         path = os.path.join(directory, name)
         data = re.match(r"(.*)\.data-\d{5}-of-(\d{5})$", path)
         manifest = re.match(r"(.*)\.growth\.json$", path)
+        graph = re.match(r"(.*)\.meta$", path)
+        if graph and not os.path.exists(graph.group(1) + ".index"):
+            raise AssertionError("left over: " + name)
         if name.startswith("."):
             raise AssertionError("left over: " + name)
         if data and num_shards(data.group(1)) != int(data.group(2)):

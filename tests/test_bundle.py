@@ -144,6 +144,19 @@ def test_stopped_at_every_step_of_publishing(prefix, tmp_path, monkeypatch, mome
     assert len(os.listdir(str(tmp_path))) == len(data) + 2
 
 
+def test_killed_while_deleting(prefix, tmp_path, monkeypatch):
+    for name in ("old", "older", "kept"):
+        save(str(tmp_path / name), [[("v", "", value(1))], [("w", "", value(1))]])
+        (tmp_path / (name + ".meta")).write_text("")
+    with monkeypatch.context() as patch:
+        patch.setattr(bundle, "_finish", lambda stage: None)
+        with bundle.deleting([str(tmp_path / "old"), str(tmp_path / "older")]):
+            for name in ("old.index", "old.data-00000-of-00002", "older.index"):
+                os.remove(str(tmp_path / name))
+    save(prefix, [[("v", "", value(1))]])
+    assert sorted({name.split(".")[0] for name in os.listdir(str(tmp_path))}) == ["kept", "model"]
+
+
 @pytest.mark.parametrize("process, kept", [(None, True), (1, True), (2**22 + 1, False)])
 def test_whose_stages_are_removed(prefix, tmp_path, process, kept):
     host = socket.gethostname() if process != 1 else "another-host"
