@@ -217,22 +217,9 @@ class PartialEmbedding(TensorLike):
             x = tf.convert_to_tensor(x, self._dtype)
             scores = [tf.matmul(x, part, transpose_b=True) for part in self.variables]
             scores = scores[0] if len(scores) == 1 else tf.concat(scores, 1)
-            return scores if self._in_order else tf.gather(scores, self._order(), axis=1)
+            return scores if self.plan.in_order else tf.gather(scores, self._order(), axis=1)
 
     # --- O(table) -------------------------------------------------------------
-
-    @property
-    def _in_order(self):
-        """Whether the variables one after the other are the table."""
-        return (
-            self.trainable is None
-            or self.frozen is None
-            or bool(
-                np.array_equal(
-                    self.plan.trainable_rows, np.arange(self.num_frozen_rows, self.plan.num_rows)
-                )
-            )
-        )
 
     def _order(self):
         """For each row of the table, its row in [frozen; trainable]."""
@@ -254,7 +241,7 @@ class PartialEmbedding(TensorLike):
         """Puts the values of the variables together in the order of rows."""
         if len(parts) == 1:
             return tf.identity(parts[0], name=name)
-        if self._in_order:
+        if self.plan.in_order:
             return tf.concat(parts, 0, name=name)
         # Stitched, for the gradient of a stitch is dense, as that of a variable is.
         rows = tf.range(self.plan.num_rows)

@@ -22,6 +22,7 @@ class RowPlan:
             goes, else int64 array [num_rows], -1 for a row that is not there.
         checkpoint_rows: int, rows of the table in the checkpoint; 0 without one.
         num_frozen_rows: int.
+        in_order: bool, whether the frozen rows come first.
         contiguous: bool, whether the frozen rows come first and are loaded in
             order, so that both variables are slices of the table.
     """
@@ -32,8 +33,9 @@ class RowPlan:
         self.trainable_rows = trainable_rows
         self.source = source
         self.num_frozen_rows = num_rows - len(trainable_rows)
-        tail = np.array_equal(trainable_rows, np.arange(self.num_frozen_rows, num_rows))
-        self.contiguous = tail and source is None
+        last = np.arange(self.num_frozen_rows, num_rows)
+        self.in_order = np.array_equal(trainable_rows, last)
+        self.contiguous = self.in_order and source is None
 
     def frozen_rows(self):
         """Returns the rows that do not train, ascending, int64."""
