@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 HERE = Path(__file__).resolve().parent
 VERSION = re.search(
@@ -17,7 +17,7 @@ setup(
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    packages=["partial_embed"],
+    packages=find_packages(include=["partial_embed", "partial_embed.*"]),
     python_requires=">=3.7",
     install_requires=["tensorflow>=1.15", "numpy", "absl-py"],
     extras_require={

@@ -1,19 +1,18 @@
 """Let a trained embedding table gain rows, and train only those."""
 
-from partial_embed import row_init
-from partial_embed.audit import Audit, Finding, VariableReport, audit
-from partial_embed.embedding import PartialEmbedding
-from partial_embed.frozen_rows import FrozenRows, record_frozen_rows
-from partial_embed.get_embedding import get_embedding
-from partial_embed.growing import growing
-from partial_embed.hooks import FrozenRowsHook
-from partial_embed.initializers import xavier_initializer
-from partial_embed.lookup_cond import lookup_cond
-from partial_embed.merge import merge_checkpoint
 from partial_embed.meta_graph import GrownGraph, grow_meta_graph
-from partial_embed.minimize import minimize
-from partial_embed.saver import Saver
-from partial_embed.vocabulary import Vocabulary, align_vocabularies
+from partial_embed.saving.merge import merge_checkpoint
+from partial_embed.saving.saver import Saver
+from partial_embed.table import row_init
+from partial_embed.table.embedding import PartialEmbedding
+from partial_embed.table.get_embedding import get_embedding
+from partial_embed.table.growing import growing
+from partial_embed.table.initializers import xavier_initializer
+from partial_embed.table.lookup_cond import lookup_cond
+from partial_embed.table.vocabulary import Vocabulary, align_vocabularies
+from partial_embed.training.audit import Audit, Finding, VariableReport, audit
+from partial_embed.training.frozen_rows import FrozenRows, FrozenRowsHook, record_frozen_rows
+from partial_embed.training.minimize import minimize
 
 __all__ = [
     "Audit",

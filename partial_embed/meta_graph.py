@@ -8,10 +8,10 @@ import tensorflow.compat.v1 as tf
 from tensorflow.core.framework.variable_pb2 import VariableDef
 
 from partial_embed._tensorflow import get_from_proto_function
-from partial_embed.checkpoint import Checkpoint
-from partial_embed.embedding import FROZEN_VARIABLES
-from partial_embed.get_embedding import get_embedding
-from partial_embed.growing import is_optimizer_state, loading_initializer
+from partial_embed.files.checkpoint import Checkpoint
+from partial_embed.table.embedding import FROZEN_VARIABLES
+from partial_embed.table.get_embedding import get_embedding
+from partial_embed.table.loading import is_optimizer_state, loading_initializer
 
 _GATHERS = ("Gather", "GatherV2", "ResourceGather")
 _READS = ("Identity", "ReadVariableOp")
@@ -136,8 +136,8 @@ def _read_meta(meta):
             definition.ParseFromString(stream.read())
     except Exception as error:
         raise ValueError(
-            "{} cannot be read as a MetaGraph: {}. Expected the .meta file that a Saver "
-            "writes.".format(meta, error)
+            f"{meta} cannot be read as a MetaGraph: {error}. Expected the .meta file that a Saver "
+            "writes."
         ) from error
     return definition
 
@@ -307,7 +307,7 @@ class _Importer:
     def _ids(self, operation):
         """The imported tensor of ids that an imported lookup was given."""
         name, _, output = self._nodes[operation.name].input[1].partition(":")
-        return operation.graph.get_tensor_by_name("{}:{}".format(name, output or 0))
+        return operation.graph.get_tensor_by_name(f"{name}:{output or 0}")
 
     def _import(self, embeddings, values, loads, shapes):
         """Imports into the default graph; returns {name: operation} of the lookups.
@@ -366,7 +366,7 @@ class _Importer:
 
     def _map(self, node, index, tensor, mapping):
         """Makes `tensor` the input `index` of a node that is to be imported."""
-        name = "partial_embed_input/{}".format(len(mapping))
+        name = f"partial_embed_input/{len(mapping)}"
         mapping[name + ":0"] = tensor
         if index == len(node.input):
             node.input.append(name)

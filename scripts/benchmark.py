@@ -209,7 +209,7 @@ MEASURES = {
 FORMS = ("plain", "partial", "concat", "mask")
 for _form in FORMS:
     for _optimizer in ("SGD", "Momentum"):
-        MEASURES["step {} {}".format(_form, _optimizer)] = lambda f=_form, o=_optimizer: step(f, o)
+        MEASURES[f"step {_form} {_optimizer}"] = lambda f=_form, o=_optimizer: step(f, o)
 
 
 # --- the process that starts them ---------------------------------------------------------------
@@ -221,7 +221,7 @@ def measure(name, repeats):
     for _ in range(repeats):
         command = [sys.executable, "-W", "ignore", os.path.abspath(__file__), "--measure", name]
         for flag in ("rows", "dim", "new_rows", "batch", "directory"):
-            command.append("--{}={}".format(flag, FLAGS[flag].value))
+            command.append(f"--{flag}={FLAGS[flag].value}")
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         output, errors = process.communicate()
         if process.returncode:
@@ -241,9 +241,8 @@ def run():
     """Measures everything and prints it."""
     table_bytes = 4 * FLAGS.rows * FLAGS.dim
     print(
-        "{:,} x {} float32 ({:,} MB), {:,} new rows; medians of {}".format(
-            FLAGS.rows, FLAGS.dim, table_bytes // 1000000, FLAGS.new_rows, FLAGS.repeats
-        )
+        f"{FLAGS.rows:,} x {FLAGS.dim} float32 ({table_bytes // 1000000:,} MB), {FLAGS.new_rows:,} "
+        f"new rows; medians of {FLAGS.repeats}"
     )
     measure("prepare", 1)
     _, empty = measure("nothing", FLAGS.repeats)
@@ -268,19 +267,19 @@ def run():
         seconds, peak = measure(name, FLAGS.repeats)
         baseline = baseline or seconds
         ratio, memory = seconds / baseline, (peak - empty) / float(table_bytes)
-        numbers = ["{:.2f}".format(number) for number in (seconds, ratio, memory)]
+        numbers = [f"{number:.2f}" for number in (seconds, ratio, memory)]
         report(row_format, [[name] + numbers])
     if not FLAGS.steps:
         return
     print()
-    report("{:24} {:>9} {:>9}", [("step, batch {}".format(FLAGS.batch), "ms", "ratio")])
+    report("{:24} {:>9} {:>9}", [(f"step, batch {FLAGS.batch}", "ms", "ratio")])
     for optimizer in ("SGD", "Momentum"):
         baseline = None
         for form in FORMS:
-            seconds, _ = measure("step {} {}".format(form, optimizer), 1)
+            seconds, _ = measure(f"step {form} {optimizer}", 1)
             baseline = baseline or seconds
-            numbers = ["{:.2f}".format(1000 * seconds), "{:.1f}".format(seconds / baseline)]
-            report("{:24} {:>9} {:>9}", [["{}, {}".format(form, optimizer)] + numbers])
+            numbers = [f"{1000 * seconds:.2f}", f"{seconds / baseline:.1f}"]
+            report("{:24} {:>9} {:>9}", [[f"{form}, {optimizer}"] + numbers])
 
 
 def main(argv):

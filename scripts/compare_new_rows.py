@@ -48,7 +48,7 @@ def measure(model, seed, data, folder, fraction, epochs, replay):
             save_every=epochs,
             **dict(demo.SETTINGS[model], **extra),
         )
-        return training.train(config, questions, label="{}, {}  ".format(model, name))
+        return training.train(config, questions, label=f"{model}, {name}  ")
 
     base = train("base", base_data, {}, eval_every=epochs)
     found = []
@@ -62,7 +62,7 @@ def measure(model, seed, data, folder, fraction, epochs, replay):
 
 def table(model, values, epochs, markdown):
     """Returns the lines of a table; values are floats [seeds, starts, 3]."""
-    rows = [[model, "step 0", "{} epochs".format(_SOON), "{} epochs".format(epochs)]]
+    rows = [[model, "step 0", f"{_SOON} epochs", f"{epochs} epochs"]]
     means, deviations = np.mean(values, axis=0), np.std(values, axis=0)
     for start, mean, deviation in zip(new_rows.STARTS, means, deviations):
         rows.append([start] + ["{:.3f} ± {:.3f}".format(*pair) for pair in zip(mean, deviation)])
@@ -81,17 +81,17 @@ def main(arguments):
         data = triples.read_dataset(fetch_data.fetch(values.data_dir))
         unknown = sorted(set(values.models) - set(demo.SETTINGS))
         if unknown:
-            raise ValueError("--models: {} is not among {}.".format(unknown, list(demo.SETTINGS)))
+            raise ValueError(f"--models: {unknown} is not among {list(demo.SETTINGS)}.")
         for model in values.models:
             found = []
             for seed in seeds:
-                folder = os.path.join(values.out, "{}-seed{}".format(model, seed))
+                folder = os.path.join(values.out, f"{model}-seed{seed}")
                 arguments = data, folder, values.fraction, values.epochs, values.replay
                 found.append(measure(model, seed, *arguments))
             print("\n".join(table(model, found, values.epochs, values.markdown)) + "\n", flush=True)
     except (ValueError, OSError, FloatingPointError) as error:
         message = " ".join(str(error).split())
-        print("compare_new_rows.py: error: {}".format(message), file=sys.stderr)
+        print(f"compare_new_rows.py: error: {message}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("compare_new_rows.py: stopped.", file=sys.stderr)

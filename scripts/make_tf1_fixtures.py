@@ -84,12 +84,12 @@ def cases():
         for dtype in (tf.float16, tf.bfloat16, tf.float32, tf.float64):
             if (version, dtype) == (V1, tf.bfloat16):
                 continue  # TensorFlow cannot write it.
-            name = "{}_{}".format(text, dtype.name)
+            name = f"{text}_{dtype.name}"
             yield name, lambda dtype=dtype: table(dtype=dtype), form
         slices = (("equal", [12, 3], 4, 0), ("uneven", [11, 3], 4, 0), ("columns", [11, 5], 2, 1))
         for kind, shape, count, axis in slices:
             divided = one_slice_a_row_group(count, axis)
-            name = "{}_sliced_{}".format(text, kind)
+            name = f"{text}_sliced_{kind}"
             yield name, lambda shape=shape, given=divided: table(shape, **given), form
         yield text + "_sharded", on_two_devices, dict(form, sharded=True)
         yield text + "_rank1", lambda: table([11]), form
@@ -146,7 +146,7 @@ def write(directory, build, renamed=False, **arguments):
 def main(directory):
     """Writes all cases into `directory`, in place of what is there."""
     if tf.__version__ != "1.15.5":
-        sys.exit("Genuine TensorFlow 1.15.5 is needed, this is {}.".format(tf.__version__))
+        sys.exit(f"Genuine TensorFlow 1.15.5 is needed, this is {tf.__version__}.")
     if os.path.isdir(directory):
         shutil.rmtree(directory)
     true = {}
@@ -154,7 +154,7 @@ def main(directory):
         for tensor, array in write(os.path.join(directory, name), build, **arguments).items():
             # numpy has no bfloat16 of its own; all of its numbers are float32, too.
             kept = array if array.dtype.kind in "fiu" else array.astype(np.float32)
-            true["{}|{}".format(name, tensor)] = kept
+            true[f"{name}|{tensor}"] = kept
     np.savez(os.path.join(directory, "true.npz"), **{name: true[name] for name in sorted(true)})
     lines = []
     for folder, _, files in sorted(os.walk(directory)):
@@ -162,7 +162,7 @@ def main(directory):
             path = os.path.join(folder, name)
             with open(path, "rb") as stream:
                 digest = hashlib.sha256(stream.read()).hexdigest()
-            lines.append("{} {}\n".format(digest, os.path.relpath(path, directory)))
+            lines.append(f"{digest} {os.path.relpath(path, directory)}\n")
     with open(os.path.join(directory, "files.txt"), "w") as stream:
         stream.write("".join(lines))
 

@@ -47,7 +47,7 @@ def main(argv):
             allow_nonfinite=FLAGS.allow_nonfinite,
         )
     except (ValueError, OSError) as error:
-        sys.exit("merge_checkpoint: {}".format(error))
+        sys.exit(f"merge_checkpoint: {error}")
     print("Wrote {} from {} and {}.".format(FLAGS.output, FLAGS.base, ", ".join(FLAGS.delta)))
 
 

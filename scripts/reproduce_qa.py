@@ -75,7 +75,7 @@ class Promises:
 
     def summary(self):
         """Prints the count; returns the exit status."""
-        print("\n{} of {} promises kept.".format(sum(self._kept), len(self._kept)))
+        print(f"\n{sum(self._kept)} of {len(self._kept)} promises kept.")
         return 0 if all(self._kept) else 1
 
 
@@ -131,16 +131,16 @@ def reproduce_session(promises, seed):
         with tf.Session() as session:
             session.run(tf.global_variables_initializer())
             first_e, first_e_old = session.run([e, e_old])
-            print("e, which trains:\n{}\ne_old, which does not:\n{}".format(first_e, first_e_old))
+            print(f"e, which trains:\n{first_e}\ne_old, which does not:\n{first_e_old}")
 
             for z, half in ((True, "e"), (False, "e_old")):
                 feed = {model.x: [0], model.y_: [[0, 1]], model.z: z}
                 before = session.run([e, e_old, model.lookup], feed)
                 session.run(model.train, feed)
                 after = session.run([e, e_old, model.lookup], feed)
-                print("\none step on x = [0], y_ = [[0, 1]], z = {}".format(z))
-                print("row 0 of {} before and after:".format(half))
-                print("{}\n{}".format(before[2][0], after[2][0]))
+                print(f"\none step on x = [0], y_ = [[0, 1]], z = {z}")
+                print(f"row 0 of {half} before and after:")
+                print(f"{before[2][0]}\n{after[2][0]}")
                 moved, moved_old = moved_rows(before[0], after[0]), moved_rows(before[1], after[1])
                 print(
                     "rows of e that moved: {}; rows of e_old: {}".format(
@@ -224,9 +224,8 @@ def train_base(directory, n_e, steps, seed):
         session.run(tf.global_variables_initializer())
         train_on(session, script, pairs, labels, steps, seed)
         print(
-            "trained {} entities: {:.0%} of the pairs right".format(
-                n_e, accuracy(session, script, pairs, labels)
-            )
+            f"trained {n_e} entities: {accuracy(session, script, pairs, labels):.0%} of the pairs "
+            "right"
         )
         prefix = script.saver.save(
             session, os.path.join(directory, "base", "model.ckpt"), script.step
@@ -255,7 +254,7 @@ def grow(promises, directory, base, n_e, new, steps, seed, load_with):
         if load_with == "growing":
             with pe.growing(base) as growing:
                 script = training_script(n_e + new, seed + 2)
-            print("pe.growing:\n{}".format(growing.summary()))
+            print(f"pe.growing:\n{growing.summary()}")
         else:
             make_embedding = functools.partial(pe.get_embedding, checkpoint=base)
             script = training_script(n_e + new, seed + 2, make_embedding)
@@ -274,7 +273,7 @@ def grow(promises, directory, base, n_e, new, steps, seed, load_with):
         last = session.run(script.embedding)
         moved = moved_rows(first, last)
         promises.check(
-            "training moved the {} new rows and no other".format(new),
+            f"training moved the {new} new rows and no other",
             moved == list(range(n_e, n_e + new)),
         )
         prefix = script.saver.save(
@@ -288,13 +287,13 @@ def solve_problem(promises, directory, n_e, new, steps, seed, load_with="growing
     base, old_rows = train_base(directory, n_e, steps, seed)
     grown, table = grow(promises, directory, base, n_e, new, steps, seed, load_with)
     promises.check(
-        "the {} old rows are bit-identical to those of the base model".format(n_e),
+        f"the {n_e} old rows are bit-identical to those of the base model",
         moved_rows(old_rows, table[:n_e]) == [],
     )
     tensors = dict(tf.train.list_variables(grown))
-    print("{} holds {}".format(os.path.basename(grown), tensors))
+    print(f"{os.path.basename(grown)} holds {tensors}")
     promises.check(
-        "the checkpoint holds one `embedding` [{}, {}], and the step".format(n_e + new, DIMENSIONS),
+        f"the checkpoint holds one `embedding` [{n_e + new}, {DIMENSIONS}], and the step",
         tensors == {"embedding": [n_e + new, DIMENSIONS], "global_step": []},
     )
 
@@ -303,9 +302,7 @@ def solve_problem(promises, directory, n_e, new, steps, seed, load_with="growing
         script = training_script(n_e + new, seed)
         script.saver.restore(session, grown)
         promises.check(
-            "the asker's script, n_e = {}, no partial_embed, restores it bit for bit".format(
-                n_e + new
-            ),
+            f"the asker's script, n_e = {n_e + new}, no partial_embed, restores it bit for bit",
             moved_rows(table, session.run(script.embedding)) == [],
         )
         train_on(session, script, pairs, labels, 1, seed)
@@ -316,7 +313,7 @@ def solve_problem(promises, directory, n_e, new, steps, seed, load_with="growing
 def main(arguments):
     if arguments[1:]:
         print(
-            "reproduce_qa.py: error: unexpected argument {!r}.".format(arguments[1]),
+            f"reproduce_qa.py: error: unexpected argument {arguments[1]!r}.",
             file=sys.stderr,
         )
         return 1

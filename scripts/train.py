@@ -87,9 +87,7 @@ flags.mark_flags_as_required(["data_dir", "checkpoint_dir"])
 
 def main(arguments):
     if arguments[1:]:
-        return _fail(
-            "unexpected argument {!r}; every setting is a flag, see --help.".format(arguments[1])
-        )
+        return _fail(f"unexpected argument {arguments[1]!r}; every setting is a flag, see --help.")
     logging.set_verbosity(logging.INFO)
     config = settings.Config(**{name: flags.FLAGS[name].value for name in settings.Config._fields})
     with runs.StopSignals() as stop:
@@ -102,7 +100,7 @@ def main(arguments):
             return _fail(error.message)
     if not result.finished:
         print(
-            "Stopped; {} is saved. The same command continues.".format(result.checkpoint),
+            f"Stopped; {result.checkpoint} is saved. The same command continues.",
             file=sys.stderr,
         )
         return 128 + stop.received

@@ -25,7 +25,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 import partial_embed as pe
-from partial_embed.index import num_shards
+from partial_embed.files.index import num_shards
 
 OLD, NEW, WIDTH = 3000, 3500, 8
 
@@ -74,8 +74,8 @@ def write_base(prefix):
         for value in (1, 2):
             session.run(mark, {number: value})
             names = dict(write_meta_graph=False, write_state=False)
-            saver.save(session, "{}-delta{}".format(prefix, value), **names)
-            whole.save(session, "{}-whole{}".format(prefix, value), **names)
+            saver.save(session, f"{prefix}-delta{value}", **names)
+            whole.save(session, f"{prefix}-whole{value}", **names)
 
 
 # --- killed while saving ----------------------------------------------------------------------
@@ -87,7 +87,7 @@ def save_without_end(kind, base, directory, ready, rounds=None):
     if kind == "merge":
         os.write(ready, b"x")
         for turn in turns:
-            delta = "{}-delta{}".format(base, 1 + turn % 2)
+            delta = f"{base}-delta{1 + turn % 2}"
             pe.merge_checkpoint(base, delta, os.path.join(directory, "same.ckpt"))
         return
     with session_of(base) as (session, table, weight, step):
@@ -112,7 +112,7 @@ def check_marks(values, frozen, what):
     np.testing.assert_array_equal(frozen, old_rows(), what)
     marks = {float(mark) for value in values for mark in np.unique(value)}
     if len(marks) != 1:
-        raise AssertionError("{} mixes saves: {}".format(what, marks))
+        raise AssertionError(f"{what} mixes saves: {marks}")
     return marks.pop()
 
 
@@ -122,7 +122,7 @@ def look(kind, base, directory):
     latest = tf.train.latest_checkpoint(directory)
     state = tf.train.get_checkpoint_state(directory)
     if state and latest is None:
-        raise AssertionError("The state file names {}".format(state.model_checkpoint_path))
+        raise AssertionError(f"The state file names {state.model_checkpoint_path}")
     # One that was killed before the state file named it stays for ever: look at the newest.
     prefixes = sorted(prefixes, key=lambda prefix: os.path.getmtime(prefix + ".index"))[-5:]
     for prefix in prefixes:
@@ -134,7 +134,7 @@ def look(kind, base, directory):
                 rows = [session.run(v)[OLD:] for v in slots if v.shape[0] == NEW]
                 mark = check_marks([found[0][OLD:], found[1]] + rows, found[0][:OLD], prefix)
             if not (number == mark and os.path.exists(prefix + ".growth.json")):
-                raise AssertionError("{} {} {}".format(prefix, number, mark))
+                raise AssertionError(f"{prefix} {number} {mark}")
         with session_of(base) as (session, table, weight, step):
             pe.Saver().restore(session, prefix)
             found, number = session.run([table, weight]), session.run(step)
@@ -142,7 +142,7 @@ def look(kind, base, directory):
             if number != mark or (
                 "-" in os.path.basename(prefix) and str(number) != (prefix.rsplit("-", 1)[1])
             ):
-                raise AssertionError("{} {} {}".format(prefix, number, mark))
+                raise AssertionError(f"{prefix} {number} {mark}")
 
 
 def look_for_rests(directory):
@@ -259,7 +259,7 @@ def full(directory, elsewhere, *sizes):
             look_for_rests(directory)
             for path in glob.glob(os.path.join(directory, "other.ckpt*")):
                 os.remove(path)
-            print("{} {} {}".format(name, kilobytes, result), flush=True)
+            print(f"{name} {kilobytes} {result}", flush=True)
             saver.save(session, target)  # With room again it works, and the list is whole.
 
 
@@ -282,7 +282,7 @@ def mutate_bytes(content, randomness):
     else:
         at = max(0, len(content) - 1 - randomness.randrange(48))  # The footer of an index.
         content[at] ^= 1 << randomness.randrange(8)
-    return "{} at {}".format(kind, at), bytes(content)
+    return f"{kind} at {at}", bytes(content)
 
 
 def state(session):
@@ -321,8 +321,8 @@ def mutate(kind, directory, first, last):
         if kind == "base":
             readers["initialize"] = lambda: session.run(table.initializer)
         for seed in range(first, last):
-            print("start {}".format(seed), flush=True)
-            randomness = random.Random("{} {}".format(kind, seed))
+            print(f"start {seed}", flush=True)
+            randomness = random.Random(f"{kind} {seed}")
             # The small files have few bytes, and all of them matter.
             path = randomness.choice(files)
             done, content = mutate_bytes(originals[path], randomness)
@@ -338,11 +338,11 @@ def mutate(kind, directory, first, last):
                     findings.append("same" if same else "SILENT")
                 except (ValueError, tf.errors.OpError) as error:
                     named = os.path.basename(prefix) in str(error)
-                    findings.append("error" if named else "UNNAMED {!r}".format(str(error)[:300]))
+                    findings.append("error" if named else f"UNNAMED {str(error)[:300]!r}")
                     if name == "restore" and state(session) != before:
                         findings.append("HALF")
                 except Exception as error:  # Whatever it is, it is no good answer.
-                    findings.append("OTHER {!r}".format(error)[:300])
+                    findings.append(f"OTHER {error!r}"[:300])
             with open(path, "wb") as stream:
                 stream.write(originals[path])
             where = os.path.basename(path)[len(os.path.basename(prefix)) :]

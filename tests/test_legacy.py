@@ -120,8 +120,8 @@ def test_a_second_generation_grows_from_the_first(legacy, read_checkpoint, same_
         counts, rest = stream.readline().split(), stream.read()
     with open("still_more.txt", "w") as stream:
         entities = int(counts[0]) + 2
-        stream.write("{} {}\n{}".format(entities, counts[1], rest))
-        stream.write("{} 0 1\n{} 1 2\n".format(entities - 1, entities - 2))
+        stream.write(f"{entities} {counts[1]}\n{rest}")
+        stream.write(f"{entities - 1} 0 1\n{entities - 2} 1 2\n")
     legacy(script + "_grown", "still_more.txt", "again.ckpt", 2)
     second = read_checkpoint("again.ckpt")
     for name in TABLES[script]:

@@ -27,7 +27,7 @@ def text():
 def blocks(mark):
     """Returns the code blocks after a paragraph that ends with a mark."""
     with open(PAGE) as stream:
-        return re.findall(r"\*{}\*\n\n```python\n(.*?)```".format(mark), stream.read(), re.S)
+        return re.findall(rf"\*{mark}\*\n\n```python\n(.*?)```", stream.read(), re.S)
 
 
 def test_every_block_is_marked():

@@ -40,7 +40,7 @@ def test_a_delta_is_no_base(tmp_path):
     ):
         with tf.Graph().as_default(), pytest.raises(ValueError, match="is a delta") as error:
             make()
-        assert "merge_checkpoint({!r}, {!r}, output)".format(base, delta) in str(error.value)
+        assert f"merge_checkpoint({base!r}, {delta!r}, output)" in str(error.value)
 
 
 def test_a_table_is_found_again_after_growing(tmp_path):
@@ -87,7 +87,7 @@ def test_a_base_that_has_grown_already_is_warned_about(tmp_path, caplog):
     grown, _ = train_and_save(tmp_path / "grown", 6, growing=base)
     with tf.Graph().as_default(), caplog.at_level(logging.WARNING, "absl"), pe.growing(grown):
         tf.get_variable("m/table", [6, 3])
-    assert "has grown in {} already, and gains no row now".format(grown) in caplog.text
+    assert f"has grown in {grown} already, and gains no row now" in caplog.text
 
 
 @pytest.mark.parametrize("optimizer", [tf.train.GradientDescentOptimizer, tf.train.AdamOptimizer])

@@ -25,14 +25,14 @@ def draw_curve(path, title, epochs, grown, retrained):
         retrained,
         color=LEVEL,
         linestyle="--",
-        label="everything retrained: {:.3f}".format(retrained),
+        label=f"everything retrained: {retrained:.3f}",
     )
     axes.plot(
         epochs,
         grown,
         color=NEW,
         marker=".",
-        label="only new rows trained: {:.3f}".format(grown[-1]),
+        label=f"only new rows trained: {grown[-1]:.3f}",
     )
     axes.set(
         title=title, xlabel="epoch", ylabel="MRR on unseen triples of new entities", ylim=(0, 1)
@@ -66,14 +66,14 @@ def draw_rows(path, title, before, after, num_old):
             points[:num_old, 1],
             s=16,
             color=OLD,
-            label="{} old".format(num_old),
+            label=f"{num_old} old",
         )
         axes.scatter(
             points[num_old:, 0],
             points[num_old:, 1],
             s=26,
             color=NEW,
-            label="{} new".format(len(table) - num_old),
+            label=f"{len(table) - num_old} new",
         )
         axes.set(title=when, xlabel="first component")
         axes.legend(loc="best")

@@ -30,9 +30,8 @@ class Progress:
         rate = (step - self._start) / max(now - self._began, 1e-6)
         left = int((self._total - step) / rate) if rate else 0
         self._stream.write(
-            "\r\x1b[K{}{}  {:.0f} {}/s  {}:{:02d}:{:02d} left".format(
-                self._label, text, rate * per_step, unit, left // 3600, left // 60 % 60, left % 60
-            )
+            f"\r\x1b[K{self._label}{text}  {rate * per_step:.0f} {unit}/s  "
+            f"{left // 3600}:{left // 60 % 60:02d}:{left % 60:02d} left"
         )
         self._stream.flush()
 

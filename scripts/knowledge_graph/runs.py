@@ -38,9 +38,10 @@ def read_base(path):
     checkpoint = newest_checkpoint(path) if os.path.isdir(path) else path
     if not checkpoint or not tf.train.checkpoint_exists(checkpoint):
         raise FileNotFoundError(
-            "There is no checkpoint to grow from at {}; give a directory with one, or a path such "
+            f"There is no checkpoint to grow from at {path}; give a directory with one, or a path "
+            "such "
             "as "
-            "run/model.ckpt-2000.".format(path)
+            "run/model.ckpt-2000."
         )
     directory = os.path.dirname(checkpoint)
     keys = {}
@@ -48,8 +49,8 @@ def read_base(path):
         path = os.path.join(directory, name + ".txt")
         if not os.path.exists(path):
             raise FileNotFoundError(
-                "{} is missing: without the keys beside it, one a line, nobody knows whose "
-                "the rows of {} are.".format(path, checkpoint)
+                f"{path} is missing: without the keys beside it, one a line, nobody knows whose "
+                f"the rows of {checkpoint} are."
             )
         keys[name] = triples.read_vocabulary(path)
     _check_tables(checkpoint, keys)
@@ -68,8 +69,9 @@ def _check_tables(checkpoint, keys):
             )
         if shapes[table][0] != len(keys[name]):
             raise ValueError(
-                "{} has {} rows of {!r}, but {}.txt beside it has {} keys; they must be as "
-                "many.".format(checkpoint, shapes[table][0], table, name, len(keys[name]))
+                f"{checkpoint} has {shapes[table][0]} rows of {table!r}, but {name}.txt beside it "
+                f"has {len(keys[name])} keys; they must be as "
+                "many."
             )
 
 
@@ -101,25 +103,28 @@ def open_run(directory, settings, dataset):
     checkpoint = newest_checkpoint(directory)
     if checkpoint and found is None:
         raise ValueError(
-            "{} holds checkpoints but no run.json, so nobody knows how to continue them; choose "
+            f"{directory} holds checkpoints but no run.json, so nobody knows how to continue them; "
+            "choose "
             "another "
-            "--checkpoint_dir.".format(directory)
+            "--checkpoint_dir."
         )
     if checkpoint:
         for name in sorted(settings):
             if found.get(name) != settings[name]:
                 raise ValueError(
-                    "{} holds a run with {}={}, and this one has {}; continue it as it was, or "
+                    f"{directory} holds a run with {name}={found.get(name)}, and this one has "
+                    f"{settings[name]}; continue it as it was, or "
                     "choose another "
-                    "--checkpoint_dir.".format(directory, name, found.get(name), settings[name])
+                    "--checkpoint_dir."
                 )
         for name in ("entities", "relations"):
             path = os.path.join(directory, name + ".txt")
             if triples.read_vocabulary(path) != getattr(dataset, name):
                 raise ValueError(
-                    "The {} of the data are not those of the run in {}; choose another "
+                    f"The {name} of the data are not those of the run in {directory}; choose "
+                    "another "
                     "--checkpoint_dir, and "
-                    "--grow_from={} to add rows.".format(name, directory, directory)
+                    f"--grow_from={directory} to add rows."
                 )
         return checkpoint
     os.makedirs(directory, exist_ok=True)
@@ -140,7 +145,7 @@ def _read_settings(directory):
         try:
             return json.load(file)
         except ValueError as error:
-            raise ValueError("{} is not JSON: {}.".format(path, error)) from error
+            raise ValueError(f"{path} is not JSON: {error}.") from error
 
 
 class StopSignals:

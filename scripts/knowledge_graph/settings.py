@@ -56,23 +56,17 @@ def check(config):
         )
     for name in ("dimension", "batch_size", "epochs", "save_every", "eval_every"):
         if getattr(config, name) < 1:
-            raise ValueError(
-                "--{} must be at least 1, found {}.".format(name, getattr(config, name))
-            )
+            raise ValueError(f"--{name} must be at least 1, found {getattr(config, name)}.")
     if not config.learning_rate > 0:
-        raise ValueError("--learning_rate must be positive, found {}.".format(config.learning_rate))
+        raise ValueError(f"--learning_rate must be positive, found {config.learning_rate}.")
     if not 0 <= config.dropout < 1:
-        raise ValueError(
-            "--dropout must be at least 0 and less than 1, found {}.".format(config.dropout)
-        )
+        raise ValueError(f"--dropout must be at least 0 and less than 1, found {config.dropout}.")
     if not 0 <= config.seed < 2**31:
-        raise ValueError(
-            "--seed must be at least 0 and less than 2^31, found {}.".format(config.seed)
-        )
+        raise ValueError(f"--seed must be at least 0 and less than 2^31, found {config.seed}.")
     if config.n3 < 0:
-        raise ValueError("--n3 must not be negative, found {}.".format(config.n3))
+        raise ValueError(f"--n3 must not be negative, found {config.n3}.")
     if config.replay < 0:
-        raise ValueError("--replay must not be negative, found {}.".format(config.replay))
+        raise ValueError(f"--replay must not be negative, found {config.replay}.")
     if config.replay and not config.grow_from:
         raise ValueError(
             "--replay is for a run that grows; without --grow_from every triple is learned anyway."
@@ -83,9 +77,8 @@ def check(config):
         )
     if config.new_rows != new_rows.STARTS[0] and not config.grow_from:
         raise ValueError(
-            "--new_rows={} is for a run that grows; without --grow_from all rows are drawn.".format(
-                config.new_rows
-            )
+            f"--new_rows={config.new_rows} is for a run that grows; without --grow_from all rows "
+            "are drawn."
         )
     if config.n3 and config.model == "transe":
         raise ValueError(
@@ -93,9 +86,8 @@ def check(config):
         )
     if config.momentum is not None and config.optimizer not in WITH_MOMENTUM:
         raise ValueError(
-            "--momentum is for --optimizer=Momentum or RMSProp; {} has no use for it.".format(
-                config.optimizer
-            )
+            f"--momentum is for --optimizer=Momentum or RMSProp; {config.optimizer} has no use for "
+            "it."
         )
     if config.grow_from:
         base = (
@@ -105,6 +97,7 @@ def check(config):
         )
         if os.path.realpath(base) == os.path.realpath(config.checkpoint_dir):
             raise ValueError(
-                "--grow_from and --checkpoint_dir are the same directory, {}; the grown model "
-                "needs its own.".format(config.checkpoint_dir)
+                "--grow_from and --checkpoint_dir are the same directory, "
+                f"{config.checkpoint_dir}; the grown model "
+                "needs its own."
             )

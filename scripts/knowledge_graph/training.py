@@ -91,18 +91,16 @@ def _facts_to_learn(config, base, dataset):
     for name in ("model", "dimension"):
         if name in base.settings and base.settings[name] != getattr(config, name):
             raise ValueError(
-                "--{}={} does not fit the checkpoint {}, which has {}={}.".format(
-                    name, getattr(config, name), base.checkpoint, name, base.settings[name]
-                )
+                f"--{name}={getattr(config, name)} does not fit the checkpoint {base.checkpoint}, "
+                f"which has {name}={base.settings[name]}."
             )
     if len(dataset.entities) == len(base.entities) and len(dataset.relations) == len(
         base.relations
     ):
         raise ValueError(
-            "There is nothing new to train: {} has the {} entities and {} relations that {} has "
-            "learned.".format(
-                config.data_dir, len(base.entities), len(base.relations), base.checkpoint
-            )
+            f"There is nothing new to train: {config.data_dir} has the {len(base.entities)} "
+            f"entities and {len(base.relations)} relations that {base.checkpoint} has "
+            "learned."
         )
     is_new = triples.touches_new(dataset.train, len(base.entities), len(base.relations))
     if not np.any(is_new):
@@ -181,8 +179,8 @@ def _run(config, graph, session, plan, known, questions, should_stop, label):
             label,
             epoch,
             config.epochs,
-            "" if loss is None else "  loss {:.4f}".format(loss),
-            "".join("  {} MRR {:.4f}".format(name, metrics[name].mrr) for name in metrics),
+            "" if loss is None else f"  loss {loss:.4f}",
+            "".join(f"  {name} MRR {metrics[name].mrr:.4f}" for name in metrics),
         )
 
     def save():
@@ -202,12 +200,13 @@ def _run(config, graph, session, plan, known, questions, should_stop, label):
             losses.append(loss)
             if not np.isfinite(loss):
                 raise FloatingPointError(
-                    "The loss is {} at step {}: the training diverged; a smaller --learning_rate "
-                    "may help.".format(loss, step)
+                    f"The loss is {loss} at step {step}: the training diverged; a smaller "
+                    "--learning_rate "
+                    "may help."
                 )
             progress.update(
                 step,
-                "epoch {}/{}  loss {:.4f}".format(epoch + 1, config.epochs, loss),
+                f"epoch {epoch + 1}/{config.epochs}  loss {loss:.4f}",
                 config.batch_size,
                 "triples",
             )

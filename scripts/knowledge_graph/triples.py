@@ -21,7 +21,7 @@ Dataset = collections.namedtuple("Dataset", ["entities", "relations", "train", "
 def read_lines(path):
     """Returns the lines of a UTF-8 text file without their ends."""
     if not os.path.isfile(path):
-        raise FileNotFoundError("There is no file {}.".format(path))
+        raise FileNotFoundError(f"There is no file {path}.")
     with open(path, "rb") as file:
         content = file.read()
     try:
@@ -29,7 +29,7 @@ def read_lines(path):
         lines = content.decode("utf-8").replace("\r\n", "\n").split("\n")
     except UnicodeDecodeError as error:
         number = content.count(b"\n", 0, error.start) + 1
-        raise ValueError("{}, line {}: this is not UTF-8 text.".format(path, number)) from error
+        raise ValueError(f"{path}, line {number}: this is not UTF-8 text.") from error
     return lines[:-1] if lines[-1] == "" else lines
 
 
@@ -38,12 +38,11 @@ def read_vocabulary(path):
     seen = {}
     for number, key in enumerate(read_lines(path), 1):
         if not key or "\t" in key:
-            raise ValueError("{}, line {}: expected one key, found {!r}.".format(path, number, key))
+            raise ValueError(f"{path}, line {number}: expected one key, found {key!r}.")
         if key in seen:
             raise ValueError(
-                "{}, line {}: the key {!r} is already on line {}; a key has one row.".format(
-                    path, number, key, seen[key]
-                )
+                f"{path}, line {number}: the key {key!r} is already on line {seen[key]}; a key has "
+                "one row."
             )
         seen[key] = number
     return list(seen)
@@ -56,8 +55,9 @@ def read_facts(path):
         fields = line.split("\t")
         if len(fields) != 3 or not all(fields):
             raise ValueError(
-                "{}, line {}: expected head, relation and tail, separated by tabs; found "
-                "{!r}.".format(path, number, line)
+                f"{path}, line {number}: expected head, relation and tail, separated by tabs; "
+                "found "
+                f"{line!r}."
             )
         facts.append(tuple(fields))
     return facts
@@ -77,7 +77,7 @@ def read_dataset(directory, old_entities=(), old_relations=()):
       A `Dataset`.
     """
     if not os.path.isdir(directory):
-        raise FileNotFoundError("There is no directory of triples {}.".format(directory))
+        raise FileNotFoundError(f"There is no directory of triples {directory}.")
     facts = {}
     for split in SPLITS:
         path = os.path.join(directory, split + ".txt")
@@ -173,8 +173,9 @@ def hold_back(dataset, fraction=0.1, seed=0):
     number = int(len(dataset.entities) * fraction)
     if not 0 < number < len(dataset.entities):
         raise ValueError(
-            "A fraction of {} of {} entities is {}; at least one must be held back and one "
-            "kept.".format(fraction, len(dataset.entities), number)
+            f"A fraction of {fraction} of {len(dataset.entities)} entities is {number}; at least "
+            "one must be held back and one "
+            "kept."
         )
     chosen = np.random.RandomState(seed).permutation(len(dataset.entities))[:number]
     is_new = np.zeros([len(dataset.entities)], bool)

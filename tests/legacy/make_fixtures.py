@@ -33,7 +33,7 @@ def write_triples(path, entities, relations, count, seed, ratings=False):
     if ratings:
         rows[:, 2] = rng.randint(1, 6, len(rows))
     with open(path, "w") as stream:
-        stream.write("{} {}\n".format(entities, relations))
+        stream.write(f"{entities} {relations}\n")
         for row in rows:
             stream.write("{} {} {}\n".format(*row))
 
@@ -53,7 +53,7 @@ def data_of(script, more=False):
 
 def main(directory):
     if tf.__version__ != "1.15.5":
-        sys.exit("Genuine TensorFlow 1.15.5 is needed, this is {}.".format(tf.__version__))
+        sys.exit(f"Genuine TensorFlow 1.15.5 is needed, this is {tf.__version__}.")
     if not os.path.isdir(directory):
         os.makedirs(directory)
     os.chdir(directory)

@@ -1,0 +1,42 @@
+"""Rows that hold NaN or Inf: found in arrays, refused in graphs."""
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+
+def refuse_nonfinite(value, what):
+    """Returns `value`, after an op that fails if a row of it holds NaN or Inf.
+
+    A product with zeros is NaN exactly for such rows, and needs one number a
+    row where `is_finite` needs one a value.
+
+    Args:
+        value: float tensor [rows, ...].
+        what: str that names the table and its checkpoint, for the error.
+    """
+    if not value.dtype.is_floating or value.shape.rank == 0:
+        return value
+    row_size = int(np.prod(value.shape.as_list()[1:]))
+    flat = tf.reshape(value, [-1, row_size])
+    marks = tf.reshape(tf.matmul(flat, tf.zeros([row_size, 1], value.dtype)), [-1])
+    bad = tf.reshape(tf.where_v2(tf.not_equal(marks, marks)), [-1])
+    message = (
+        f"{what}: rows with NaN or Inf (all of them, up to 20). Repair the checkpoint, or pass "
+        "allow_nonfinite=True to load it as it is:"
+    )
+    with tf.control_dependencies([tf.Assert(tf.equal(tf.size(bad), 0), [message, bad], 20)]):
+        return tf.identity(value)
+
+
+def nonfinite_rows(values):
+    """Returns the numbers of the rows of an array that hold NaN or Inf."""
+    if values.dtype.kind in "iub" or not values.size:
+        return np.zeros(0, int)
+    # As in refuse_nonfinite; a float type of numpy's own for the half types.
+    found = []
+    step = max(1, (1 << 22) // max(1, values[0].size))
+    for start in range(0, len(values), step):
+        chunk = values[start : start + step].reshape([len(values[start : start + step]), -1])
+        finite = np.isfinite(chunk.astype(np.float32) if chunk.dtype.itemsize < 4 else chunk)
+        found.append(start + np.flatnonzero(~finite.all(1)))
+    return np.concatenate(found)

@@ -1,0 +1,42 @@
+"""A hash a row, by which rows are known again."""
+
+import hashlib
+
+import numpy as np
+
+_CHUNK_BYTES = 1 << 24
+
+
+def row_hashes(values):
+    """Returns `sum_j weight[j] * bits(values[i, j]) mod 2**64`, one number for each row i.
+
+    The weights are odd, so a row in which one element changed, by whatever bit,
+    always gets another hash; the weights are fixed, so hashes can be stored.
+
+    Args:
+        values: array [rows, ...] of any dtype.
+
+    Returns:
+        uint64 array [rows].
+    """
+    values = np.ascontiguousarray(values)
+    count = values.shape[0]
+    if not values.size:
+        return np.zeros(count, np.uint64)
+    raw = values.reshape([count, -1]).view(np.uint8)
+    raw = raw.view(np.uint32 if raw.shape[1] % 4 == 0 else np.uint8)
+    width = raw.shape[1]
+    weights = np.random.RandomState(0).randint(0, 2**63, size=width, dtype=np.uint64)
+    weights = weights * np.uint64(2) + np.uint64(1)
+    hashes = np.empty(count, np.uint64)
+    step = max(1, _CHUNK_BYTES // (8 * width))
+    for start in range(0, count, step):
+        chunk = raw[start : start + step].astype(np.uint64)
+        chunk *= weights
+        chunk.sum(axis=1, out=hashes[start : start + step])
+    return hashes
+
+
+def fingerprint(hashes):
+    """Returns a short hex text that stands for rows with these hashes, in this order."""
+    return hashlib.blake2b(hashes.view(np.uint8), digest_size=16).hexdigest()

@@ -1,0 +1,147 @@
+"""How many slices each tensor of a checkpoint is stored in.
+
+TensorFlow's readers join slices and do not say that they did. Both checkpoint
+formats keep what there is in a sorted table (the file format of LevelDB): V2 in
+`.index`, one entry a tensor; V1 in its first file, all under the empty key.
+"""
+
+import contextlib
+import struct
+
+import tensorflow.compat.v1 as tf
+from google.protobuf.message import DecodeError
+from tensorflow.core.protobuf.tensor_bundle_pb2 import BundleEntryProto, BundleHeaderProto
+from tensorflow.core.util.saved_tensor_slice_pb2 import SavedTensorSlices
+
+_MAGIC = 0xDB4775248B80FB57
+_FOOTER = 48
+
+
+@contextlib.contextmanager
+def _naming(path):
+    """Turns whatever a damaged file leads to into a ValueError that names it."""
+    try:
+        yield
+    except (
+        DecodeError,
+        IndexError,
+        SystemError,  # protobuf's, of a text that is not UTF-8
+        TypeError,
+        UnicodeDecodeError,
+        struct.error,
+    ) as error:
+        raise ValueError(
+            f"The index of the checkpoint {path} is damaged; take another copy of it."
+        ) from error
+
+
+def slice_counts(prefix):
+    """Returns {tensor name: number of slices it is stored in, 0 for whole}.
+
+    Empty for a V1 checkpoint whose table is compressed.
+
+    Args:
+        prefix: prefix of a checkpoint that exists.
+    """
+    if tf.gfile.Exists(prefix + ".index"):
+        return {name: len(slices) for name, (_, _, slices) in stored_tensors(prefix).items()}
+    files = [prefix] if tf.gfile.Exists(prefix) else tf.gfile.Glob(prefix + "-?????-of-?????")
+    counts = {}
+    for path in files:
+        with _naming(path):
+            for key, value in _entries(path, first_block_only=True):
+                if key == b"":
+                    for tensor in SavedTensorSlices.FromString(value).meta.tensor:
+                        parts = [part for part in tensor.slice if part.extent]
+                        sliced = any(extent.length for part in parts for extent in part.extent)
+                        known = counts.get(tensor.name, 0)
+                        counts[tensor.name] = known + (len(tensor.slice) if sliced else 0)
+    return counts
+
+
+def stored_tensors(prefix):
+    """Returns {name: (shape, dtype, slices)} of a V2 checkpoint, as it is stored.
+
+    Shape is a list of ints, dtype a `tf.DType`. Slices are a list with, for each
+    slice, the pairs (start, length) of its dimensions; empty for a whole tensor.
+
+    Args:
+        prefix: prefix of a checkpoint that exists.
+    """
+    found = {}
+    with _naming(prefix):
+        for key, value in _entries(prefix + ".index"):
+            # The header has the empty key; keys of slices begin with a zero byte.
+            if not (key and key[0]):
+                continue
+            entry = BundleEntryProto.FromString(value)
+            shape = [dimension.size for dimension in entry.shape.dim]
+            slices = [
+                [
+                    (extent.start, extent.length if extent.HasField("length") else size)
+                    for extent, size in zip(part.extent, shape)
+                ]
+                for part in entry.slices
+            ]
+            found[key.decode("utf-8")] = (shape, tf.as_dtype(entry.dtype), slices)
+    return found
+
+
+def num_shards(prefix):
+    """Returns how many data files the V2 checkpoint at `prefix` has, 0 if none can be read."""
+    if tf.gfile.Exists(prefix + ".index"):
+        with contextlib.suppress(ValueError), _naming(prefix):
+            for key, value in _entries(prefix + ".index", first_block_only=True):
+                if key == b"":
+                    return BundleHeaderProto.FromString(value).num_shards
+    return 0
+
+
+def _entries(path, first_block_only=False):
+    """Yields (key, value) of a sorted table, those of uncompressed blocks."""
+    with tf.gfile.GFile(path, "rb") as stream:
+        size = stream.size()
+        stream.seek(max(0, size - _FOOTER))
+        footer = stream.read(_FOOTER)
+        if len(footer) < _FOOTER or struct.unpack("<Q", footer[-8:])[0] != _MAGIC:
+            return
+
+        def block(handle):
+            offset, at = _varint(handle, 0)
+            length, _ = _varint(handle, at)
+            if offset + length > size:
+                raise IndexError("a block beyond the end of the file")
+            stream.seek(offset)
+            content = stream.read(length + 1)
+            return _block_entries(content[:-1]) if content[-1:] == b"\0" else []
+
+        _, at = _varint(footer, 0)  # the meta index, which is not used
+        _, at = _varint(footer, at)
+        for _, handle in block(footer[at:]):
+            yield from block(handle)
+            if first_block_only:
+                return
+
+
+def _block_entries(content):
+    restarts = struct.unpack("<I", content[-4:])[0]
+    end, at, key = len(content) - 4 * (restarts + 1), 0, b""
+    while at < end:
+        shared, at = _varint(content, at)
+        unshared, at = _varint(content, at)
+        length, at = _varint(content, at)
+        key = key[:shared] + content[at : at + unshared]
+        at += unshared
+        yield key, content[at : at + length]
+        at += length
+
+
+def _varint(content, at):
+    """Returns (a number in base-128, where the next thing begins)."""
+    value = shift = 0
+    while True:
+        byte = content[at]
+        value |= (byte & 127) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 128:
+            return value, at

@@ -1,0 +1,99 @@
+"""Where a checkpoint is: a prefix, a directory with its newest one, either format."""
+
+import os
+
+import tensorflow.compat.v1 as tf
+
+_SIDE_FILES = (".index", ".meta", ".data-00000-of-00001")
+
+
+def exists(prefix):
+    """Returns whether a checkpoint of either format stands at `prefix`."""
+    # V2 has an index; V1 is one file, or one a shard.
+    if tf.gfile.Exists(prefix + ".index"):
+        return True
+    if tf.gfile.Exists(prefix) and not tf.gfile.IsDirectory(prefix):
+        return True
+    return bool(_shards(prefix))
+
+
+def _shards(prefix):
+    """Returns the files of a sharded V1 checkpoint; savers call it `model.ckpt-?????-of-00002`."""
+    try:
+        return tf.gfile.Glob(prefix if "-?????-of-" in prefix else prefix + "-?????-of-?????")
+    except tf.errors.NotFoundError:  # the directory; newer versions return nothing instead
+        return []
+
+
+def latest_in(directory, state_file="checkpoint"):
+    """Returns the newest whole checkpoint that a directory's state file names.
+
+    The state file records paths; after a model is copied to another place they
+    are stale, so a path that is gone is looked for beside the state file.
+
+    Args:
+        directory: path of a directory.
+        state_file: name of the state file in it.
+
+    Returns:
+        The prefix of a checkpoint that exists, or None.
+    """
+    state = tf.train.get_checkpoint_state(directory, latest_filename=state_file)
+    if state is None:
+        return None
+    paths = [state.model_checkpoint_path] + list(reversed(state.all_model_checkpoint_paths))
+    for path in paths:
+        for candidate in (path, os.path.join(directory, os.path.basename(path))):
+            if exists(candidate):
+                return candidate
+    return None
+
+
+def resolve(path):
+    """Returns the prefix of the checkpoint that `path` means.
+
+    Args:
+        path: a checkpoint prefix (`model.ckpt-50`), a directory with a
+            `checkpoint` state file, or that state file.
+
+    Returns:
+        The prefix, as a string.
+
+    Raises:
+        ValueError: if no whole checkpoint is there; says what was found.
+    """
+    if path is None:
+        raise ValueError(
+            "There is no checkpoint: the path is None. tf.train.latest_checkpoint returns that "
+            "where it finds none."
+        )
+    path = os.fsdecode(path)
+    directory, base = os.path.split(path)
+    if tf.gfile.IsDirectory(path):
+        found = latest_in(path)
+    elif base == "checkpoint" and tf.gfile.Exists(path) and latest_in(directory or "."):
+        found = latest_in(directory or ".")
+    else:
+        for ending in _SIDE_FILES:
+            if path.endswith(ending) and tf.gfile.Exists(path):
+                raise ValueError(
+                    f"{path} is one file of a checkpoint. Give the prefix its files share: "
+                    f"{path[: -len(ending)]}"
+                )
+        found = path if exists(path) else None
+        if found and not tf.gfile.Exists(path + ".index") and not tf.gfile.Exists(path):
+            found = path.split("-?????-of-")[0] + "-?????" + _shards(path)[0][-9:]
+    if found is None:
+        place = path if tf.gfile.IsDirectory(path) else directory or "."
+        there = tf.gfile.ListDirectory(place) if tf.gfile.IsDirectory(place) else None
+        raise ValueError(
+            "No checkpoint at {}. Expected a checkpoint prefix (like model.ckpt-50), or a "
+            "directory whose `checkpoint` file names one that exists; found {}.".format(
+                path,
+                f"no directory {place}"
+                if there is None
+                else "in {}: {}".format(place, ", ".join(sorted(there)[:20]) or "nothing"),
+            )
+        )
+    # A graph outlives a change of the working directory.
+    return found if "://" in found else os.path.abspath(found)

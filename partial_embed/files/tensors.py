@@ -1,0 +1,151 @@
+"""Tensors of checkpoint files: ops and functions that read and write them, whole or in slices."""
+
+import re
+
+import tensorflow.compat.v1 as tf
+
+from partial_embed.files.index import stored_tensors
+
+
+def reason(error):
+    """Returns what an error says, without TensorFlow's account of where its op was made."""
+    text = getattr(error, "message", None) or str(error)
+    text = re.sub(r"^Graph execution error:(.|\n)*?\nNode: '[^\n]*'\n", "", text)
+    text = re.sub(r"^\d+ root error\(s\) found\.\n *\(0\) [^:]*: ", "", text)
+    return text.split("\n\t [[")[0].strip()
+
+
+def damaged(prefix, error):
+    """Returns the ValueError that says of a checkpoint that it cannot be read."""
+    return ValueError(
+        f"The checkpoint {prefix} cannot be read: {reason(error)}. It is damaged or incomplete; "
+        "take another copy of "
+        "it."
+    )
+
+
+def slice_spec(full_shape, offset, shape):
+    """Returns the text by which checkpoints name a slice: `5 3 2,3:0,3`.
+
+    Args:
+        full_shape: list of ints, the shape of the whole tensor.
+        offset: list of ints, where the slice begins in each dimension.
+        shape: list of ints, the shape of the slice.
+    """
+    extents = [f"{start},{length}" for start, length in zip(offset, shape)]
+    return "{} {}".format(" ".join(map(str, full_shape)), ":".join(extents))
+
+
+def restore(prefix, name, dtype, spec="", shape=None):
+    """Returns a tensor, read from a checkpoint when it runs.
+
+    Unlike the Python readers, this op joins slices and reads half precision in
+    the old format too.
+
+    Args:
+        prefix: checkpoint prefix, str or string tensor.
+        name: tensor name, str or string tensor.
+        dtype: `tf.DType` of the tensor in the checkpoint.
+        spec: slice to read, see `slice_spec`; empty means all.
+        shape: static shape to give the result, if known.
+    """
+    if not can_slice(dtype) and isinstance(prefix, str):
+        value = _restore_joined(prefix, name, dtype, spec)
+    else:
+        value = _restore_stored(prefix, name, dtype, spec)
+    if shape is not None:
+        value.set_shape(shape)
+    return value
+
+
+def can_slice(dtype):
+    """Returns whether TensorFlow reads part of such a tensor, and joins its slices.
+
+    In the new format it can do neither in half precision.
+    """
+    return dtype != tf.float16
+
+
+def _restore_stored(prefix, name, dtype, spec=""):
+    # The op is named after the file: errors of TensorFlow name the op, and not always the file.
+    op_name = "restore"
+    if isinstance(prefix, str):
+        op_name = re.sub(r"/+", "/", re.sub(r"[^A-Za-z0-9_.\-/]", "_", "restore/" + prefix))
+    # Strings live on the CPU; a table can be too large for anything else as well.
+    with tf.device("/cpu:0"):
+        (value,) = tf.raw_ops.RestoreV2(
+            prefix=prefix,
+            tensor_names=[name],
+            shape_and_slices=[spec],
+            dtypes=[dtype],
+            name=op_name,
+        )
+    return value
+
+
+def _restore_joined(prefix, name, dtype, spec):
+    """`restore` for what `can_slice` denies: reads what is there, and joins and cuts it."""
+    # TensorFlow joins what is in the old format in every case.
+    stored = stored_tensors(prefix) if tf.gfile.Exists(prefix + ".index") else {}
+    shape, _, slices = stored.get(name, ([], dtype, []))
+    axes = [axis for axis in range(len(shape)) if any(s[axis][1] < shape[axis] for s in slices)]
+    if len(axes) > 1:
+        raise ValueError(
+            f"The checkpoint {prefix} holds {name} {shape} {dtype.name} in slices along more than "
+            "one axis, which cannot be "
+            "read."
+        )
+    specs = [slice_spec(shape, *zip(*extents)) for extents in sorted(slices)] or [""]
+    parts = [_restore_stored(prefix, name, dtype, part) for part in specs]
+    value = tf.concat(parts, axes[0]) if axes else parts[0]
+    if spec:
+        extents = [extent.split(",") for extent in spec.split(" ")[-1].split(":")]
+        begin, size = zip(*[(int(start), int(length)) for start, length in extents])
+        value = tf.slice(value, begin, size)
+    return value
+
+
+def write_part(prefix, tensors):
+    """Writes arrays as a checkpoint of its own, a part of one in the making.
+
+    Args:
+        prefix: path to write to.
+        tensors: list of (name, slice text or "", array).
+    """
+    names, specs, arrays = zip(*tensors)
+    with tf.Graph().as_default(), tf.device("/cpu:0"), tf.Session(config=_quiet()) as session:
+        # Fed, not constants: a table can be larger than a graph may be.
+        values = [tf.placeholder(_dtype_of(array), array.shape) for array in arrays]
+        save = tf.raw_ops.SaveV2(
+            prefix=prefix, tensor_names=list(names), shape_and_slices=list(specs), tensors=values
+        )
+        session.run(save, dict(zip(values, arrays)))
+
+
+def read_tensors(prefix, wanted):
+    """Returns arrays of a checkpoint, all of them or an error.
+
+    Args:
+        prefix: checkpoint prefix.
+        wanted: list of (name, slice text or "", `tf.DType`).
+
+    Raises:
+        ValueError: if the files are damaged or incomplete; names the checkpoint.
+    """
+    if not wanted:
+        return []
+    with tf.Graph().as_default(), tf.device("/cpu:0"), tf.Session(config=_quiet()) as session:
+        values = [restore(prefix, name, dtype, spec) for name, spec, dtype in wanted]
+        try:
+            return session.run(values)
+        except tf.errors.OpError as error:
+            raise damaged(prefix, error) from error
+
+
+def _dtype_of(array):
+    return tf.string if array.dtype.kind in "OSU" else tf.as_dtype(array.dtype)
+
+
+def _quiet():
+    # Reading and writing want no device but the CPU.
+    return tf.ConfigProto(device_count={"GPU": 0})

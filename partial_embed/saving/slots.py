@@ -1,0 +1,69 @@
+"""Optimizer slots of a table: which they are, how they are named, where they start."""
+
+import re
+from collections import namedtuple
+
+import tensorflow.compat.v1 as tf
+from absl import logging
+
+from partial_embed._tensorflow import Variable
+from partial_embed.training.graph import upstream
+
+
+class Slot(namedtuple("Slot", ["variable", "name", "starts_as_rows", "bounds"])):
+    """One slot of a table's trainable rows.
+
+    Attributes:
+        variable: the slot variable, [trainable rows, ...].
+        name: str, what the whole table's slot is called on disk.
+        starts_as_rows: bool, whether it starts as a copy of the rows
+            themselves, as a moving average does, and not at a number.
+        bounds: tensor [2], the least and the greatest of its initial values.
+    """
+
+    def initial(self, session):
+        """Returns the number the slot starts at; None if it starts as the rows."""
+        if self.starts_as_rows:
+            return None
+        low, high = session.run(self.bounds)
+        if low != high:
+            logging.warning(
+                "The slot %s starts at no single number. Its rows for frozen rows are saved as 0 "
+                "where the base checkpoint has none.",
+                self.name,
+            )
+            return 0.0
+        return float(low)
+
+    def name_for(self, name, embedding):
+        """Returns what the same optimizer's slot of another variable is called."""
+        scope, kind = self.variable.op.name.split(embedding.trainable.op.name + "/")
+        return f"{scope}{name}/{kind}"
+
+
+def slots_of(embedding, variables):
+    """Returns the `Slot`s among `variables` that belong to one table.
+
+    A slot of `model/ent/trainable`, made by an optimizer inside the scope
+    `model`, is the variable `model/model/ent/trainable/Adagrad`; the whole
+    table's would be `model/model/ent/Adagrad`. (What TensorFlow notes on such a
+    variable for Savers is neither.)
+    """
+    if embedding.trainable is None:
+        return []
+    owner = re.compile("(^|/)" + re.escape(embedding.trainable.op.name) + "/")
+    count = embedding.trainable.shape.as_list()[0]
+    slots = []
+    for variable in variables:
+        if not isinstance(variable, Variable) or not owner.search(variable.op.name):
+            continue
+        name = owner.sub(
+            lambda match: match.group(1) + embedding.table_name + "/", variable.op.name
+        )
+        if variable.shape.rank and variable.shape.as_list()[0] == count:
+            start = variable.initial_value
+            starts_as_rows = embedding.trainable.op in upstream([start])
+            with tf.name_scope("slot_start"):
+                bounds = tf.stack([tf.reduce_min(start), tf.reduce_max(start)])
+            slots.append(Slot(variable, name, starts_as_rows, bounds))
+    return slots

@@ -1,0 +1,318 @@
+"""One table, two variables: `PartialEmbedding`."""
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from partial_embed._tensorflow import PartitionedVariable, TensorLike
+from partial_embed.table.lookup import as_ids, checked_ids, gather_rows
+
+# Keys of graph collections. Not strings, so that export_meta_graph leaves them out.
+_EMBEDDINGS = ("partial_embed", "embeddings")
+FROZEN_VARIABLES = ("partial_embed", "frozen_variables")
+
+
+def embeddings_in(graph=None):
+    """Returns the list of all `PartialEmbedding`s of a graph, in order of creation."""
+    return (graph or tf.get_default_graph()).get_collection(_EMBEDDINGS)
+
+
+def frozen_variables_in(graph=None):
+    """Returns [(variable, its `Checkpoint`), ...]: frozen whole by `growing`, in order."""
+    return (graph or tf.get_default_graph()).get_collection(FROZEN_VARIABLES)
+
+
+def parts_of(variable):
+    """Returns the partitions of a variable in their order, or the variable alone."""
+    return list(variable) if isinstance(variable, PartitionedVariable) else [variable]
+
+
+class PartialEmbedding(TensorLike):
+    """A table [rows, ...] whose old rows are frozen and whose new rows train.
+
+    `embedding` of 6 rows, 4 of them trained before:
+
+        embedding/frozen     0 1 2 3           trainable=False, loaded
+        embedding/trainable          4 5       trainable=True, its rows 0 and 1
+        checkpoint           0 1 2 3 4 5       one tensor, `embedding`
+
+    Ids count over the whole table. It can stand wherever a legacy script puts
+    the variable: `tf.nn.embedding_lookup(e, ids)`, `tf.gather`, `tf.matmul`,
+    `sess.run(e)`. Lookups cost what the batch costs; whatever needs all rows at
+    once joins the two variables and costs the whole table.
+
+    Attributes:
+        frozen: variable [num_frozen_rows, ...], or a `PartitionedVariable`;
+            None if no row is frozen.
+        trainable: variable of the other rows; None if no row trains.
+        num_frozen_rows: int.
+        plan: the `RowPlan` that says which row is where.
+        source: the `Checkpoint` it grew from, or None.
+        tensor_name: str, the table's name in that checkpoint.
+        trainable_keys: list of str, the vocabulary's keys of the trainable rows; or None.
+        table_name: str, `name` without the `:0`: the table's name on disk.
+    """
+
+    def __init__(self, table_name, plan, frozen, trainable, source=None, tensor_name=None):
+        self.table_name = table_name
+        self.plan = plan
+        self.frozen = frozen
+        self.trainable = trainable
+        self.source = source
+        self.tensor_name = tensor_name or table_name
+        self.trainable_keys = None
+        self.num_frozen_rows = plan.num_frozen_rows
+        example = trainable if trainable is not None else self.frozen_parts[0]
+        self._dtype = example.dtype.base_dtype
+        self._shape = tf.TensorShape([plan.num_rows]).concatenate(example.shape[1:])
+        self._graph = example.graph
+        # What sess.run(e) fetches, under the name that the variable would have.
+        with tf.control_dependencies(None):
+            with tf.name_scope(table_name + "/value/"):  # and not at the root, as `concat`
+                value = self.value()
+            with tf.name_scope(None):
+                self._snapshot = tf.identity(value, name=table_name)
+        tf.add_to_collection(_EMBEDDINGS, self)
+
+    def __repr__(self):
+        return (
+            "<PartialEmbedding {!r} shape={} dtype={} frozen rows={}; pass its .trainable ({}) "
+            "to optimizers>".format(
+                self.name,
+                self.shape.as_list(),
+                self.dtype.name,
+                self.num_frozen_rows,
+                getattr(self.trainable, "name", None),
+            )
+        )
+
+    name = property(lambda self: self.table_name + ":0")
+    shape = property(lambda self: self._shape)
+    dtype = property(lambda self: self._dtype)
+    graph = property(lambda self: self._graph)
+    op = property(lambda self: self._snapshot.op)
+    device = property(lambda self: self._snapshot.device)
+
+    @property
+    def frozen_parts(self):
+        """The frozen variable's partitions: a list of variables, in order of rows."""
+        return [] if self.frozen is None else parts_of(self.frozen)
+
+    @property
+    def variables(self):
+        """All variables of the table, frozen ones first."""
+        return self.frozen_parts + ([] if self.trainable is None else [self.trainable])
+
+    def offsets(self):
+        """Returns [(variable, row at which it begins), ...] of [frozen; trainable]."""
+        found, offset = [], 0
+        for variable in self.variables:
+            found.append((variable, offset))
+            offset += variable.shape.as_list()[0]
+        return found
+
+    @property
+    def initializer(self):
+        """Op that loads the frozen rows and initializes the others."""
+        return tf.group(*[variable.initializer for variable in self.variables])
+
+    def get_shape(self):
+        """Returns the shape of the whole table, a `tf.TensorShape`."""
+        return self._shape
+
+    # --- O(batch) -------------------------------------------------------------
+
+    def locate(self, ids):
+        """Returns where rows are: (trains, row in frozen, row in trainable).
+
+        Args:
+            ids: int32 or int64 tensor [n], checked.
+
+        Returns:
+            A bool tensor [n] and two id tensors [n]; of the two, the one of
+            the other half is meaningless.
+        """
+        plan = self.plan
+        if plan.contiguous or not len(plan.trainable_rows):
+            first = tf.constant(plan.num_frozen_rows, ids.dtype)
+            return ids >= first, ids, ids - first
+        rows = tf.constant(plan.trainable_rows, ids.dtype)
+        position = tf.cast(tf.searchsorted(rows, ids), ids.dtype)
+        # One row more than there is, for ids beyond the last trainable one.
+        padded = tf.constant(np.append(plan.trainable_rows, plan.num_rows), ids.dtype)
+        return tf.equal(tf.gather(padded, position), ids), ids - position, position
+
+    def lookup(self, ids, name=None):
+        """Returns the rows `ids`: `whole_table[ids]`, reading no other row.
+
+        Gradients reach the trainable rows that are in the batch, and no other.
+
+        Args:
+            ids: int32 or int64 tensor of any shape, from 0 to rows - 1; old and
+                new mixed, repeated, or none at all.
+            name: name of the result.
+
+        Returns:
+            Tensor of shape `ids.shape + shape[1:]`.
+
+        Raises:
+            TypeError: if ids are not int32 or int64.
+            tf.errors.InvalidArgumentError: when the step runs, if an id is
+                negative or too large; names the ids and the number of rows.
+        """
+        # embedding_lookup asks for colocation with the table, of which the
+        # halves may be on two devices.
+        anywhere = tf.get_default_graph().colocate_with(None, ignore_existing=True)
+        default_name = self.table_name.replace("/", "_") + "_lookup"
+        with tf.name_scope(name, default_name) as scope, anywhere:
+            ids = as_ids(ids, self.table_name)
+            flat = checked_ids(tf.reshape(ids, [-1]), self.plan.num_rows, self.table_name)
+            shape = tf.concat([tf.shape(ids), self._shape.as_list()[1:]], 0)
+            rows = tf.reshape(self._lookup_flat(flat), shape, name=scope or None)
+            rows.set_shape(ids.shape.concatenate(self._shape[1:]))
+            return rows
+
+    def _lookup_flat(self, ids):
+        if self.trainable is None:
+            return gather_rows(self.frozen, ids)
+        # Of no ids at all, 1.15 expects one row from dynamic_stitch.
+        if self.frozen is None or ids.shape.num_elements() == 0:
+            return gather_rows(self.trainable, ids)
+        trains, in_frozen, in_trainable = self.locate(ids)
+        # Partition and stitch, not two gathers and a choice: a choice sends a
+        # zero gradient to a row that was not asked for, and momentum moves it.
+        half = tf.cast(trains, tf.int32)
+        places = tf.dynamic_partition(tf.range(tf.size(ids)), half, 2)
+        rows = [
+            gather_rows(self.frozen, tf.dynamic_partition(in_frozen, half, 2)[0]),
+            gather_rows(self.trainable, tf.dynamic_partition(in_trainable, half, 2)[1]),
+        ]
+        return tf.dynamic_stitch(places, rows)
+
+    def sparse_read(self, indices, name=None):
+        """What `tf.gather` and `tf.nn.embedding_lookup` call: `lookup`."""
+        return self.lookup(indices, name=name)
+
+    def matmul(self, x, name=None):
+        """Returns `matmul(x, whole_table, transpose_b=True)`, without joining the halves.
+
+        The scores of a batch against all rows. Costs one product with every
+        row, but no copy of the table; gradients reach the trainable rows only.
+
+        Args:
+            x: tensor [batch, d], for a table [rows, d].
+            name: name of the result.
+
+        Returns:
+            Tensor [batch, rows].
+
+        Raises:
+            ValueError: if the table is not of rank 2.
+        """
+        if self._shape.rank != 2:
+            raise ValueError(
+                f"matmul needs a table of rank 2, {self.table_name} has shape "
+                f"{self._shape.as_list()}."
+            )
+        with tf.name_scope(name, self.table_name.replace("/", "_") + "_matmul"):
+            x = tf.convert_to_tensor(x, self._dtype)
+            scores = [tf.matmul(x, part, transpose_b=True) for part in self.variables]
+            scores = scores[0] if len(scores) == 1 else tf.concat(scores, 1)
+            return scores if self.plan.in_order else tf.gather(scores, self._order(), axis=1)
+
+    # --- O(table) -------------------------------------------------------------
+
+    def _order(self):
+        """For each row of the table, its row in [frozen; trainable]."""
+        trains, in_frozen, in_trainable = self.locate(tf.range(self.plan.num_rows))
+        return tf.where_v2(trains, in_trainable + self.num_frozen_rows, in_frozen)
+
+    def value(self, name=None):
+        """Returns the whole table as one tensor: a copy, at the whole table's cost."""
+        with tf.get_default_graph().colocate_with(None, ignore_existing=True):
+            return self._join([tf.convert_to_tensor(part) for part in self.variables], name)
+
+    read_value = value
+
+    def initialized_value(self):
+        """Returns the whole table as it is when initialized, as a tensor."""
+        return self._join([variable.initialized_value() for variable in self.variables])
+
+    def _join(self, parts, name=None):
+        """Puts the values of the variables together in the order of rows."""
+        if len(parts) == 1:
+            return tf.identity(parts[0], name=name)
+        if self.plan.in_order:
+            return tf.concat(parts, 0, name=name)
+        # Stitched, for the gradient of a stitch is dense, as that of a variable is.
+        rows = tf.range(self.plan.num_rows)
+        places = tf.dynamic_partition(rows, tf.cast(self.locate(rows)[0], tf.int32), 2)
+        return tf.dynamic_stitch(places, [tf.concat(parts[:-1], 0), parts[-1]], name=name)
+
+    def is_initialized(self, name=None):
+        """Returns a bool tensor: whether all of its variables are initialized."""
+        with tf.name_scope(name, "is_initialized"):
+            missing = tf.report_uninitialized_variables(self.variables)
+            return tf.equal(tf.size(missing), 0)
+
+    def eval(self, session=None):
+        """Returns the whole table as a numpy array, in the given or default session."""
+        return self._snapshot.eval(session=session)
+
+    def _as_graph_element(self):
+        return self._snapshot
+
+    # --- not possible on a table with frozen rows -------------------------------
+
+    def _refuse(self, *unused_args, **unused_kwargs):
+        raise TypeError(
+            "{} holds {} frozen rows and cannot be assigned to as a whole. Assign to its new rows, "
+            "{}.trainable, whose row i is row {} of the table.".format(
+                self.name,
+                self.num_frozen_rows,
+                self.table_name,
+                f"{self.num_frozen_rows} + i" if self.plan.contiguous else "plan.trainable_rows[i]",
+            )
+        )
+
+    # What tf.scatter_update and its kin ask of what is no reference.
+    _lazy_read = property(_refuse)
+
+    def ref(self):
+        """Refused: what asks for it (a moving average, a dict of variables) wants a variable."""
+        raise TypeError(
+            f"{self.name} is two variables; give {self.table_name}.trainable, the one that changes."
+        )
+
+    experimental_ref = ref
+
+    def __iter__(self):
+        raise TypeError(f"{self.name} cannot be iterated over, as no variable can.")
+
+    assign = assign_add = assign_sub = load = count_up_to = _refuse
+    scatter_update = scatter_add = scatter_sub = scatter_nd_update = scatter_nd_add = _refuse
+    scatter_nd_sub = scatter_mul = scatter_div = scatter_min = scatter_max = _refuse
+    batch_scatter_update = _refuse
+
+
+def _overload(operator):
+    def apply(self, *args, **kwargs):
+        return getattr(tf.Tensor, operator)(self.value(), *args, **kwargs)
+
+    apply.__name__ = operator
+    return apply
+
+
+for _operator in tf.Tensor.OVERLOADABLE_OPERATORS:
+    if _operator not in ("__eq__", "__ne__"):  # a table is equal to itself alone
+        setattr(PartialEmbedding, _operator, _overload(_operator))
+PartialEmbedding.__array_priority__ = 100  # numpy leaves `array * e` to the table
+
+
+def _to_tensor(embedding, dtype=None, name=None, as_ref=False):
+    del as_ref
+    if dtype is not None and not embedding.dtype.is_compatible_with(dtype):
+        return NotImplemented
+    return embedding.value(name=name)
+
+
+tf.register_tensor_conversion_function(PartialEmbedding, _to_tensor)

@@ -1,0 +1,107 @@
+"""Vocabularies: rows follow keys, whatever order the keys stand in."""
+
+from collections import namedtuple
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+
+class Vocabulary(namedtuple("Vocabulary", ["old_keys", "new_keys", "source"])):
+    """Two vocabularies of one table, aligned; see `align_vocabularies`.
+
+    Attributes:
+        old_keys: list of str, the keys of the checkpoint's rows.
+        new_keys: list of str, the keys of the table's rows.
+        source: int64 array [new keys]: for each its old row, -1 if it has none.
+            None if the old keys are the first of the new ones.
+    """
+
+
+def read_vocabulary(path):
+    """Returns the keys of a vocabulary file: one a line, the line number is the id.
+
+    Args:
+        path: a UTF-8 text file, as `tf.lookup` tables read it.
+
+    Returns:
+        List of str.
+
+    Raises:
+        ValueError: if there is no such file, or a line is empty, stands twice or is
+            not UTF-8, with its number.
+    """
+    if not tf.gfile.Exists(path):
+        raise ValueError(f"There is no vocabulary file {path}.")
+    with tf.gfile.GFile(path, "rb") as stream:
+        content = stream.read()
+    lines = content.split(b"\n")
+    if lines[-1] == b"":
+        lines.pop()
+    if not lines:
+        raise ValueError(f"The vocabulary {path} is empty; expected one key a line.")
+    first_line, keys = {}, []
+    for number, line in enumerate(lines, 1):
+        try:
+            key = (line[:-1] if line.endswith(b"\r") else line).decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                f"{path}, line {number}: not UTF-8 text ({error.reason}). Save the file as UTF-8."
+            ) from error
+        if not key.strip():
+            raise ValueError(
+                f"{path}, line {number}: empty. Each line is a key, and its number the row."
+            )
+        if key in first_line:
+            raise ValueError(
+                f"{path}, line {number}: the key {key!r} stands on line {first_line[key]} already. "
+                "A key has one row."
+            )
+        first_line[key] = number
+        keys.append(key)
+    return keys
+
+
+def align_vocabularies(old, new):
+    """Says for each row of a table which row of the checkpoint has the same key.
+
+    Args:
+        old: path of the vocabulary the checkpoint was trained with, or its keys.
+        new: path of the vocabulary of the table in the graph, or its keys.
+
+    Returns:
+        A `Vocabulary`, for the `vocabulary=` of `get_embedding` and the
+        `vocabularies=` of `growing`; one serves any number of tables.
+
+    Raises:
+        ValueError: see `read_vocabulary`.
+    """
+    old, new = (
+        keys if isinstance(keys, (list, tuple)) else read_vocabulary(keys) for keys in (old, new)
+    )
+    for keys in (old, new):
+        if not len(keys) or not all(isinstance(key, str) and key.strip() for key in keys):
+            raise ValueError("Keys must be texts that are not empty, one for each row.")
+        if len(set(keys)) != len(keys):
+            raise ValueError("A list of keys holds some more than once. A key has one row.")
+    if list(new[: len(old)]) == list(old):
+        return Vocabulary(list(old), list(new), None)
+    row_of = {key: row for row, key in enumerate(old)}
+    source = np.array([row_of.get(key, -1) for key in new], np.int64)
+    return Vocabulary(list(old), list(new), source)
+
+
+def check_vocabulary(vocabulary, name, num_rows, checkpoint_rows):
+    """Raises ValueError unless the keys are as many as the rows they name."""
+    for keys, rows, what in (
+        (vocabulary.old_keys, checkpoint_rows, "the checkpoint's table"),
+        (vocabulary.new_keys, num_rows, "the table in the graph"),
+    ):
+        if len(keys) != rows:
+            raise ValueError(
+                f"The vocabulary of {name} has {len(keys)} keys, and {what} has {rows} rows: line "
+                f"{min(len(keys), rows) + 1} names no row. "
+                "Expected one line a row."
+                if len(keys) > rows
+                else f"The vocabulary of {name} ends at line {len(keys)}, and {what} has {rows} "
+                "rows. Expected one line a row."
+            )

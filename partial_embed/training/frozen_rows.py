@@ -1,0 +1,158 @@
+"""Proof that frozen rows did not change: a hash a row, before and after."""
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+from absl import logging
+
+from partial_embed._tensorflow import PartitionedVariable
+from partial_embed.files.hashes import _CHUNK_BYTES, row_hashes
+from partial_embed.files.runs import describe_runs, to_runs
+from partial_embed.table.embedding import embeddings_in, frozen_variables_in, parts_of
+
+
+def frozen_name(variable):
+    """Returns the name by which `FrozenRows` knows a variable that is frozen whole."""
+    return variable.name if isinstance(variable, PartitionedVariable) else variable.op.name
+
+
+class RowReader:
+    """Reads a variable a few rows at a time, so that no second copy of it is needed."""
+
+    def __init__(self, variable):
+        shape = variable.shape.as_list() or [1]
+        self._rows = shape[0]
+        row_bytes = max(1, int(np.prod(shape[1:])) * variable.dtype.base_dtype.size)
+        self._step = max(1, _CHUNK_BYTES // row_bytes)
+        with tf.name_scope(None, "frozen_rows"), variable.graph.colocate_with(variable.op):
+            self._start = tf.placeholder(tf.int64, [], name="start")
+            value = tf.reshape(tf.convert_to_tensor(variable), shape)
+            self._chunk = value[self._start : self._start + self._step]
+
+    def hashes(self, session):
+        """Returns the `row_hashes` of the variable as it is in a session."""
+        found = [
+            row_hashes(session.run(self._chunk, {self._start: start}))
+            for start in range(0, self._rows, self._step)
+        ]
+        return np.concatenate(found) if found else np.zeros(0, np.uint64)
+
+
+class FrozenRows:
+    """What is frozen in a graph: `record` it, train, `verify`.
+
+    That is the frozen rows of tables, and variables that `growing` froze whole.
+    Costs 8 bytes a row, and one pass over the rows at each end.
+
+    Args:
+        embeddings: list of `PartialEmbedding`s; default: all in the default
+            graph, and the frozen variables beside them.
+    """
+
+    def __init__(self, embeddings=None):
+        everything = embeddings is None
+        embeddings = embeddings_in() if everything else list(embeddings)
+        # name -> (its variables in order of rows, which rows of it they are)
+        self._parts = {e.table_name: (e.frozen_parts, e.plan.frozen_rows()) for e in embeddings}
+        for variable, _ in frozen_variables_in() if everything else []:
+            parts = parts_of(variable)
+            count = sum((part.shape.as_list() or [1])[0] for part in parts)
+            self._parts[frozen_name(variable)] = (parts, np.arange(count))
+        self._readers = {
+            name: [RowReader(part) for part in parts] for name, (parts, _) in self._parts.items()
+        }
+        self._recorded = None
+        if not self._parts:
+            logging.warning("Nothing is frozen in this graph, so nothing is proved about it.")
+
+    def hashes(self, session):
+        """Returns {name: uint64 array, the hash of each frozen row} as a session has them."""
+        return {
+            name: np.concatenate(
+                [np.zeros(0, np.uint64)] + [reader.hashes(session) for reader in readers]
+            )
+            for name, readers in self._readers.items()
+        }
+
+    def record(self, session):
+        """Remembers the rows as they are now; returns self."""
+        self._recorded = self.hashes(session)
+        return self
+
+    def verify(self, session):
+        """Returns how many rows were compared, all bit-identical to the recorded ones.
+
+        Raises:
+            RuntimeError: if a row changed; names table and rows.
+        """
+        if self._recorded is None:
+            raise RuntimeError("Nothing to compare with: call record(session) before training.")
+        for name, now in self.hashes(session).items():
+            parts, rows = self._parts[name]
+            changed = rows[self._recorded[name] != now]
+            if len(changed):
+                raise RuntimeError(
+                    "{} of {} frozen rows of {} changed: rows {}. Something wrote to {} beside "
+                    "the optimizer: an assign, a constraint, a restore.".format(
+                        len(changed),
+                        len(rows),
+                        name,
+                        describe_runs(to_runs(changed)),
+                        " and ".join(part.name for part in parts),
+                    )
+                )
+        return sum(len(rows) for _, rows in self._parts.values())
+
+
+def record_frozen_rows(session, embeddings=None):
+    """Remembers the frozen rows as a session has them now, for a plain session loop.
+
+        frozen = pe.record_frozen_rows(session)
+        ...                                       # train
+        frozen.verify(session)                    # RuntimeError if a bit changed
+
+    Args:
+        session: a `tf.Session` whose variables are initialized; its graph is
+            not finalized.
+        embeddings: list of `PartialEmbedding`s; default: all in the graph.
+
+    Returns:
+        A `FrozenRows`.
+    """
+    with session.graph.as_default():
+        return FrozenRows(embeddings).record(session)
+
+
+class FrozenRowsHook(tf.train.SessionRunHook):
+    """Proves that the frozen rows are bit-identical at the end of a run.
+
+    Hashes every frozen row when the session is made and when it ends. If the
+    session is made again (after a preemption), the rows it restored are
+    compared too.
+
+    Args:
+        embeddings: list of `PartialEmbedding`s; default: all in the graph.
+
+    Raises:
+        RuntimeError: at the end, if a row changed; names table and rows.
+    """
+
+    def __init__(self, embeddings=None):
+        self._embeddings = embeddings
+        self._frozen_rows = None
+        self._recorded = False
+
+    def begin(self):
+        self._frozen_rows = FrozenRows(self._embeddings)
+        self._recorded = False
+
+    def after_create_session(self, session, coord):
+        del coord
+        if self._recorded:
+            self._frozen_rows.verify(session)
+        else:
+            self._frozen_rows.record(session)
+            self._recorded = True
+
+    def end(self, session):
+        count = self._frozen_rows.verify(session)
+        logging.info("FrozenRowsHook: 0 of %d frozen rows changed.", count)

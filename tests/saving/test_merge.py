@@ -1,0 +1,420 @@
+"""Base + deltas = the whole checkpoint, and the scripts that merge and inspect."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+from small_model import NEW, OLD, OPTIMIZERS, WIDTH, Model, assert_same, train_base
+
+import partial_embed as pe
+from partial_embed.files.checkpoint import Checkpoint
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Returns `folder(name)`: a path in a directory of the test's own."""
+    return lambda *names: str(tmp_path.joinpath(*names))
+
+
+@pytest.fixture
+def base(folder):
+    """(prefix, values) of a trained base, with Adam's slots."""
+    return train_base(folder("base.ckpt"))
+
+
+def read(prefix):
+    """Everything a checkpoint holds."""
+    checkpoint = Checkpoint(prefix)
+    return {name: checkpoint.read(name) for name in checkpoint.shapes}
+
+
+def grow(base, folder, name="a", rows=NEW, ids=(1, 7, 7, 3), steps=3, **arguments):
+    """Grows and trains; returns prefixes of (whole, delta) that one session saved."""
+    with tf.Graph().as_default(), tf.Session() as session:
+        model = Model(rows, checkpoint=base, **arguments)
+        whole, delta = pe.Saver(), pe.Saver(delta=True)
+        session.run(tf.global_variables_initializer())
+        model.train(session, steps, ids)
+        return (
+            whole.save(session, folder(name + "-whole.ckpt"), write_meta_graph=False),
+            delta.save(session, folder(name + "-delta.ckpt"), write_meta_graph=False),
+        )
+
+
+def assert_merged(merged, whole):
+    """The same tensors, bit for bit, and the same generations."""
+    assert_same(read(merged), read(whole))
+    with open(merged + ".growth.json") as left, open(whole + ".growth.json") as right:
+        assert left.read() == right.read()
+
+
+@pytest.mark.parametrize(
+    "optimizer, same, inside, train",
+    [(optimizer, True, False, ()) for optimizer in sorted(OPTIMIZERS)]
+    + [(optimizer, False, True, "all") for optimizer in ("Adagrad", "Adam", "Ftrl")],
+)
+def test_base_and_delta_are_the_whole(folder, optimizer, same, inside, train):
+    other = optimizer if same else "GradientDescent"
+    prefix, _ = train_base(folder("base.ckpt"), other, inside=inside, average=same)
+    whole, delta = grow(
+        prefix, folder, optimizer=optimizer, inside=inside, train=train, average=True
+    )
+    merged = pe.merge_checkpoint(prefix, delta, folder("merged.ckpt"))
+    assert_merged(merged, whole)
+    with tf.Graph().as_default(), tf.Session() as session:
+        Model(NEW, optimizer, inside=inside, average=True)
+        tf.train.Saver().restore(session, merged)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        dict(trainable_rows={"*ent": [4, 1]}),
+        dict(
+            rows=8,
+            vocabularies={"*ent": pe.align_vocabularies(list("abcdef"), list("xcaybfzd"))},
+        ),
+        dict(use_resource=True, partitioner=tf.fixed_size_partitioner(2)),
+        dict(rows=OLD + 1),
+    ],
+)
+def test_other_ways_to_grow(folder, base, arguments):
+    whole, delta = grow(base[0], folder, ids=(1, 6, 5, 3), **arguments)
+    assert_merged(pe.merge_checkpoint(base[0], [delta], folder("merged.ckpt")), whole)
+
+
+def test_from_an_earlier_generation(folder, base):
+    first, _ = grow(base[0], folder, "first")
+    whole, delta = grow(first, folder, "second", rows=OLD + 2, ids=(6, 7), generation=0)
+    assert_merged(pe.merge_checkpoint(first, delta, folder("merged.ckpt")), whole)
+    with open(whole + ".growth.json") as stream:
+        entry = json.load(stream)["tables"]["model/ent"]
+    assert entry["generations"] == [[[0, OLD]], [[OLD, OLD + 2]]]
+
+
+@pytest.mark.parametrize("dtype", [tf.float16, tf.bfloat16, tf.float64])
+@pytest.mark.parametrize("row", [[], [2, 3]])
+def test_dtypes_and_ranks(folder, write_checkpoint, dtype, row, random):
+    values = random.randn(*([5] + row)).astype(dtype.as_numpy_dtype)
+    prefix = write_checkpoint({"ent": values})
+    with tf.Graph().as_default(), tf.Session() as session:
+        pe.get_embedding("ent", [7] + row, dtype, checkpoint=prefix)
+        session.run(tf.global_variables_initializer())
+        whole = pe.Saver().save(session, folder("whole.ckpt"))
+        delta = pe.Saver(delta=True).save(session, folder("delta.ckpt"))
+    assert_merged(pe.merge_checkpoint(prefix, delta, folder("merged.ckpt")), whole)
+
+
+@pytest.mark.parametrize("turns", [4])
+def test_over_the_base_and_over_itself(folder, base, turns):
+    whole, delta = grow(base[0], folder)
+    expected = read(whole)
+    for _ in range(turns):
+        merged = pe.merge_checkpoint(base[0], delta, folder("merged.ckpt"))
+        assert_same(read(merged), expected)
+    data = {name for name in os.listdir(folder()) if name.startswith("merged.ckpt.data")}
+    assert len({name.rsplit("-", 1)[1] for name in data}) == 1
+    assert len(data) == int(next(iter(data)).rsplit("-", 1)[1])
+    assert pe.merge_checkpoint(base[0], delta, base[0]) == base[0]
+    assert_same(read(base[0]), expected)
+    with pytest.raises(ValueError, match="Give the base it was trained on"):
+        pe.merge_checkpoint(base[0], delta, base[0])  # It is not the base any more.
+    assert_same(read(base[0]), expected)
+
+
+# --- several ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def two(folder, base):
+    """Two people's deltas: keys u, v of the first; x, y, z of the second."""
+    grown = []
+    for name, keys in (("first", "uv"), ("second", "xyz")):
+        vocabulary = pe.align_vocabularies(list("abcdef"), list("abcdef" + keys))
+        rows = OLD + len(keys)
+        grown.append(
+            grow(
+                base[0],
+                folder,
+                name,
+                rows,
+                ids=(rows - 1, OLD, 0),
+                vocabularies={"*ent": vocabulary},
+            )
+        )
+    return grown
+
+
+def test_deltas_of_different_keys(folder, base, two):
+    (whole1, delta1), (whole2, delta2) = two
+    with open(folder("keys.txt"), "w") as stream:
+        stream.write("".join(key + "\n" for key in "abcdef"))
+    merged = pe.merge_checkpoint(
+        base[0], [delta1, delta2], folder("merged.ckpt"), vocabulary=folder("keys.txt")
+    )
+    found, first, second = read(merged), read(whole1), read(whole2)
+    for name in ("model/ent", "model/ent/Adam", "model/ent/Adam_1"):
+        expected = np.concatenate([first[name], second[name][OLD:]])
+        assert found[name].tobytes() == expected.tobytes(), name
+    assert found["model/W"].tobytes() == base[1]["model/W"].tobytes()
+    with open(merged + ".vocabulary.txt") as stream:
+        assert stream.read().split() == list("abcdefuvxyz")
+    with open(merged + ".growth.json") as stream:
+        entry = json.load(stream)["tables"]["model/ent"]
+    assert entry == {"rows": 11, "generations": [[[0, 6]], [[6, 11]]]}
+    with tf.Graph().as_default(), tf.Session() as session:
+        model = Model(11)
+        tf.train.Saver().restore(session, merged)
+        model.train(session, 1)
+
+
+def test_a_key_in_two_deltas(folder, base):
+    deltas, wholes = [], []
+    for name, keys in (("first", "uv"), ("second", "vw")):
+        vocabulary = pe.align_vocabularies(list("abcdef"), list("abcdef" + keys))
+        whole, delta = grow(
+            base[0], folder, name, OLD + 2, ids=(OLD, OLD + 1), vocabularies={"*ent": vocabulary}
+        )
+        deltas.append(delta)
+        wholes.append(read(whole)["model/ent"])
+    with pytest.raises(ValueError) as error:
+        pe.merge_checkpoint(base[0], deltas, folder("merged.ckpt"))
+    text = str(error.value)
+    assert "1 keys are of model/ent in more than one delta: v is in" in text
+    assert all(delta in text for delta in deltas)
+    assert "policy= 'first', 'last', 'mean'" in text
+    assert not os.path.exists(folder("merged.ckpt.index"))
+    u, v1 = wholes[0][OLD:]
+    v2, w = wholes[1][OLD:]
+    for policy, v in (("first", v1), ("last", v2), ("mean", (v1.astype(float) + v2) / 2)):
+        merged = pe.merge_checkpoint(base[0], deltas, folder("merged.ckpt"), policy=policy)
+        found = read(merged)["model/ent"]
+        np.testing.assert_array_equal(found[OLD:], np.float32([u, v, w]))
+        np.testing.assert_array_equal(found[:OLD], base[1]["model/ent"])
+
+
+def test_rows_without_keys(folder, base):
+    # Without vocabularies a row's number is its key, so two growths of one base collide.
+    deltas = [grow(base[0], folder, name)[1] for name in ("first", "second")]
+    with pytest.raises(ValueError, match="3 rows are of model/ent .*: row 6 is in"):
+        pe.merge_checkpoint(base[0], deltas, folder("merged.ckpt"))
+    merged = pe.merge_checkpoint(base[0], deltas, folder("merged.ckpt"), policy="first")
+    assert read(merged)["model/ent"].shape == (NEW, WIDTH)
+
+
+def test_old_rows_that_trained_in_two_deltas(folder, base):
+    pairs = [
+        grow(base[0], folder, name, OLD, ids=rows, trainable_rows={"*ent": rows})
+        for name, rows in (("first", (0, 1)), ("second", (4, 5)))
+    ]
+    merged = pe.merge_checkpoint(base[0], [pair[1] for pair in pairs], folder("merged.ckpt"))
+    found = read(merged)["model/ent"]
+    first, second = (read(pair[0])["model/ent"] for pair in pairs)
+    assert (found[[0, 1]] == first[[0, 1]]).all()
+    assert (found[[4, 5]] == second[[4, 5]]).all()
+    assert (found[[2, 3]] == base[1]["model/ent"][[2, 3]]).all()
+
+
+def test_other_variables_that_differ(folder, base):
+    vocabularies = [
+        {"*ent": pe.align_vocabularies(list("abcdef"), list("abcdef" + key))} for key in "uv"
+    ]
+    pairs = [
+        grow(base[0], folder, name, OLD + 1, ids=(OLD, 0), train="*/W", vocabularies=vocabulary)
+        for name, vocabulary in zip(("first", "second"), vocabularies)
+    ]
+    deltas = [pair[1] for pair in pairs]
+    with pytest.raises(ValueError, match="trained model/W to different values"):
+        pe.merge_checkpoint(base[0], deltas, folder("merged.ckpt"))
+    weights = [read(pair[0])["model/W"] for pair in pairs]
+    for policy, expected in (("first", weights[0]), ("last", weights[1])):
+        merged = pe.merge_checkpoint(base[0], deltas, folder("merged.ckpt"), policy=policy)
+        assert read(merged)["model/W"].tobytes() == expected.tobytes()
+    merged = pe.merge_checkpoint(base[0], deltas, folder("merged.ckpt"), policy="mean")
+    np.testing.assert_allclose(read(merged)["model/W"], np.mean(weights, 0), rtol=1e-6)
+
+
+# --- what is refused --------------------------------------------------------------------
+
+
+def refused(folder, base, deltas, **arguments):
+    before = sorted(os.listdir(folder()))
+    with pytest.raises(ValueError) as error:
+        pe.merge_checkpoint(base, deltas, folder("merged.ckpt"), **arguments)
+    assert sorted(os.listdir(folder())) == before  # Nothing is written, nothing left.
+    return str(error.value)
+
+
+def test_another_base(folder, base):
+    _, delta = grow(base[0], folder)
+    for steps, rows in ((3, OLD), (2, OLD + 1)):
+        other, _ = train_base(folder(f"other{rows}.ckpt"), steps=steps, rows=rows)
+        text = refused(folder, other, delta)
+        assert delta in text
+        assert base[0] in text
+        assert other in text
+        assert "Give the base it was trained on" in text
+
+
+def test_what_is_no_delta(folder, base):
+    whole, delta = grow(base[0], folder)
+    assert whole + " is no delta: it holds" in refused(folder, base[0], whole)
+    assert delta + " is a delta. Give the base first" in refused(folder, delta, delta)
+    assert "name one delta at least" in refused(folder, base[0], [])
+    assert "policy must be one of" in refused(folder, base[0], delta, policy="best")
+    assert "No checkpoint at" in refused(folder, base[0], folder("nowhere.ckpt"))
+    with pytest.raises(OSError, match="The directory .* cannot be made"):
+        pe.merge_checkpoint(base[0], delta, folder(base[0] + ".index", "merged.ckpt"))
+
+
+def test_deltas_of_other_tables(folder, base, write_checkpoint):
+    _, delta = grow(base[0], folder)
+    prefix = write_checkpoint({"other": np.zeros([2, 2], np.float32)})
+    with tf.Graph().as_default(), tf.Session() as session:
+        pe.get_embedding("other", [3, 2], checkpoint=prefix)
+        session.run(tf.global_variables_initializer())
+        second = pe.Saver(delta=True).save(session, folder("second.ckpt"))
+    text = refused(folder, base[0], [delta, second])
+    assert "Merge deltas of the same tables" in text
+    assert "other" in refused(folder, base[0], second)
+
+
+def test_damaged_files(folder, base):
+    _, delta = grow(base[0], folder)
+    for prefix in (base[0], delta):
+        for name in sorted(os.listdir(folder())):
+            if name.startswith(os.path.basename(prefix) + ".data"):
+                with open(folder(name), "rb") as stream:
+                    content = stream.read()
+                # Of the base, only the rows and slots are read.
+                at = max(content.find(base[1]["model/ent"].tobytes()), 0)
+                flipped = content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
+                for bad in (content[: at + 9], flipped):
+                    with open(folder(name), "wb") as stream:
+                        stream.write(bad)
+                    assert prefix in refused(folder, base[0], delta)
+                with open(folder(name), "wb") as stream:
+                    stream.write(content)
+    pe.merge_checkpoint(base[0], delta, folder("merged.ckpt"))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_rows_that_are_no_numbers(folder, write_checkpoint, bad):
+    values = np.ones([OLD, WIDTH], np.float32)
+    values[2, 1] = bad
+    prefix = write_checkpoint({"model/ent": values, "model/W": np.ones([WIDTH, 2], np.float32)})
+    _, delta = grow(prefix, folder, allow_nonfinite=True)
+    text = refused(folder, prefix, delta)
+    assert "model/ent: rows [2] of the base hold NaN or Inf" in text
+    merged = pe.merge_checkpoint(prefix, delta, folder("merged.ckpt"), allow_nonfinite=True)
+    np.testing.assert_array_equal(read(merged)["model/ent"][:OLD], values)
+
+
+# --- as a user runs them ----------------------------------------------------------------
+
+
+@pytest.fixture
+def run(scripts):
+    """Returns `run(script, *arguments)`: (exit status, output, errors) of a script."""
+
+    def run(script, *arguments):
+        environment = dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3")
+        root = os.path.dirname(scripts)
+        environment["PYTHONPATH"] = root + os.pathsep + environment.get("PYTHONPATH", "")
+        process = subprocess.Popen(
+            [sys.executable, "-W", "ignore", os.path.join(scripts, script)] + list(arguments),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            universal_newlines=True,
+            env=environment,
+        )
+        output, errors = process.communicate(timeout=120)
+        return process.returncode, output, errors
+
+    return run
+
+
+def test_the_merge_script(folder, base, run):
+    whole, delta = grow(base[0], folder)
+    arguments = ["--base", base[0], "--delta", delta, "--output", folder("merged.ckpt")]
+    status, output, _ = run("merge_checkpoint.py", *arguments)
+    assert status == 0
+    assert output.strip() == "Wrote {} from {} and {}.".format(
+        folder("merged.ckpt"), base[0], delta
+    )
+    assert_merged(folder("merged.ckpt"), whole)
+    status, output, errors = run(
+        "merge_checkpoint.py", "--base", whole, "--delta", delta, "--output", folder("x")
+    )
+    assert (status, output) == (1, "")
+    last = errors.strip().split("\n")[-1]  # One line, and no traceback.
+    assert last.startswith(f"merge_checkpoint: The delta {delta} was trained on the base")
+    assert "Traceback" not in errors
+    assert not os.path.exists(folder("x.index"))
+
+
+def test_the_help_of_the_scripts(run):
+    for script, flag in (("merge_checkpoint.py", "--policy"), ("inspect_checkpoint.py", "--rows")):
+        _, output, errors = run(script, "--help")
+        assert "python scripts/" + script in output + errors
+        assert flag in output + errors
+    status, _, errors = run("merge_checkpoint.py")
+    assert status != 0
+    assert "--base" in errors
+
+
+@pytest.fixture(scope="module")
+def describe(scripts):
+    """The function behind inspect_checkpoint.py."""
+    assert scripts in sys.path
+    import inspect_checkpoint
+
+    return lambda *arguments: "\n".join(inspect_checkpoint.describe(*arguments))
+
+
+def test_the_inspect_script(folder, base, run, describe):
+    whole, delta = grow(base[0], folder)
+    status, output, _ = run("inspect_checkpoint.py", whole, "--rows=0:2")
+    assert status == 0
+    lines = output.split("\n")
+    assert lines[0] == whole
+    assert lines[1] == "step 3"
+    assert lines[3].split() == ["tensor", "shape", "dtype", "slices", "slot", "of"]
+    cells = {line.split()[0]: line.split() for line in lines[4:] if line}
+    assert cells["model/ent"][1:] == ["[9,", "4]", "float32", "2"]
+    assert cells["model/ent/Adam"][1:] == ["[9,", "4]", "float32", "2", "model/ent"]
+    assert "model/ent: 9 rows\n  generation 0: rows 0-5\n  generation 1: rows 6-8" in output
+    rows = output.split("model/ent[0:2]\n")[1].split("\n")
+    assert rows[0].split()[0] == "0"
+    assert rows[1].split()[0] == "1"
+    assert "{:.4f}".format(base[1]["model/ent"][0, 0])[:5] in rows[0]
+    assert "model/ent/Adam[" not in output  # Slots are printed when they are asked for.
+    text = describe(delta)
+    assert text.startswith(delta + ", a delta")
+    assert "model/ent: rows 6-8 of 9, grown from " + base[0] in text
+    assert "fingerprint of the frozen rows: " in text
+    status, output, errors = run("inspect_checkpoint.py", folder("nowhere.ckpt"))
+    assert (status, output) == (1, "")
+    assert errors.strip().split("\n")[-1].startswith("inspect_checkpoint: No checkpoint at")
+    assert "Traceback" not in errors
+
+
+def test_inspecting_every_format(data, describe):
+    for directory in ("v1_adam", "v2_adam", "v2_sliced_adam", "v2_resource"):
+        text = describe(data(directory), None, "998:")
+        assert "step 50" in text
+        assert "embedding/Adam_1" in text
+        assert "embedding[998:]\n     998  [" in text
+    assert "[1000, 16]  float32  4" in describe(data("v2_sliced_adam"))
+    assert "[1000, 16]  float32  4" in describe(data("v1_sliced"))
+    assert "float16" in describe(data("v1_float16"), "embedding", "3")
+
+
+@pytest.mark.parametrize("rows", ["a", "1:2:3", "", "1:b"])
+def test_rows_that_mean_nothing(data, describe, rows):
+    with pytest.raises(ValueError, match="--rows=.*expected START:STOP"):
+        describe(data("v2_adam"), None, rows)

