@@ -1,4 +1,4 @@
-"""The house: four rooms, imports one way, no file too long to read, every private name in one place."""
+"""The house: four rooms, imports one way, short files, every private name in one place."""
 
 import ast
 import pathlib
