@@ -4,6 +4,7 @@ Everything else in the package is `tensorflow.compat.v1`, which TensorFlow 1.15
 and 2.x both have. The names below have kept their places in both.
 """
 
+import tensorflow.compat.v1 as tf
 from tensorflow.python.framework.ops import get_from_proto_function, get_gradient_function
 from tensorflow.python.ops.variable_scope import _get_default_variable_store
 
@@ -33,7 +34,44 @@ def variable_store():
     return _get_default_variable_store()._vars
 
 
+def save_slice_info(variable):
+    """Returns the `SaveSliceInfo` of a variable, None if it is a tensor of its own."""
+    return variable._get_save_slice_info()
+
+
+class OpenSaver(tf.train.Saver):
+    """A `tf.train.Saver` that lets a subclass see and set what it keeps to itself."""
+
+    is_built = property(lambda self: self._is_built)
+    is_empty = property(lambda self: self._is_empty)
+    save_relative_paths = property(lambda self: self._save_relative_paths)
+    var_list = property(
+        lambda self: self._var_list, lambda self, value: setattr(self, "_var_list", value)
+    )
+    builder = property(
+        lambda self: self._builder, lambda self, value: setattr(self, "_builder", value)
+    )
+
+    def numbered(self, prefix, step):
+        """Returns the prefix of a step's checkpoint."""
+        return f"{prefix}-{step:08d}" if self._pad_step_number else f"{prefix}-{step}"
+
+    def record_last_checkpoint(self, prefix):
+        """Puts a checkpoint at the end of `last_checkpoints`, which may push others out."""
+        self._RecordLastCheckpoint(prefix)
+
+    def checkpoints_to_be_deleted(self):
+        """Returns the prefixes that `last_checkpoints` has pushed out, the oldest first."""
+        return [prefix for prefix, _ in self._checkpoints_to_be_deleted]
+
+    def delete_oldest_checkpoint(self, meta_graph_suffix):
+        """Deletes the first of those, unless keep_checkpoint_every_n_hours keeps it."""
+        self._MaybeDeleteOldCheckpoints(meta_graph_suffix=meta_graph_suffix)
+
+
 __all__ = [
+    "OpenSaver",
+    "save_slice_info",
     "BulkSaverBuilder",
     "PartitionedVariable",
     "SaveSpec",

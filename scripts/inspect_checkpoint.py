@@ -87,12 +87,12 @@ def describe(path, tensor=None, rows=None):
                 )
             )
     lines += [""] + columns(listing)
-    for name, entry in sorted(read_generations(checkpoint.prefix).items()):
+    for name, entry in sorted(read_generations(checkpoint).items()):
         lines += ["", "{}: {} rows".format(name, entry["rows"])]
         for number, runs in enumerate(entry["generations"]):
             lines.append(f"  generation {number}: rows {describe_runs(runs)}")
     if is_delta:
-        for name, entry in sorted(read_delta(checkpoint.prefix)["tables"].items()):
+        for name, entry in sorted(read_delta(checkpoint)["tables"].items()):
             lines += [
                 "",
                 "{}: rows {} of {}, grown from {}".format(

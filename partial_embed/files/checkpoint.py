@@ -1,11 +1,15 @@
-"""Reading checkpoints: where one is, what it holds, and ops that load rows of it."""
+"""What a checkpoint holds: names, shapes and dtypes."""
 
 import difflib
+import hashlib
 
 import tensorflow.compat.v1 as tf
 
 from partial_embed.files.locate import resolve
-from partial_embed.files.tensors import damaged, restore
+from partial_embed.files.nearest import nearest
+from partial_embed.files.tensors import damaged, read_tensors
+
+RECORD_SUFFIX = ".growth.json"
 
 
 class Checkpoint:
@@ -15,6 +19,8 @@ class Checkpoint:
         prefix: the resolved checkpoint prefix.
         shapes: dict of tensor name to list of ints (slices are joined).
         dtypes: dict of tensor name to `tf.DType`.
+        index_checksum: str, by which this checkpoint is told from a later one of its name.
+        record: bytes of the growth record beside it, None if there is none.
     """
 
     def __init__(self, path):
@@ -30,13 +36,15 @@ class Checkpoint:
             self.__dict__.update(path.__dict__)
             return
         self.prefix = resolve(path)
-        try:
-            reader = tf.train.load_checkpoint(self.prefix)
+        try:  # tf.train.load_checkpoint prefers a directory of that name
+            reader = tf.train.NewCheckpointReader(self.prefix)
             self.shapes = dict(reader.get_variable_to_shape_map())
             dtypes = reader.get_variable_to_dtype_map()
         except (tf.errors.OpError, RuntimeError, ValueError) as error:
             raise damaged(self.prefix, error) from error
         self.dtypes = {name: tf.as_dtype(dtype) for name, dtype in dtypes.items()}
+        self.index_checksum = index_checksum(self.prefix)
+        self.record = _content(self.prefix + RECORD_SUFFIX)
 
     def __contains__(self, name):
         return name in self.shapes
@@ -49,15 +57,12 @@ class Checkpoint:
         """Raises ValueError, with the names that are there, if `name` is not."""
         if name in self.shapes:
             return
-        near = difflib.get_close_matches(name, self.shapes, n=3, cutoff=0.5)
+        near = difflib.get_close_matches(name, self.shapes, n=1, cutoff=0.5)
+        perhaps = f" Perhaps you meant {near[0]!r}?" if near else ""
         raise ValueError(
-            "The checkpoint {} holds no tensor {!r}.{} It holds: {}. Name the right one with "
-            "tensor_name=.".format(
-                self.prefix,
-                name,
-                " Perhaps you meant {}?".format(" or ".join(map(repr, near))) if near else "",
-                "; ".join(self.describe(known) for known in sorted(self.shapes)[:40]),
-            )
+            f"The checkpoint {self.prefix} holds no tensor {name!r}.{perhaps} It holds: "
+            f"{nearest(name, self.shapes, describe=self.describe)}. Name the right one with "
+            "tensor_name=."
         )
 
     def check(self, name, dtype, max_shape):
@@ -90,9 +95,17 @@ class Checkpoint:
     def read(self, name):
         """Returns a whole tensor as a numpy array, from any format, slices joined."""
         self.expect(name)
-        with tf.Graph().as_default(), tf.Session() as session:
-            value = restore(self.prefix, name, self.dtypes[name])
-            try:
-                return session.run(value)
-            except tf.errors.OpError as error:
-                raise damaged(self.prefix, error) from error
+        return read_tensors(self.prefix, [(name, "", self.dtypes[name])])[0]
+
+
+def index_checksum(prefix):
+    """Returns a hex text that stands for what the index of a V2 checkpoint says; "" for V1."""
+    content = _content(prefix + ".index")
+    return "" if content is None else hashlib.blake2b(content, digest_size=8).hexdigest()
+
+
+def _content(path):
+    if not tf.gfile.Exists(path):
+        return None
+    with tf.gfile.GFile(path, "rb") as stream:
+        return stream.read()

@@ -1,119 +1,100 @@
 """What stands beside or inside a checkpoint about growth: generations, and deltas.
 
-A whole checkpoint is plain; the file `<prefix>.growth.json` beside it says
-which rows of each table came in which generation. A delta is a checkpoint of
-new rows only, and says in a tensor of its own what it belongs to.
+A whole checkpoint is plain; the growth record `<prefix>.growth.json` beside it
+says which rows of each table came in which generation. A delta is a checkpoint
+of new rows only, and says in a tensor of its own, the manifest, what it belongs
+to. Both may come from elsewhere, and are checked whole before they are believed.
 """
 
+import contextlib
 import hashlib
 import json
 
 import numpy as np
 import tensorflow.compat.v1 as tf
+from absl import logging
 
-from partial_embed.files.publish import MANIFEST_SUFFIX
-from partial_embed.files.runs import from_runs, to_runs
+from partial_embed.files.checkpoint import RECORD_SUFFIX, index_checksum
+from partial_embed.files.runs import from_runs
 from partial_embed.files.tensors import read_tensors
 
 FORMAT = 1
+VOCABULARY_SUFFIX = ".vocabulary.txt"
 # The tensor by which a checkpoint is known to be a delta, and what its rows are named.
 DELTA_KEY = "partial_embed/delta"
 DELTA_ROWS = "/delta_rows"
 
 
-def read_generations(prefix):
+def growth_text(tables, prefix):
+    """Returns the text of a growth record, with checksums of what it says and of whom.
+
+    Args:
+        tables: dict of name to `{"rows": int, "generations": [runs, ...]}`; see `to_runs`.
+        prefix: prefix of the checkpoint it is about.
+    """
+    content = {"format": FORMAT, "checksum": _checksum(tables), "tables": tables}
+    return json.dumps(dict(content, index=index_checksum(prefix)))
+
+
+def read_generations(checkpoint):
     """Returns {table: {"rows": int, "generations": [runs, ...]}} of a checkpoint, {} if plain.
 
+    A record of another checkpoint, as one is that a plain Saver has replaced
+    since, counts as none, and a warning says so.
+
+    Args:
+        checkpoint: a `Checkpoint`.
+
     Raises:
-        ValueError: if the manifest is damaged or of a newer format.
+        ValueError: if the record is damaged or of a newer format.
     """
-    path = prefix + MANIFEST_SUFFIX
-    if not tf.gfile.Exists(path):
+    path = checkpoint.prefix + RECORD_SUFFIX
+    if checkpoint.record is None:
         return {}
-    with tf.gfile.GFile(path, "rb") as stream:
-        content = _parse(stream.read(), path)
-    if content.get("checksum") != _checksum(content.get("tables")):
-        raise _damaged(path, "its checksum is another")
-    return content["tables"]
+    content = _parse(checkpoint.record, path)
+    with _damage(path):
+        tables = _get(content, "tables", dict)
+        if content.get("checksum") != _checksum(tables):
+            raise ValueError("its checksum is another")
+        if _get(content, "index", str) != checkpoint.index_checksum:
+            logging.warning(
+                "%s is of another checkpoint than the one that stands beside it now, so nothing "
+                "is known of its generations. Remove it.",
+                path,
+            )
+            return {}
+        for name, entry in tables.items():
+            with _at(f"table {name}"):
+                shape = checkpoint.shapes.get(name)
+                if shape is None:
+                    raise ValueError("the checkpoint holds no such tensor")
+                _check_generations(entry, shape[0] if shape else 0)
+    return tables
 
 
-def rows_of_generation(prefix, name, generation):
+def rows_of_generation(checkpoint, name, generation):
     """Returns the rows that a table had in a generation, as int64 row numbers of it now.
 
     Args:
-        prefix: checkpoint prefix with a growth manifest beside it.
+        checkpoint: a `Checkpoint` with a growth record beside it.
         name: name of the table.
         generation: int, 0 for the rows of the first base.
 
     Raises:
         ValueError: if there is no such generation; says which there are.
     """
-    entry = read_generations(prefix).get(name)
+    entry = read_generations(checkpoint).get(name)
     known = len(entry["generations"]) if entry else 0
     if not 0 <= generation < known:
+        there = f"it knows 0 to {known - 1}" if known else "its record does not name that"
+        if checkpoint.record is None:
+            there = f"no {RECORD_SUFFIX} stands beside it"
         raise ValueError(
-            "The checkpoint {} knows no generation {} of {}: {}.".format(
-                prefix,
-                generation,
-                name,
-                f"it knows 0 to {known - 1}" if known else f"no {MANIFEST_SUFFIX} stands beside it",
-            )
+            f"The checkpoint {checkpoint.prefix} knows no generation {generation} of {name}: "
+            f"{there}."
         )
     runs = [run for part in entry["generations"][: generation + 1] for run in part]
     return np.sort(from_runs(runs))
-
-
-def generations_of(embedding):
-    """Returns the entry of one table: its rows by generation, this growth the last."""
-    plan = embedding.plan
-    known = {}
-    if embedding.source is not None:
-        known = read_generations(embedding.source.prefix).get(embedding.tensor_name, {})
-    if plan.source is None:
-        return {"rows": plan.num_rows, "generations": _grown_at_the_end(embedding, known)}
-    sources = plan.source
-    if known and known["rows"] >= plan.checkpoint_rows:
-        older = [from_runs(runs) for runs in known["generations"]]
-        older = [rows[rows < plan.checkpoint_rows] for rows in older]
-        older = [rows for rows in older if len(rows)]
-    else:
-        older = [np.arange(max(plan.checkpoint_rows, 0))]
-    generation = np.full(max(plan.checkpoint_rows, 1), -1)
-    for number, rows in enumerate(older):
-        generation[rows] = number
-    of_row = np.where(sources >= 0, generation[np.maximum(sources, 0)], len(older))
-    runs = [to_runs(np.flatnonzero(of_row == number)) for number in range(of_row.max() + 1)]
-    return {"rows": plan.num_rows, "generations": runs}
-
-
-def _grown_at_the_end(embedding, known):
-    """Returns the runs of `generations_of`, where each row stands where it stood.
-
-    In ends of runs: a list of all rows would take its part of a large table's memory.
-    """
-    plan = embedding.plan
-    if embedding.source is None:
-        runs = [to_runs(plan.frozen_rows()), to_runs(plan.trainable_rows)]
-        return [part for part in runs if part]
-    held = plan.checkpoint_rows
-    older = [[[0, held]]]
-    if known and known["rows"] >= held:
-        older = [
-            [[start, min(stop, held)] for start, stop in part if start < held]
-            for part in known["generations"]
-        ]
-    return [part for part in older if part] + (
-        [[[held, plan.num_rows]]] if plan.num_rows > held else []
-    )
-
-
-def growth_text(tables):
-    """Returns the text of `<prefix>.growth.json`, with a checksum of what it says.
-
-    Args:
-        tables: dict of name to `{"rows": int, "generations": [runs, ...]}`.
-    """
-    return json.dumps({"format": FORMAT, "checksum": _checksum(tables), "tables": tables})
 
 
 def delta_text(tables, unchanged):
@@ -122,70 +103,211 @@ def delta_text(tables, unchanged):
     Args:
         tables: dict of name to a dict: "base" and "base_name" (checkpoint and
             tensor the frozen rows came from), "rows", "checkpoint_rows" (taken from
-            the base), "base_rows" (that it has),
-            "trainable" (runs of row numbers, in the order of the delta's rows),
-            "source" (see `RowPlan`, as runs of kept rows, or None), "frozen"
-            (fingerprint of the frozen rows), "slots" (name to initial value),
-            "keys" (of the trainable rows, or None), "generations".
+            the base), "base_rows" (that it has), "trainable" (runs of row numbers,
+            in the order of the delta's rows), "source" (see `RowPlan`, as runs of
+            kept rows, or None), "frozen" (fingerprint of the frozen rows), "slots"
+            (name to initial value), "keys" (of the trainable rows, or None),
+            "generations".
         unchanged: dict of name to {"base": prefix, "base_name": tensor, "frozen": fingerprint,
             "slots": as above} of the variables that were frozen whole.
     """
     return json.dumps({"format": FORMAT, "tables": tables, "unchanged": unchanged})
 
 
-def refuse_delta(checkpoint):
-    """Raises ValueError if a checkpoint that tables shall grow from is a delta."""
-    if DELTA_KEY in checkpoint:
-        tables = read_delta(checkpoint.prefix)["tables"]
-        bases = sorted({str(entry["base"]) for entry in tables.values()})
-        raise ValueError(
-            "{} is a delta: it holds new rows of {}, and not the rows they stand beside. Grow from "
-            "what merge_checkpoint({!r}, {!r}, output) writes; or grow from {} again and restore "
-            "the delta with Saver.restore.".format(
-                checkpoint.prefix,
-                ", ".join(sorted(tables)),
-                ", ".join(bases),
-                checkpoint.prefix,
-                ", ".join(bases),
-            )
-        )
+def read_delta(checkpoint):
+    """Returns the manifest of a delta as a dict, see `delta_text`.
 
-
-def read_delta(prefix):
-    """Returns the manifest of a delta as a dict; see `Saver` for what writes it.
+    Args:
+        checkpoint: the delta, a `Checkpoint`.
 
     Raises:
         ValueError: if it is damaged or of a newer format.
     """
-    (text,) = read_tensors(prefix, [(DELTA_KEY, "", tf.string)])
-    return _parse(text, prefix)
+    if checkpoint.dtypes[DELTA_KEY] != tf.string or checkpoint.shapes[DELTA_KEY]:
+        raise ValueError(f"{checkpoint.prefix} is damaged: {DELTA_KEY} is no text.")
+    (text,) = read_tensors(checkpoint.prefix, [(DELTA_KEY, "", tf.string)])
+    manifest = _parse(text, checkpoint.prefix)
+    with _damage(checkpoint.prefix):
+        tables = _get(manifest, "tables", dict)
+        unchanged = _get(manifest, "unchanged", dict)
+        slots = set()
+        for kind, entries in (("table", tables), ("variable", unchanged)):
+            for name, entry in entries.items():
+                with _at(f"{kind} {name}"):
+                    _check_frozen(entry)
+                    if kind == "table":
+                        _check_table(name, entry, checkpoint)
+                    taken = slots | set(tables) | set(unchanged)
+                    if taken & set(entry["slots"]):
+                        raise ValueError(f"the name of the slot {min(taken & set(entry['slots']))}")
+                    slots.update(entry["slots"])
+        both = set(tables) & set(unchanged)
+        if both:
+            raise ValueError(f"{min(both)} is a table and frozen whole")
+    return manifest
+
+
+def refuse_delta(checkpoint):
+    """Raises ValueError if a checkpoint that tables shall grow from is a delta."""
+    if DELTA_KEY in checkpoint:
+        tables = read_delta(checkpoint)["tables"]
+        bases = ", ".join(sorted({str(entry["base"]) for entry in tables.values()}))
+        raise ValueError(
+            f"{checkpoint.prefix} is a delta: it holds new rows of {', '.join(sorted(tables))}, "
+            "and not the rows they stand beside. Grow from what "
+            f"merge_checkpoint({bases!r}, {checkpoint.prefix!r}, output) writes; or grow from "
+            f"{bases} again and restore the delta with Saver.restore."
+        )
+
+
+# --- checks: each raises ValueError that says what is wrong, and `_at` and `_damage` where ------
+
+
+def _check_frozen(entry):
+    if not isinstance(entry, dict):
+        raise ValueError("no entry, but " + _short(entry))
+    _get(entry, "base", str, type(None))
+    _get(entry, "base_name", str)
+    _get(entry, "frozen", str)
+    for slot, initial in _get(entry, "slots", dict).items():
+        number = isinstance(initial, (int, float)) and not isinstance(initial, bool)
+        if not (initial is None or number):
+            raise ValueError(f"the initial value of {slot}: {_short(initial)}")
+
+
+def _check_table(name, entry, delta):
+    rows, held = _count(entry, "rows"), _count(entry, "checkpoint_rows")
+    base_rows = _count(entry, "base_rows")
+    for tensor in (name, *entry["slots"]):
+        if not delta.shapes.get(tensor + DELTA_ROWS):
+            raise ValueError(f"no tensor {tensor + DELTA_ROWS} of rows")
+    count = delta.shapes[name + DELTA_ROWS][0]
+    trainable = _check_runs(entry, "trainable", rows)
+    if _length(trainable) != count or (trainable[1:, 0] < trainable[:-1, 1]).any():
+        raise ValueError(f"trainable: expected {count} rows in ascending order")
+    # The frozen rows are all in the base, of which there is no more than it says.
+    if held > base_rows or rows - count > held:
+        raise ValueError(f"{rows} rows, {count} of them new, of {held} of {base_rows}")
+    if entry["source"] is not None:
+        source = _runs(entry, "source", -1, base_rows)
+        if _length(source) != rows:
+            raise ValueError(f"source: expected a row of the base, or -1, for each of {rows} rows")
+        held = np.maximum(source, 0)
+        _disjoint(held[held[:, 0] < held[:, 1]], "source")
+        # A run can begin with -1, of a row that is not in the base, and go on with row 0.
+        new = (np.cumsum(source[:, 1] - source[:, 0]) - (source[:, 1] - source[:, 0]))[
+            source[:, 0] < 0
+        ]
+        run = np.searchsorted(trainable[:, 0], new, side="right") - 1
+        if (run < 0).any() or (new >= trainable[run, 1]).any():
+            raise ValueError("source: a row that is not in the base, and does not train")
+    keys = _get(entry, "keys", list, type(None))
+    if keys is not None and (len(keys) != count or not all(isinstance(key, str) for key in keys)):
+        raise ValueError(f"keys: expected {count} texts")
+    _check_generations(entry, rows)
+
+
+def _check_generations(entry, rows):
+    """Checks that generations are runs that divide the rows of a table among them."""
+    if _count(entry, "rows") != rows:
+        raise ValueError(f"rows: expected {rows}, found {entry['rows']}")
+    generations = _get(entry, "generations", list)
+    runs = [_check_runs({"": part}, "", rows) for part in generations]
+    whole = np.concatenate([np.zeros([0, 2], np.int64), *runs])
+    _disjoint(whole, "generations")
+    if _length(whole) != rows:
+        raise ValueError(f"generations: they hold {_length(whole)} rows of {rows}")
+
+
+def _check_runs(entry, key, rows):
+    """Returns runs of different rows below `rows`, as an array [runs, 2]."""
+    runs = _runs(entry, key, 0, rows)
+    _disjoint(runs, key)
+    return runs
+
+
+def _runs(entry, key, least, most):
+    runs = _get(entry, key, list)
+    for run in runs:
+        numbers = isinstance(run, list) and len(run) == 2 and all(type(n) is int for n in run)
+        if not (numbers and least <= run[0] < run[1] <= most):
+            raise ValueError(f"{key}: {_short(run)} is no run of rows from {least} to {most}")
+    return np.array(runs, np.int64).reshape([-1, 2])
+
+
+def _disjoint(runs, what):
+    runs = runs[np.argsort(runs[:, 0])]
+    twice = np.flatnonzero(runs[1:, 0] < runs[:-1, 1])
+    if len(twice):
+        raise ValueError(f"{what}: row {runs[twice[0] + 1, 0]} stands there twice")
+
+
+def _length(runs):
+    return int((runs[:, 1] - runs[:, 0]).sum())
+
+
+def _count(entry, key):
+    if _get(entry, key, int) < 0 or isinstance(entry[key], bool):
+        raise ValueError(f"{key}: {_short(entry[key])}")
+    return entry[key]
+
+
+def _get(content, key, *kinds):
+    known = isinstance(content, dict) and key in content
+    if not (known and isinstance(content[key], kinds)):
+        found = content.get(key) if isinstance(content, dict) else content
+        names = " or ".join(kind.__name__ for kind in kinds)
+        raise ValueError(f"{key}: expected {names}, found {_short(found)}")
+    return content[key]
+
+
+def _short(value):
+    text = repr(value)
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+@contextlib.contextmanager
+def _at(place):
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}") from error
+
+
+@contextlib.contextmanager
+def _damage(path):
+    try:
+        yield
+    except (ValueError, OverflowError) as error:
+        record = path.endswith(RECORD_SUFFIX)
+        remedy = "; or remove it, and the checkpoint is one of a single generation"
+        raise ValueError(
+            f"The growth {'record' if record else 'manifest of'} {path} is damaged: {error}. Take "
+            f"another copy of it{remedy if record else ''}."
+        ) from error
+
+
+def _parse(text, path):
+    with _damage(path):
+        try:
+            content = json.loads(text.decode("utf-8"), parse_constant=_no_constant)
+        except RecursionError as error:
+            raise ValueError("it is nested too deeply") from error
+        version = _count(content, "format")
+        if version < 1:
+            raise ValueError(f"there is no format {version}")
+    if version > FORMAT:
+        raise ValueError(
+            f"{path} was written in format {version}, this version of partial_embed reads up to "
+            f"{FORMAT}. Upgrade partial_embed."
+        )
+    return content
+
+
+def _no_constant(name):
+    raise ValueError(f"{name} is no number")
 
 
 def _checksum(tables):
     text = json.dumps(tables, sort_keys=True)
     return hashlib.blake2b(text.encode("utf-8"), digest_size=8).hexdigest()
-
-
-def _damaged(path, why):
-    return ValueError(
-        f"The growth manifest {path} is damaged: {why}. Take another copy of it; or remove it, and "
-        "the "
-        "checkpoint is one of a single generation."
-    )
-
-
-def _parse(text, path):
-    try:
-        content = json.loads(text if isinstance(text, str) else text.decode("utf-8"))
-        version = int(content["format"])
-        if version < 1:
-            raise ValueError(f"there is no format {version}")
-    except (ValueError, KeyError, TypeError) as error:
-        raise _damaged(path, error) from error
-    if version > FORMAT:
-        raise ValueError(
-            f"{path} was written in format {version}, this version of partial_embed reads up to "
-            f"{FORMAT}. "
-            "Upgrade partial_embed."
-        )
-    return content

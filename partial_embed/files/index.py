@@ -89,11 +89,10 @@ def stored_tensors(prefix):
 
 def num_shards(prefix):
     """Returns how many data files the V2 checkpoint at `prefix` has, 0 if none can be read."""
-    if tf.gfile.Exists(prefix + ".index"):
-        with contextlib.suppress(ValueError), _naming(prefix):
-            for key, value in _entries(prefix + ".index", first_block_only=True):
-                if key == b"":
-                    return BundleHeaderProto.FromString(value).num_shards
+    with contextlib.suppress(ValueError, tf.errors.OpError), _naming(prefix):
+        for key, value in _entries(prefix + ".index", first_block_only=True):
+            if key == b"":
+                return BundleHeaderProto.FromString(value).num_shards
     return 0
 
 

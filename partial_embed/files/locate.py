@@ -4,6 +4,8 @@ import os
 
 import tensorflow.compat.v1 as tf
 
+from partial_embed.files.nearest import nearest
+
 _SIDE_FILES = (".index", ".meta", ".data-00000-of-00001")
 
 
@@ -69,7 +71,8 @@ def resolve(path):
         )
     path = os.fsdecode(path)
     directory, base = os.path.split(path)
-    if tf.gfile.IsDirectory(path):
+    # A prefix comes first: a directory of the same name may stand beside its files.
+    if tf.gfile.IsDirectory(path) and not tf.gfile.Exists(path + ".index"):
         found = latest_in(path)
     elif base == "checkpoint" and tf.gfile.Exists(path) and latest_in(directory or "."):
         found = latest_in(directory or ".")
@@ -78,22 +81,24 @@ def resolve(path):
             if path.endswith(ending) and tf.gfile.Exists(path):
                 raise ValueError(
                     f"{path} is one file of a checkpoint. Give the prefix its files share: "
-                    f"{path[: -len(ending)]}"
+                    + path[: -len(ending)]
                 )
         found = path if exists(path) else None
         if found and not tf.gfile.Exists(path + ".index") and not tf.gfile.Exists(path):
             found = path.split("-?????-of-")[0] + "-?????" + _shards(path)[0][-9:]
     if found is None:
-        place = path if tf.gfile.IsDirectory(path) else directory or "."
-        there = tf.gfile.ListDirectory(place) if tf.gfile.IsDirectory(place) else None
         raise ValueError(
-            "No checkpoint at {}. Expected a checkpoint prefix (like model.ckpt-50), or a "
-            "directory whose `checkpoint` file names one that exists; found {}.".format(
-                path,
-                f"no directory {place}"
-                if there is None
-                else "in {}: {}".format(place, ", ".join(sorted(there)[:20]) or "nothing"),
-            )
+            f"No checkpoint at {path}. Expected a prefix (like model.ckpt-50), or a directory "
+            "whose `checkpoint` file names one that exists; found "
+            + _found_in(path if tf.gfile.IsDirectory(path) else directory or ".", base)
         )
     # A graph outlives a change of the working directory.
     return found if "://" in found else os.path.abspath(found)
+
+
+def _found_in(directory, near):
+    """Returns in words which checkpoints stand in a directory, at most ten, the nearest first."""
+    if not tf.gfile.IsDirectory(directory):
+        return f"no directory {directory}."
+    names = [name[:-6] for name in tf.gfile.ListDirectory(directory) if name.endswith(".index")]
+    return f"in {directory}: {nearest(near, names, 10) or 'no checkpoint'}."

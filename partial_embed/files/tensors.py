@@ -19,8 +19,7 @@ def damaged(prefix, error):
     """Returns the ValueError that says of a checkpoint that it cannot be read."""
     return ValueError(
         f"The checkpoint {prefix} cannot be read: {reason(error)}. It is damaged or incomplete; "
-        "take another copy of "
-        "it."
+        "take another copy of it."
     )
 
 
@@ -32,8 +31,7 @@ def slice_spec(full_shape, offset, shape):
         offset: list of ints, where the slice begins in each dimension.
         shape: list of ints, the shape of the slice.
     """
-    extents = [f"{start},{length}" for start, length in zip(offset, shape)]
-    return "{} {}".format(" ".join(map(str, full_shape)), ":".join(extents))
+    return tf.Variable.SaveSliceInfo("", full_shape, offset, shape).spec
 
 
 def restore(prefix, name, dtype, spec="", shape=None):
@@ -92,8 +90,7 @@ def _restore_joined(prefix, name, dtype, spec):
     if len(axes) > 1:
         raise ValueError(
             f"The checkpoint {prefix} holds {name} {shape} {dtype.name} in slices along more than "
-            "one axis, which cannot be "
-            "read."
+            "one axis, which cannot be read."
         )
     specs = [slice_spec(shape, *zip(*extents)) for extents in sorted(slices)] or [""]
     parts = [_restore_stored(prefix, name, dtype, part) for part in specs]
@@ -106,20 +103,42 @@ def _restore_joined(prefix, name, dtype, spec):
 
 
 def write_part(prefix, tensors):
-    """Writes arrays as a checkpoint of its own, a part of one in the making.
+    """Writes tensors as a checkpoint of its own, a part of one in the making.
 
     Args:
         prefix: path to write to.
-        tensors: list of (name, slice text or "", array).
+        tensors: list of (name, slice text or "", value): an array, or a function
+            that makes a tensor, which is then never held in Python.
     """
-    names, specs, arrays = zip(*tensors)
+    names, specs, values = zip(*tensors)
     with tf.Graph().as_default(), tf.device("/cpu:0"), tf.Session(config=_quiet()) as session:
         # Fed, not constants: a table can be larger than a graph may be.
-        values = [tf.placeholder(_dtype_of(array), array.shape) for array in arrays]
+        feeds = {}
+        for number, value in enumerate(values):
+            if not callable(value):
+                feeds[number] = tf.placeholder(_dtype_of(value), value.shape)
         save = tf.raw_ops.SaveV2(
-            prefix=prefix, tensor_names=list(names), shape_and_slices=list(specs), tensors=values
+            prefix=prefix,
+            tensor_names=list(names),
+            shape_and_slices=list(specs),
+            tensors=[feeds[n] if n in feeds else value() for n, value in enumerate(values)],
         )
-        session.run(save, dict(zip(values, arrays)))
+        session.run(save, {feed: values[number] for number, feed in feeds.items()})
+
+
+def merge_parts(parts, prefix):
+    """Makes one checkpoint of several by moving their data files.
+
+    Args:
+        parts: list of prefixes, which are gone then.
+        prefix: path to write to.
+    """
+    with tf.Graph().as_default(), tf.Session(config=_quiet()) as session:
+        session.run(
+            tf.raw_ops.MergeV2Checkpoints(
+                checkpoint_prefixes=parts, destination_prefix=prefix, delete_old_dirs=False
+            )
+        )
 
 
 def read_tensors(prefix, wanted):

@@ -41,6 +41,16 @@ class Slot(namedtuple("Slot", ["variable", "name", "starts_as_rows", "bounds"]))
         return f"{scope}{name}/{kind}"
 
 
+def owner_pattern(name):
+    """Returns the pattern by which names of a variable's slots are known."""
+    return re.compile("(^|/)" + re.escape(name) + "/")
+
+
+def belongs_to(name, table):
+    """Whether a tensor is a table, or by its name a slot of it."""
+    return name == table or bool(owner_pattern(table).search(name))
+
+
 def slots_of(embedding, variables):
     """Returns the `Slot`s among `variables` that belong to one table.
 
@@ -51,7 +61,7 @@ def slots_of(embedding, variables):
     """
     if embedding.trainable is None:
         return []
-    owner = re.compile("(^|/)" + re.escape(embedding.trainable.op.name) + "/")
+    owner = owner_pattern(embedding.trainable.op.name)
     count = embedding.trainable.shape.as_list()[0]
     slots = []
     for variable in variables:

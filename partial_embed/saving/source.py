@@ -1,268 +1,236 @@
-"""What a Saver reads: where each variable's value is found, checked before any is set."""
+"""A source of rows: a checkpoint seen as whole tables, with two questions.
+
+`rows(which)` and `slot_rows(slot, which)` say where rows of one table, and of
+one of its optimizer slots, are stored. There are three kinds:
+
+    whole   row i of the table is row i of the tensor
+    base    what the table grew from: rows may stand elsewhere, new ones are not there
+    delta   new rows are the delta's, the others those of the base it was trained on
+
+Restoring is source -> variables, completing a slot is source -> part of a file,
+merging is source -> file.
+"""
 
 from collections import namedtuple
 
 import numpy as np
+import tensorflow.compat.v1 as tf
 
-from partial_embed.files.checkpoint import Checkpoint
-from partial_embed.files.growth import DELTA_ROWS, read_delta, read_generations, rows_of_generation
+from partial_embed.files.growth import DELTA_ROWS
 from partial_embed.files.hashes import fingerprint, row_hashes
 from partial_embed.files.runs import describe_runs, to_runs
-from partial_embed.files.tensors import read_tensors, slice_spec
-from partial_embed.table.on_disk import in_slices, slice_of
-
-# One table as a Saver sees it: its name on disk, its slots, and whether the file
-# that holds the slots of its frozen rows has the rows of the base or of the whole.
-Table = namedtuple("Table", ["name", "embedding", "slots"])
-SlotSource = namedtuple("SlotSource", ["prefix", "is_base"])
-
-# All that a Saver saves: tables, variables frozen whole, others, and what is no
-# variable (with the placeholders and the op that restore it).
-Parts = namedtuple("Parts", ["tables", "unchanged", "plain", "foreign"])
+from partial_embed.files.tensors import can_slice, read_tensors, restore, slice_spec
 
 
-class Reading:
-    """What one restore reads: straight into variables, or to be fed to them."""
+class Stored(namedtuple("Stored", ["checkpoint", "name", "spec", "rows", "shape"])):
+    """Values in a checkpoint, not read yet.
 
-    def __init__(self, checkpoint, parts, slot_sources):
-        self.checkpoint = checkpoint
-        self._parts = parts
-        self._slot_sources = slot_sources
-        self.straight = {}  # id of variable -> (prefix, name, slice)
-        self.untouched = []  # variables the checkpoint says nothing about
-        self.foreign = []  # (SaveableObject, placeholders, op)
-        self._kept = []  # (rows of a table now, which of them a generation had)
-        self._fed = []  # (id of variable, prefix, name, slice, dtype, rows or None)
+    Attributes:
+        checkpoint: `Checkpoint`.
+        name: name of the tensor there.
+        spec: text of the slice of it, "" for all of it.
+        rows: int64 array of row numbers to take of that, or None.
+        shape: list of ints, the shape of the values.
+    """
 
-    def keep_generation(self, generation):
-        """Reads of each table, and of its slots, only the rows of a generation."""
-        tables = read_generations(self.checkpoint.prefix)
-        for name, entry in tables.items():
-            last = min(generation, len(entry["generations"]) - 1)
-            kept = rows_of_generation(self.checkpoint.prefix, name, last)
-            self._kept.append((entry["rows"], kept))
-        if not tables or generation >= max(len(e["generations"]) for e in tables.values()):
-            rows_of_generation(self.checkpoint.prefix, next(iter(tables), "any table"), generation)
+    dtype = property(lambda self: self.checkpoint.dtypes[self.name])
+    key = property(lambda self: (self.name, self.spec, self.dtype))
 
-    def _rows_kept(self, held, wanted):
-        """The rows to read of a tensor [held, ...] for a variable [wanted, ...], or None."""
-        for rows, kept in self._kept:
-            if held[:1] == [rows] and wanted[:1] == [len(kept)] and len(kept) < rows:
-                return kept
-        return None
+    def tensor(self):
+        """Returns an op's output that reads the values, in the default graph."""
+        value = restore(self.checkpoint.prefix, *[self.key[i] for i in (0, 2, 1)])
+        return value if self.rows is None else tf.gather(value, self.rows)
 
-    def check(self, name, variable, full_shape):
-        """Raises ValueError unless the checkpoint's tensor is what the variable needs.
-
-        A Saver of TensorFlow lets a resource variable take any shape.
-        """
-        self.checkpoint.expect(name)
-        dtype = variable.dtype.base_dtype
-        held = list(self.checkpoint.shapes[name])
-        if self._rows_kept(held, list(full_shape)) is not None:
-            held[0] = full_shape[0]
-        if held != list(full_shape) or self.checkpoint.dtypes[name] != dtype:
-            raise ValueError(
-                f"The variable {variable.op.name} needs {name} {list(full_shape)} {dtype.name}; "
-                f"the checkpoint {self.checkpoint.prefix} holds {self.checkpoint.describe(name)}. "
-                "No variable was "
-                "changed."
-            )
-
-    def feed(self, variable, name, spec, rows=None, prefix=None):
-        dtype = variable.dtype.base_dtype
-        prefix = prefix or self.checkpoint.prefix
-        self._fed.append((id(variable), prefix, name, spec, dtype, rows))
-
-    def feed_whole(self, saved):
-        """Plans to feed a variable that is no part of a table that grows."""
-        kept = self._rows_kept(self.checkpoint.shapes[saved.disk_name], saved.full_shape)
-        self.feed(saved.variable, saved.disk_name, saved.spec if kept is None else "", kept)
-
-    def frozen_rows(self, embedding, prefix, name, rows, is_base):
-        """Plans the frozen rows of a table, which stand in a tensor of `rows` rows."""
-        plan = embedding.plan
-        sliced = in_slices(embedding)
-        frozen = None if sliced else plan.frozen_rows()
-        if frozen is not None and is_base:
-            frozen = plan.source_of(frozen)
-        for variable, offset in embedding.offsets():
-            if variable is embedding.trainable:
-                continue
-            if sliced:
-                spec = slice_of(variable, rows, offset)
-                self.straight[id(variable)] = (prefix, name, spec)
-            else:
-                here = frozen[offset : offset + variable.shape.as_list()[0]]
-                self.feed(variable, name, "", here, prefix)
-
-    def arrays(self):
-        """Yields (id of variable, its new value) after all of them were read."""
-        whole = {}
-        for _, prefix, name, spec, dtype, _ in self._fed:
-            whole.setdefault(prefix, {})[(name, spec)] = dtype
-        values = {}
-        for prefix, wanted in whole.items():
-            keys = list(wanted)
-            read = read_tensors(prefix, [key + (wanted[key],) for key in keys])
-            values.update({(prefix,) + key: array for key, array in zip(keys, read)})
-        for key, prefix, name, spec, _, rows in self._fed:
-            value = values[(prefix, name, spec)]
-            yield key, value if rows is None else value[rows]
-
-    def foreign_arrays(self):
-        """Yields ((saveable, placeholders, op), values) for what is no variable."""
-        for item in self.foreign:
-            for spec in item[0].specs:
-                self.checkpoint.expect(spec.name)
-            wanted = [(spec.name, spec.slice_spec, spec.dtype) for spec in item[0].specs]
-            yield item, read_tensors(self.checkpoint.prefix, wanted)
-
-    def plan_whole(self):
-        """Plans to read a base or a whole checkpoint; returns what it is, and slot sources."""
-        checkpoint = self.checkpoint
-        kinds, sources = [], {}
-        for table in self._parts.tables:
-            embedding, plan = table.embedding, table.embedding.plan
-            name = table.name if table.name in checkpoint else embedding.tensor_name
-            checkpoint.expect(name)
-            known = self._slot_sources.get(table.name)
-            is_base = is_base_of(table, checkpoint, name)
-            if known == SlotSource(checkpoint.prefix, False):
-                is_base = False  # A whole table, saved over what it grew from.
-            self.frozen_rows(
-                embedding, checkpoint.prefix, name, checkpoint.shapes[name][0], is_base
-            )
-            trainable = [(embedding.trainable, name)] if embedding.trainable is not None else []
-            trainable += [(slot.variable, slot.name) for slot in table.slots]
-            for variable, tensor_name in trainable:
-                if is_base:
-                    self.untouched.append(variable)
-                    continue
-                full_shape = [plan.num_rows] + variable.shape.as_list()[1:]
-                self.check(tensor_name, variable, full_shape)
-                if in_slices(embedding):
-                    spec = slice_of(variable, plan.num_rows, plan.num_frozen_rows)
-                    self.feed(variable, tensor_name, spec)
-                else:
-                    self.feed(variable, tensor_name, "", plan.trainable_rows)
-            kinds.append(
-                "{} as {}".format(name, "the base it grows from" if is_base else "a whole table")
-            )
-            sources[table.name] = SlotSource(checkpoint.prefix, is_base)
-        growing = any(source.is_base for source in sources.values())
-        for saved in self._parts.unchanged:
-            here = saved.disk_name in checkpoint
-            if here:
-                self.check(saved.disk_name, saved.variable, saved.full_shape)
-            place = (checkpoint.prefix, saved.disk_name) if here else saved.source
-            self.straight[id(saved.variable)] = place + (saved.spec,)
-        self._plan_rest(may_lack=growing)
-        return ", ".join(kinds) or "a checkpoint without tables that grow", sources
-
-    def _plan_rest(self, may_lack):
-        for saved in self._parts.plain:
-            if may_lack and saved.disk_name not in self.checkpoint:
-                self.untouched.append(saved.variable)
-                continue
-            self.check(saved.disk_name, saved.variable, saved.full_shape)
-            self.feed_whole(saved)
-        for saveable, feeds, op in self._parts.foreign:
-            if not may_lack or all(spec.name in self.checkpoint for spec in saveable.specs):
-                self.foreign.append((saveable, feeds, op))
-
-    def plan_delta(self):
-        """Plans to read a delta, and its frozen rows from the base; returns the same."""
-        checkpoint = self.checkpoint
-        manifest = read_delta(checkpoint.prefix)
-        tables = {table.name: table for table in self._parts.tables}
-        if set(tables) != set(manifest["tables"]):
-            raise ValueError(
-                "The delta {} holds rows of {}; the tables that grow here are {}.".format(
-                    checkpoint.prefix, sorted(manifest["tables"]), sorted(tables) or "none"
-                )
-            )
-        sources, bases = {}, []
-        for name, entry in manifest["tables"].items():
-            table = tables[name]
-            embedding, plan = table.embedding, table.embedding.plan
-            here = (plan.num_rows, to_runs(plan.trainable_rows))
-            if here != (entry["rows"], entry["trainable"]):
-                raise ValueError(
-                    "The delta {} holds rows {} of a table {} of {} rows; here rows {} of {} "
-                    "train. Build the graph it was saved from, or merge it with its base "
-                    "first.".format(
-                        checkpoint.prefix,
-                        describe_runs(entry["trainable"]),
-                        name,
-                        entry["rows"],
-                        describe_runs(here[1]),
-                        here[0],
-                    )
-                )
-            source = self._slot_sources.get(name)
-            if source is None and entry["base"]:
-                source = SlotSource(entry["base"], True)
-            if source is None:
-                raise ValueError(
-                    f"The delta {checkpoint.prefix} needs the checkpoint it grew from for the "
-                    f"frozen rows of {name}. "
-                    "Restore that first, or give it to get_embedding as checkpoint=."
-                )
-            base = Checkpoint(source.prefix)
-            tensor_name = name if name in base else embedding.tensor_name
-            base.expect(tensor_name)
-            frozen = frozen_part(base, tensor_name, table, source.is_base)
-            _check_base(checkpoint.prefix, entry, name, frozen, base.prefix)
-            del frozen
-            self.frozen_rows(
-                embedding, base.prefix, tensor_name, base.shapes[tensor_name][0], source.is_base
-            )
-            for variable, disk_name in [(embedding.trainable, name)] + [
-                (slot.variable, slot.name) for slot in table.slots
-            ]:
-                self.check(disk_name + DELTA_ROWS, variable, variable.shape.as_list())
-                self.feed(variable, disk_name + DELTA_ROWS, "")
-            sources[name] = source
-            bases.append(base.prefix)
-        for saved in self._parts.unchanged:
-            entry = manifest["unchanged"].get(saved.disk_name)
-            if entry is not None:
-                prefix, name = saved.source
-                array = Checkpoint(prefix).read(name)
-                _check_base(checkpoint.prefix, entry, saved.disk_name, array, prefix)
-            self.straight[id(saved.variable)] = saved.source + (saved.spec,)
-        self._plan_rest(may_lack=False)
-        return "a delta on the base {}".format(", ".join(sorted(set(bases)))), sources
+    def read(self):
+        """Returns the values as an array."""
+        return next(read_all([self]))
 
 
-def is_base_of(table, checkpoint, name):
-    """Whether a checkpoint holds the rows a table grew from, or the whole table.
+class Filled(namedtuple("Filled", ["number", "dtype", "shape"])):
+    """One number, as often as it takes: where an optimizer starts a slot."""
+
+    def tensor(self):
+        """Returns the values as a tensor of the default graph."""
+        return tf.fill(self.shape, tf.constant(self.number, self.dtype))
+
+    def read(self):
+        """Returns the values as an array."""
+        return np.full(self.shape, self.number, self.dtype.as_numpy_dtype)
+
+
+def stored(checkpoint, name, which=None, spec=""):
+    """Returns `Stored` rows of a tensor, as a slice where TensorFlow can read that.
+
+    Args:
+        checkpoint: `Checkpoint`.
+        name: name of a tensor that it holds.
+        which: range or int64 array of its rows; None for all that `spec` says.
+        spec: slice text.
+    """
+    shape = list(checkpoint.shapes[name])
+    if which is None:
+        if spec:
+            shape = [int(part.split(",")[1]) for part in spec.split(" ")[-1].split(":")]
+        return Stored(checkpoint, name, spec, None, shape)
+    part = [len(which)] + shape[1:]
+    if isinstance(which, range) and which == range(shape[0]):
+        return Stored(checkpoint, name, "", None, shape)
+    if isinstance(which, range) and can_slice(checkpoint.dtypes[name]):
+        spec = slice_spec(shape, [which.start] + [0] * (len(shape) - 1), part)
+        return Stored(checkpoint, name, spec, None, part)
+    return Stored(checkpoint, name, "", np.asarray(which, np.int64), part)
+
+
+def read_all(values):
+    """Yields the arrays of `Stored` values, each slice of a file read once, all before the first.
 
     Raises:
-        ValueError: if it is neither.
+        ValueError: if the files are damaged; names the checkpoint.
     """
-    embedding, plan = table.embedding, table.embedding.plan
-    rows, grown_from = checkpoint.shapes[name][0], plan.checkpoint_rows or plan.num_frozen_rows
-    source = embedding.source
-    grew_from_it = source is not None and (checkpoint.prefix, rows) == (
-        source.prefix,
-        base_rows(embedding),
-    )
-    drops = plan.source is not None or grew_from_it
-    limit = max(rows, plan.num_rows) if drops else plan.num_rows
-    checkpoint.check(name, embedding.dtype, [limit] + embedding.shape.as_list()[1:])
-    if rows == plan.num_rows and plan.source is None:
-        return False
-    if rows == plan.num_rows and checkpoint.prefix != embedding.source.prefix:
-        return False
-    if rows == grown_from or grew_from_it:
-        return True
-    raise ValueError(
-        f"The checkpoint {checkpoint.prefix} holds {rows} rows of {name}. Expected {grown_from}, "
-        f"the rows it grew from, or {plan.num_rows}, the "
-        "whole table. No variable was changed."
-    )
+    wanted, found = {}, {}
+    for value in values:
+        wanted.setdefault(value.checkpoint.prefix, {})[value.key] = None
+    for prefix, keys in wanted.items():
+        found[prefix] = dict(zip(keys, read_tensors(prefix, list(keys))))
+    for value in values:
+        array = found[value.checkpoint.prefix][value.key]
+        yield array if value.rows is None else array[value.rows]
+
+
+class WholeTable:
+    """A table in a checkpoint that holds all of its rows."""
+
+    is_complete = True
+
+    def __init__(self, checkpoint, name):
+        self.checkpoint = checkpoint
+        self._name = name
+
+    def rows(self, which):
+        """Returns `Stored` rows of the table.
+
+        Args:
+            which: range or int64 array, rows of the table as it is now.
+        """
+        return stored(self.checkpoint, self._name, which)
+
+    def slot_rows(self, slot, which):
+        """Returns `Stored` rows of a slot, None where the checkpoint has none; see `rows`."""
+        return _slot_rows(self.checkpoint, self._name, slot, which)
+
+
+class BaseTable:
+    """The table that one grew from."""
+
+    is_complete = False
+
+    def __init__(self, checkpoint, name, plan):
+        self.checkpoint = checkpoint
+        self._name = name
+        self._plan = plan
+
+    def rows(self, which):
+        """Returns `Stored` rows of the table, None if one of them is new; see `WholeTable`."""
+        which = self._held(which)
+        return None if which is None else stored(self.checkpoint, self._name, which)
+
+    def slot_rows(self, slot, which):
+        """Returns `Stored` rows of a slot, None where the base has none, or not all."""
+        which = self._held(which)
+        return which is not None and _slot_rows(self.checkpoint, self._name, slot, which) or None
+
+    def _held(self, which):
+        """The rows of the base that rows of the table were; None if one was not there."""
+        plan = self._plan
+        if plan.source is None:
+            held = plan.checkpoint_rows or plan.num_frozen_rows
+            return which if not len(which) or which[-1] < held else None
+        rows = plan.source_of(np.asarray(which))
+        if (rows < 0).any():
+            return None
+        return as_range(rows)
+
+
+class DeltaTable:
+    """A table of which the new rows stand in a delta.
+
+    Args:
+        delta: the `Checkpoint` of the delta.
+        name: the table's name there.
+        plan: the `RowPlan` it was grown by.
+        base: `WholeTable` or `BaseTable` for the other rows.
+    """
+
+    is_complete = True
+
+    def __init__(self, delta, name, plan, base):
+        self.base = base
+        self._delta = delta
+        self._name = name
+        self._plan = plan
+
+    def rows(self, which):
+        """Returns `Stored` rows of the table, all of them new or none; see `WholeTable`."""
+        places = self._places(which)
+        if places is None:
+            return self.base.rows(which)
+        return stored(self._delta, self._name + DELTA_ROWS, places)
+
+    def slot_rows(self, slot, which):
+        """Returns `Stored` rows of a slot, None where there are none; see `rows`."""
+        places = self._places(which)
+        if places is None:
+            return self.base.slot_rows(slot, which)
+        self._delta.expect(slot + DELTA_ROWS)
+        return stored(self._delta, slot + DELTA_ROWS, places)
+
+    def _places(self, which):
+        new = self._plan.trainable_rows
+        place = np.searchsorted(new, which[0]) if len(which) else len(new)
+        if place < len(new) and new[place] == which[0]:
+            return as_range(np.searchsorted(new, np.asarray(which)))
+        return None
+
+
+def _slot_rows(checkpoint, table, slot, which):
+    if slot not in checkpoint:
+        return None
+    if checkpoint.shapes[slot][:1] != checkpoint.shapes[table][:1]:
+        raise ValueError(
+            f"The checkpoint {checkpoint.prefix} holds {checkpoint.describe(slot)}, and "
+            f"{checkpoint.describe(table)}; expected as many rows."
+        )
+    return stored(checkpoint, slot, which)
+
+
+def slot_or_start(slot_rows, rows, initial, dtype, shape):
+    """Returns the rows of a slot for rows that did not train.
+
+    That is what the source has of the slot, else the number at which the
+    optimizer starts it, else, for a moving average, the rows themselves.
+
+    Args:
+        slot_rows: `Stored`, or None if the source has none.
+        rows: `Stored` rows of the table or variable the slot belongs to.
+        initial: the number, or None for a slot that starts as the rows.
+        dtype: `tf.DType` of the slot.
+        shape: list of ints, shape of these rows of the slot.
+    """
+    if slot_rows is not None and (slot_rows.dtype, list(slot_rows.shape)) == (dtype, shape):
+        return slot_rows
+    return rows if initial is None else Filled(initial, dtype, shape)
+
+
+def as_range(rows):
+    """Returns an int64 array of rows as a range, if that is what it is."""
+    if len(rows) and len(to_runs(rows)) == 1:
+        return range(int(rows[0]), int(rows[-1]) + 1)
+    return rows
+
+
+def frozen_rows(plan):
+    """Returns the rows of a plan that do not train, as a range where that can be."""
+    return range(plan.num_frozen_rows) if plan.in_order else plan.frozen_rows()
 
 
 def base_rows(embedding):
@@ -272,34 +240,77 @@ def base_rows(embedding):
     return embedding.source.shapes[embedding.tensor_name][0]
 
 
-def frozen_part(checkpoint, name, table, is_base):
-    """Returns the frozen rows of a table or slot, from a base or a whole checkpoint."""
-    plan, table_name = table.embedding.plan, table.name
-    if table_name not in checkpoint:
-        table_name = table.embedding.tensor_name
-    shape, rows = list(checkpoint.shapes[name]), checkpoint.shapes[table_name][0]
-    if shape[:1] != [rows]:
+def open_table(table, checkpoint, known=None):
+    """Returns a table of a whole checkpoint or a base, as a source.
+
+    Args:
+        table: `Table` of a Saver.
+        checkpoint: `Checkpoint` that is no delta.
+        known: the source that the table has by now, or None.
+
+    Raises:
+        ValueError: if it holds neither as many rows as the table, nor as many
+            as that grew from.
+    """
+    embedding, plan = table.embedding, table.embedding.plan
+    name = table.name if table.name in checkpoint else embedding.tensor_name
+    checkpoint.expect(name)
+    rows, grown_from = checkpoint.shapes[name][0], plan.checkpoint_rows or plan.num_frozen_rows
+    source = embedding.source
+    place = (checkpoint.prefix, rows)
+    grew_from_it = source is not None and place == (source.prefix, base_rows(embedding))
+    drops = plan.source is not None or grew_from_it
+    limit = max(rows, plan.num_rows) if drops else plan.num_rows
+    checkpoint.check(name, embedding.dtype, [limit] + embedding.shape.as_list()[1:])
+    # The same prefix as the base's: a whole table that was saved over what it grew from.
+    replaced = isinstance(known, WholeTable) and known.checkpoint.prefix == checkpoint.prefix
+    whole = plan.source is None or checkpoint.prefix != source.prefix
+    if rows == plan.num_rows and (whole or replaced):
+        return WholeTable(checkpoint, name)
+    if rows == grown_from or grew_from_it:
+        return BaseTable(checkpoint, name, plan)
+    raise ValueError(
+        f"The checkpoint {checkpoint.prefix} holds {rows} rows of {name}. Expected {grown_from}, "
+        f"the rows it grew from, or {plan.num_rows}, the whole table. No variable was changed."
+    )
+
+
+def open_delta(table, delta, entry, base):
+    """Returns a table of a delta, as a source, after its frozen rows were known again.
+
+    Args:
+        table: `Table` of a Saver.
+        delta: the `Checkpoint` of the delta.
+        entry: what its manifest says of the table.
+        base: source of the frozen rows.
+
+    Raises:
+        ValueError: if other rows train here, or the base has others.
+    """
+    plan = table.embedding.plan
+    here = (plan.num_rows, to_runs(plan.trainable_rows))
+    if here != (entry["rows"], entry["trainable"]):
         raise ValueError(
-            f"The checkpoint {checkpoint.prefix} holds {checkpoint.describe(name)}, and "
-            f"{checkpoint.describe(table_name)}; expected as many rows."
+            f"The delta {delta.prefix} holds rows {describe_runs(entry['trainable'])} of a table "
+            f"{table.name} of {entry['rows']} rows; here rows {describe_runs(here[1])} of "
+            f"{here[0]} train. Build the graph it was saved from, or merge it with its base first."
         )
-    dtype = checkpoint.dtypes[name]
-    if plan.contiguous:
-        part = [plan.num_frozen_rows] + shape[1:]
-        spec = "" if part == shape else slice_spec(shape, [0] * len(shape), part)
-        return read_tensors(checkpoint.prefix, [(name, spec, dtype)])[0]
-    frozen = plan.frozen_rows()
-    (value,) = read_tensors(checkpoint.prefix, [(name, "", dtype)])
-    return value[plan.source_of(frozen) if is_base else frozen]
+    check_base(delta.prefix, entry, table.name, base.rows(frozen_rows(plan)))
+    return DeltaTable(delta, table.name, plan, base)
 
 
-def _check_base(delta, entry, name, frozen, base):
-    """Raises ValueError if `frozen` are not the rows that a delta was trained beside."""
-    found = fingerprint(row_hashes(np.reshape(frozen, frozen.shape or [1])))
+def check_base(delta, entry, name, frozen):
+    """Raises ValueError unless `Stored` values are those that a delta was trained beside."""
+    value = frozen.read()
+    compare_base(delta, entry, name, row_hashes(np.reshape(value, value.shape or [1])), frozen)
+
+
+def compare_base(delta, entry, name, hashes, frozen):
+    """Raises ValueError unless the hashes of rows are those in a delta's manifest."""
+    found = fingerprint(hashes)
     if found != entry["frozen"]:
         raise ValueError(
-            "The delta {} was trained on the base {} (fingerprint of {}: {}), and cannot be put on "
-            "{} (fingerprint {}): the frozen rows differ. Give the base it was trained on.".format(
-                delta, entry["base"], name, entry["frozen"], base, found
-            )
+            f"The delta {delta} was trained on the base {entry['base']} (fingerprint of {name}: "
+            f"{entry['frozen']}), and cannot be put on {frozen.checkpoint.prefix} (fingerprint "
+            f"{found}): the frozen rows differ. Give the base it was trained on."
         )

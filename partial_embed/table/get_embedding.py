@@ -259,7 +259,7 @@ def _old_rows(name, shape, dtype, checkpoint, tensor_name, vocabulary, generatio
     held = checkpoint_rows = (checkpoint.shapes[tensor_name] or [0])[0]
     kept = None
     if generation is not None:
-        kept = rows_of_generation(checkpoint.prefix, tensor_name, generation)
+        kept = rows_of_generation(checkpoint, tensor_name, generation)
         checkpoint_rows = len(kept)
         if np.array_equal(kept, np.arange(len(kept))):
             kept = None

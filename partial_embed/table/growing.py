@@ -229,7 +229,7 @@ class growing:
         what = "" if fixed else ", trains" if matching else ", frozen"
         self._report[name] = "loaded" + what
         variable = getter(name, **arguments)
-        grown = read_generations(self._checkpoint.prefix).get(name)
+        grown = read_generations(self._checkpoint).get(name)
         if grown and len(grown["generations"]) > 1 and not matching and not fixed:
             logging.warning(
                 "%s has grown in %s already, and gains no row now: none of its rows trains. If "

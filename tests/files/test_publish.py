@@ -1,16 +1,20 @@
 """Writing checkpoints so that one is whole or is not there."""
 
+import json
 import os
-import socket
+import threading
 
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from partial_embed.files import publish as bundle
+from partial_embed.files import publish as publishing
+from partial_embed.files import stage as stages
 from partial_embed.files.index import num_shards
-from partial_embed.files.publish import publish, staging
+from partial_embed.files.publish import deleting, publish, staging
 from partial_embed.files.tensors import read_tensors, write_part
+
+TABLES = {"v": {"rows": 2, "generations": [[[0, 2]]]}}
 
 
 @pytest.fixture
@@ -18,13 +22,12 @@ def prefix(tmp_path):
     return str(tmp_path / "model.ckpt")
 
 
-def save(prefix, parts, manifest=None):
+def save(prefix, parts, tables=None, vocabulary=None):
     """Publishes parts, each a list of (name, slice, array)."""
     with staging(prefix) as stage:
-        paths = [os.path.join(stage, str(number)) for number in range(len(parts))]
-        for path, tensors in zip(paths, parts):
-            write_part(path, tensors)
-        publish(paths, prefix, stage, manifest)
+        for tensors in parts:
+            write_part(stage.part(), tensors)
+        publish(stage, tables, vocabulary)
 
 
 def read(prefix, name="v"):
@@ -49,49 +52,48 @@ def test_parts_become_one(prefix, tmp_path):
 @pytest.mark.parametrize("counts", [[1, 1, 1], [2, 2, 2], [1, 2, 2, 1, 3], [3, 1, 1, 3, 3]])
 @pytest.mark.parametrize("rows", [1, 2])
 def test_any_number_in_place_of_any(prefix, tmp_path, counts, rows, monkeypatch):
-    removed = []
-    monkeypatch.setattr(
-        bundle, "_remove", lambda paths, old=bundle._remove: (removed.extend(paths), old(paths))
-    )
+    removed, unlink = [], os.unlink
+    monkeypatch.setattr(os, "unlink", lambda path: (removed.append(path), unlink(path)))
     for turn, count in enumerate(counts):
-        save(prefix, [[(f"v{i}", "", value(turn, rows))] for i in range(count)], "{}")
+        save(prefix, [[(f"v{i}", "", value(turn, rows))] for i in range(count)], vocabulary="a")
         assert all(read(prefix, f"v{i}") == [turn] * rows for i in range(count))
         data = [name for name in os.listdir(str(tmp_path)) if ".data-" in name]
         assert len(data) == num_shards(prefix)
         assert len(os.listdir(str(tmp_path))) == len(data) + 2
-    if rows > 1:  # Then the old index stands until the new one takes its place.
-        assert prefix + ".index" not in removed
-
-
-@pytest.mark.parametrize("turns", [4])
-def test_parts_of_one_slice_each(prefix, turns, monkeypatch):
-    # As a merge writes a table without other variables: its slices are divided further.
-    removed = []
-    old = bundle._remove
-    monkeypatch.setattr(bundle, "_remove", lambda paths: (removed.extend(paths), old(paths)))
-    for turn in range(turns):
-        save(
-            prefix,
-            [
-                [("v", "4 3 0,3:0,3", np.full([3, 3], turn, np.float32))],
-                [("v", "4 3 3,1:0,3", np.full([1, 3], turn, np.float32))],
-            ],
-        )
-        assert read(prefix) == [[turn] * 3] * 4
-        assert num_shards(prefix) == 2 + turn % 2
+    # The old index stands until the new one takes its place.
     assert prefix + ".index" not in removed
 
 
-def test_a_manifest_goes_with_its_checkpoint(prefix):
-    save(prefix, [[("v", "", value(1))]], manifest="text")
+def test_a_part_of_no_tensors(prefix):
+    # What changes the number of data files: TensorFlow reads such a checkpoint as any other.
+    for turn in range(4):
+        save(prefix, [[("v", "4 3 0,3:0,3", np.full([3, 3], turn, np.float32))]])
+        assert num_shards(prefix) == 1 + turn % 2
+        reader = tf.train.NewCheckpointReader(prefix)
+        assert reader.get_variable_to_shape_map() == {"v": [4, 3]}
+        assert tf.train.checkpoint_exists(prefix)
+        with tf.Graph().as_default(), tf.Session() as session:
+            tf.get_variable("other", initializer=np.zeros(2, np.float32))
+            session.run(tf.global_variables_initializer())
+            other = prefix + f"-{turn}"
+            tf.train.Saver().save(session, other)
+        save(other, [[("w", "", value(turn))]])  # In place of a plain Saver's.
+        with tf.Graph().as_default(), tf.Session() as session:
+            w = tf.get_variable("w", [2])
+            tf.train.Saver().restore(session, other)
+            assert session.run(w).tolist() == [turn] * 2
+
+
+def test_a_record_goes_with_its_checkpoint(prefix):
+    save(prefix, [[("v", "", value(1))]], tables=TABLES)
     with open(prefix + ".growth.json") as stream:
-        assert stream.read() == "text"
+        assert json.load(stream)["tables"] == TABLES
     save(prefix, [[("v", "", value(2))]])
     assert not os.path.exists(prefix + ".growth.json")
 
 
 def test_an_error_leaves_what_was_there(prefix, tmp_path):
-    save(prefix, [[("v", "", value(1))]], "{}")
+    save(prefix, [[("v", "", value(1))]], TABLES)
     before = sorted(os.listdir(str(tmp_path)))
     for error, expected in (
         (ValueError("mine"), ValueError),
@@ -99,7 +101,7 @@ def test_an_error_leaves_what_was_there(prefix, tmp_path):
         (tf.errors.ResourceExhaustedError(None, None, "No space"), OSError),
     ):
         with pytest.raises(expected) as found, staging(prefix) as stage:
-            write_part(os.path.join(stage, "part"), [("v", "", value(2))])
+            write_part(stage.part(), [("v", "", value(2))])
             raise error
         if expected is OSError:
             assert f"Saving {prefix} failed: " in str(found.value)
@@ -108,14 +110,15 @@ def test_an_error_leaves_what_was_there(prefix, tmp_path):
         assert read(prefix) == [1, 1]
 
 
-@pytest.mark.parametrize("moment", range(1, 8))
+class Killed(BaseException):
+    """As if the process had ended there."""
+
+
+@pytest.mark.parametrize("moment", range(1, 12))
 def test_stopped_at_every_step_of_publishing(prefix, tmp_path, monkeypatch, moment):
     # As if killed: nothing is cleaned up until the next save does it.
-    save(prefix, [[("v", "", value(1))]], "{}")
+    save(prefix, [[("v", "", value(1))]], TABLES)
     steps = []
-
-    class Killed(BaseException):
-        pass
 
     def counted(function):
         def call(*arguments, **keywords):
@@ -127,18 +130,18 @@ def test_stopped_at_every_step_of_publishing(prefix, tmp_path, monkeypatch, mome
         return call
 
     with monkeypatch.context() as patch:
-        for name in ("Rename", "Remove"):
-            patch.setattr(tf.gfile, name, counted(getattr(tf.gfile, name)))
-        patch.setattr(bundle, "_write_text", counted(bundle._write_text))
-        patch.setattr(bundle, "_finish", lambda stage: None)
+        patch.setattr(os, "replace", counted(os.replace))
+        for module in (stages, publishing):
+            patch.setattr(module, "write", counted(module.write))
+        patch.setattr(publishing, "end", lambda stage: os.close(stage._lock._handle))
         done = True
         try:
-            save(prefix, [[("v", "", value(2))], [("w", "", value(2))]], "{}")
+            save(prefix, [[("v", "", value(2))], [("w", "", value(2))]], TABLES)
         except Killed:
             done = False
     assert read(prefix) in ([1, 1], [2, 2])
     assert done is False or read(prefix) == [2, 2]
-    save(prefix, [[("v", "", value(3))]], "{}")
+    save(prefix, [[("v", "", value(3))]], TABLES)
     assert read(prefix) == [3, 3]
     data = [name for name in os.listdir(str(tmp_path)) if ".data-" in name]
     assert len(data) == num_shards(prefix)
@@ -147,31 +150,100 @@ def test_stopped_at_every_step_of_publishing(prefix, tmp_path, monkeypatch, mome
 
 def test_killed_while_deleting(prefix, tmp_path, monkeypatch):
     for name in ("old", "older", "kept"):
-        save(str(tmp_path / name), [[("v", "", value(1))], [("w", "", value(1))]])
+        save(str(tmp_path / name), [[("v", "", value(1))], [("w", "", value(1))]], TABLES)
         (tmp_path / (name + ".meta")).write_text("")
     with monkeypatch.context() as patch:
-        patch.setattr(bundle, "_finish", lambda stage: None)
-        with bundle.deleting([str(tmp_path / "old"), str(tmp_path / "older")]):
-            for name in ("old.index", "old.data-00000-of-00002", "older.index"):
-                os.remove(str(tmp_path / name))
+        patch.setattr(publishing, "end", lambda stage: os.close(stage._lock._handle))
+        for name in ("old", "older", "kept"):
+            with deleting(str(tmp_path / name)) as may_be:
+                assert may_be
+                if name != "kept":
+                    os.remove(str(tmp_path / name) + ".index")
+    (tmp_path / "old.data-00000-of-00002").unlink()
     save(prefix, [[("v", "", value(1))]])
     assert sorted({name.split(".")[0] for name in os.listdir(str(tmp_path))}) == ["kept", "model"]
+    assert read(str(tmp_path / "kept")) == [1, 1]
 
 
-@pytest.mark.parametrize("process, kept", [(None, True), (1, True), (2**22 + 1, False)])
-def test_whose_stages_are_removed(prefix, tmp_path, process, kept):
-    host = socket.gethostname() if process != 1 else "another-host"
-    own = os.getpid() if process is None else process
-    name = "{}{}-{}-{}".format(bundle.STAGE_PREFIX, host, own, 32 * "0")
-    (tmp_path / name).mkdir()
-    if process is None:
-        bundle._OWN_STAGES.add(name)  # Another thread of this process.
+# --- many writers --------------------------------------------------------------------------------
+
+
+def test_the_second_waits_and_is_refused(prefix, monkeypatch):
+    monkeypatch.setattr(publishing, "_WAIT_SECONDS", 0.1)
+    with staging(prefix):
+        with pytest.raises(OSError, match=f"is being saved by process {os.getpid()} on") as error:
+            save(prefix, [[("v", "", value(2))]])
+        assert prefix in str(error.value)
+        assert "a name of its own" in str(error.value)
+        save(prefix + "-other", [[("v", "", value(3))]])
+        with deleting(prefix) as may_be:
+            assert not may_be
+    save(prefix, [[("v", "", value(2))]])
+    assert read(prefix) == [2, 2]
+
+
+def test_the_second_waits_and_has_its_turn(prefix):
+    entered, leave = threading.Event(), threading.Event()
+
+    def first():
+        with staging(prefix) as stage:
+            write_part(stage.part(), [("v", "", value(1))])
+            entered.set()
+            leave.wait(60)
+            publish(stage)
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    entered.wait(60)
+    threading.Timer(0.2, leave.set).start()
+    save(prefix, [[("v", "", value(2))]])
+    thread.join()
+    assert read(prefix) == [2, 2]
+
+
+def test_cleaning_up_is_no_failed_save(prefix, monkeypatch, caplog):
     save(prefix, [[("v", "", value(1))]])
-    bundle._OWN_STAGES.discard(name)
-    assert (tmp_path / name).exists() == kept
-    if process is None:  # Not staged by this process: one of the same number before it.
-        save(prefix, [[("v", "", value(1))]])
-        assert not (tmp_path / name).exists()
+
+    def unlink(path):
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch, caplog.at_level("WARNING"):
+        patch.setattr(stages, "unlink", unlink)
+        save(prefix, [[("v", "", value(2))]])
+    assert read(prefix) == [2, 2]
+    assert "could not be removed" in caplog.text
+    save(prefix, [[("v", "", value(3))]])
+    assert len(os.listdir(os.path.dirname(prefix))) == 2
+
+
+# --- names and places ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("odd", "*?[\\")
+def test_names_that_would_never_be_found_again(tmp_path, odd):
+    with pytest.raises(ValueError, match="which tf.train.Saver takes for a pattern"):
+        save(str(tmp_path / f"run{odd}1" / "model"), [[("v", "", value(1))]])
+    assert os.listdir(str(tmp_path)) == []
+
+
+@pytest.mark.parametrize("scheme", ["file://", "ram://", "gs://"])
+def test_places_that_are_not_local(tmp_path, monkeypatch, scheme):
+    monkeypatch.chdir(str(tmp_path))
+    with pytest.raises(OSError, match="is no local path"):
+        save(scheme + str(tmp_path / "model"), [[("v", "", value(1))]])
+    assert os.listdir(str(tmp_path)) == []
+
+
+@pytest.mark.parametrize("length", [220, 235, 245, 255, 300])
+def test_long_names(tmp_path, length):
+    prefix = str(tmp_path / ("m" * length))
+    if length <= 255 - len(".data-00000-of-00001"):
+        save(prefix, [[("v", "", value(1))]], TABLES)
+        assert read(prefix) == [1, 1]
+    else:
+        with pytest.raises(OSError, match="name too long.*(as it was)"):
+            save(prefix, [[("v", "", value(1))]], TABLES)
+        assert os.listdir(str(tmp_path)) == []
 
 
 def test_reading_nothing_and_what_is_not_there(prefix):

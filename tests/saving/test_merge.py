@@ -49,7 +49,10 @@ def assert_merged(merged, whole):
     """The same tensors, bit for bit, and the same generations."""
     assert_same(read(merged), read(whole))
     with open(merged + ".growth.json") as left, open(whole + ".growth.json") as right:
-        assert left.read() == right.read()
+        records = [json.load(stream) for stream in (left, right)]
+    for record in records:  # whose it is: the two lie in other files
+        del record["index"]
+    assert records[0] == records[1]
 
 
 @pytest.mark.parametrize(
@@ -267,7 +270,7 @@ def test_what_is_no_delta(folder, base):
     assert "name one delta at least" in refused(folder, base[0], [])
     assert "policy must be one of" in refused(folder, base[0], delta, policy="best")
     assert "No checkpoint at" in refused(folder, base[0], folder("nowhere.ckpt"))
-    with pytest.raises(OSError, match="The directory .* cannot be made"):
+    with pytest.raises(OSError, match="cannot be saved: .*File exists"):
         pe.merge_checkpoint(base[0], delta, folder(base[0] + ".index", "merged.ckpt"))
 
 

@@ -1,0 +1,19 @@
+"""Names for an error to list: a dozen at most, those most alike first."""
+
+import difflib
+
+
+def nearest(name, names, most=12, describe=str):
+    """Returns `b, c and 3 more`: of `names`, those most like `name` first.
+
+    Args:
+        name: str, what was looked for.
+        names: names that are there.
+        most: int, how many to list.
+        describe: function that gives the text for a name.
+    """
+    names = sorted(names)
+    alike = {known: difflib.SequenceMatcher(None, known, name).ratio() for known in names}
+    names.sort(key=lambda known: -alike[known])
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(map(describe, names[:most])) + more

@@ -1,0 +1,162 @@
+"""What a Saver saves: tables, variables that are frozen whole, the others, and the rest."""
+
+from collections import namedtuple
+
+import tensorflow.compat.v1 as tf
+
+from partial_embed._tensorflow import PartitionedVariable, Variable, save_slice_info
+from partial_embed.files.growth import DELTA_ROWS
+from partial_embed.saving.saveables import Saved
+from partial_embed.saving.slots import slots_of
+from partial_embed.saving.source import frozen_rows
+from partial_embed.table.embedding import (
+    PartialEmbedding,
+    embeddings_in,
+    frozen_variables_in,
+    parts_of,
+)
+from partial_embed.table.on_disk import Whole, in_slices, slice_of
+
+
+class Table(namedtuple("Table", ["name", "embedding", "slots"])):
+    """A table that a Saver saves.
+
+    Attributes:
+        name: str, its name on disk.
+        embedding: `PartialEmbedding`.
+        slots: list of `Slot`s of its trainable rows.
+    """
+
+    def frozen(self):
+        """Returns [(frozen variable, its rows of the table), ...]."""
+        rows, found = frozen_rows(self.embedding.plan), []
+        for variable, offset in self.embedding.offsets():
+            if variable is not self.embedding.trainable:
+                found.append((variable, rows[offset : offset + variable.shape.as_list()[0]]))
+        return found
+
+    def trainable(self):
+        """Returns [(variable, slot or None for the rows themselves), ...] of what trains."""
+        if self.embedding.trainable is None:
+            return []
+        return [(self.embedding.trainable, None)] + [(slot.variable, slot) for slot in self.slots]
+
+
+class Content(namedtuple("Content", ["tables", "unchanged", "plain", "foreign"])):
+    """All that a Saver saves.
+
+    Attributes:
+        tables: list of `Table`.
+        unchanged: list of `Saved`, variables that growing froze whole.
+        plain: list of `Saved`, other variables.
+        foreign: list of (name or None, item) of what is no variable.
+    """
+
+    def unchanged_slots(self):
+        """Returns [(saved, slot name on disk, like which slot), ...] of what growing froze.
+
+        The plain script trains these variables too, so it looks for their slots.
+        """
+        found = {}
+        for table in self.tables:
+            for slot in table.slots:
+                for saved in self.unchanged:
+                    name = slot.name_for(saved.source.name, table.embedding)
+                    found.setdefault(name, (saved, name, slot))
+        return list(found.values())
+
+    def saveables(self, delta):
+        """Returns {label: what the graph's own save op writes}.
+
+        Args:
+            delta: bool, whether only what training can change.
+
+        Raises:
+            ValueError: if two variables have one name.
+        """
+        saveables = self.plain + ([] if delta else self.unchanged)
+        for table in self.tables:
+            embedding, plan = table.embedding, table.embedding.plan
+            if not (delta or in_slices(embedding)):
+                # Its slots are joined with the base's rows when they are saved.
+                saveables.append(Whole(embedding, table.name))
+                continue
+            variables = [] if delta else [(v, table.name, rows[0]) for v, rows in table.frozen()]
+            for variable, slot in table.trainable():
+                name = slot.name if slot else table.name
+                variables.append((variable, name, plan.num_frozen_rows))
+            for variable, name, first in variables:
+                if delta:
+                    saveables.append(Saved(variable, name + DELTA_ROWS, ""))
+                else:
+                    spec = slice_of(variable, plan.num_rows, first)
+                    saveables.append(Saved(variable, name, spec))
+        by_label = {}
+        for saveable in saveables:
+            label = f"{saveable.disk_name} {saveable.spec}"
+            if label in by_label:
+                raise ValueError(f"Two variables would be saved as {label}.")
+            by_label[label] = saveable
+        by_label.update((name or item.name, item) for name, item in self.foreign)
+        return by_label
+
+
+def content_of(items):
+    """Returns the `Content` that the items of a Saver's var_list make.
+
+    Args:
+        items: list of variables and saveable objects, a dict of name to such, or
+            a `PartialEmbedding`; a table is in it whole if any of its parts is.
+    """
+    items = _named(items)
+    given = {id(item): name for name, item in items}
+    tables, taken = [], set()
+    for embedding in embeddings_in():
+        whole = [embedding, embedding.frozen] + embedding.variables
+        if any(id(item) in given for item in whole):
+            slots = [
+                slot._replace(name=given.get(id(slot.variable)) or slot.name)
+                for slot in slots_of(embedding, [item for _, item in items])
+            ]
+            name = given.get(id(embedding)) or embedding.table_name
+            tables.append(Table(name, embedding, slots))
+            taken.update(map(id, whole + [slot.variable for slot in slots]))
+    # Variables that growing froze whole, by their parts: global_variables lists those.
+    frozen = {
+        id(part): (checkpoint, variable)
+        for variable, checkpoint in frozen_variables_in()
+        for part in parts_of(variable)
+    }
+    unchanged, plain, foreign = [], [], []
+    for name, item in items:
+        if id(item) in taken or isinstance(item, Whole):
+            continue  # Whole: for Savers that know nothing of tables
+        if not isinstance(item, (Variable, PartitionedVariable)):
+            foreign.append((name, item))
+            continue
+        for variable in parts_of(item):
+            origin = frozen.get(id(variable))
+            saved = Saved(variable, *_place_on_disk(variable, name))
+            if origin is None:
+                plain.append(saved)
+            else:
+                saved.freeze(*origin, _place_on_disk(variable, None)[0])
+                unchanged.append(saved)
+    return Content(tables, unchanged, plain, foreign)
+
+
+def _named(items):
+    """Returns [(name or None, item), ...] of a Saver's var_list."""
+    if isinstance(items, PartialEmbedding):
+        items = [items]
+    if isinstance(items, dict):
+        return sorted(items.items())
+    return [(None, item) for item in tf.nest.flatten(list(items))]
+
+
+def _place_on_disk(variable, name):
+    """Returns (disk name, slice text, full shape) of a variable that is no part of a table."""
+    info = save_slice_info(variable)
+    if info is None:
+        return name or variable.op.name, "", variable.shape.as_list()
+    return name or info.full_name, info.spec, list(info.full_shape)

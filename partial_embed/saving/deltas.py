@@ -1,0 +1,92 @@
+"""What is written about growth: generations of a whole checkpoint, the manifest of a delta."""
+
+import numpy as np
+
+from partial_embed.files.growth import delta_text, read_generations
+from partial_embed.files.hashes import fingerprint
+from partial_embed.files.runs import from_runs, to_runs
+from partial_embed.saving.source import base_rows
+from partial_embed.training.frozen_rows import frozen_name
+
+
+def generations_of(embedding):
+    """Returns a table's entry in the growth record: rows by generation, this growth the last."""
+    plan, known = embedding.plan, {}
+    if embedding.source is not None:
+        known = read_generations(embedding.source).get(embedding.tensor_name, {})
+    if plan.source is None:
+        return {"rows": plan.num_rows, "generations": _grown_at_the_end(embedding, known)}
+    sources = plan.source
+    if known and known["rows"] >= plan.checkpoint_rows:
+        older = [from_runs(runs) for runs in known["generations"]]
+        older = [rows[rows < plan.checkpoint_rows] for rows in older]
+        older = [rows for rows in older if len(rows)]
+    else:
+        older = [np.arange(max(plan.checkpoint_rows, 0))]
+    generation = np.full(max(plan.checkpoint_rows, 1), -1)
+    for number, rows in enumerate(older):
+        generation[rows] = number
+    of_row = np.where(sources >= 0, generation[np.maximum(sources, 0)], len(older))
+    runs = [to_runs(np.flatnonzero(of_row == number)) for number in range(of_row.max() + 1)]
+    return {"rows": plan.num_rows, "generations": runs}
+
+
+def _grown_at_the_end(embedding, known):
+    """Returns the runs of `generations_of`, where each row stands where it stood.
+
+    In ends of runs: a list of all rows would take its part of a large table's memory.
+    """
+    plan = embedding.plan
+    if embedding.source is None:
+        runs = [to_runs(plan.frozen_rows()), to_runs(plan.trainable_rows)]
+        return [part for part in runs if part]
+    held = plan.checkpoint_rows
+    older = [[[0, held]]]
+    if known and known["rows"] >= held:
+        older = [
+            [[start, min(stop, held)] for start, stop in part if start < held]
+            for part in known["generations"]
+        ]
+    return [part for part in older if part] + (
+        [[[held, plan.num_rows]]] if plan.num_rows > held else []
+    )
+
+
+def manifest_of(content, sources, hashes, session):
+    """Returns the text of the manifest of a delta.
+
+    Args:
+        content: `Content`.
+        sources: dict of table name to the source of its frozen rows.
+        hashes: dict of name to the hashes of frozen rows, see `FrozenRows`.
+        session: the session whose variables are saved.
+    """
+    digests = {name: fingerprint(found) for name, found in hashes.items()}
+    tables = {}
+    for table in content.tables:
+        embedding, plan = table.embedding, table.embedding.plan
+        source = sources.get(table.name)
+        tables[table.name] = dict(
+            generations_of(embedding),
+            base=source and source.checkpoint.prefix,
+            base_name=embedding.tensor_name,
+            checkpoint_rows=plan.checkpoint_rows or plan.num_frozen_rows,
+            base_rows=base_rows(embedding),
+            trainable=to_runs(plan.trainable_rows),
+            source=None if plan.source is None else to_runs(plan.source),
+            frozen=digests[embedding.table_name],
+            slots={slot.name: slot.initial(session) for slot in table.slots},
+            keys=embedding.trainable_keys,
+        )
+    unchanged = {
+        saved.disk_name: {
+            "base": saved.source.checkpoint.prefix,
+            "base_name": saved.source.name,
+            "frozen": digests[frozen_name(saved.whole)],
+            "slots": {},
+        }
+        for saved in content.unchanged
+    }
+    for saved, name, slot in content.unchanged_slots():
+        unchanged[saved.disk_name]["slots"][name] = slot.initial(session)
+    return delta_text(tables, unchanged)

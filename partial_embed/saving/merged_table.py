@@ -1,0 +1,184 @@
+"""One table of several deltas: which row of which of them stands where, and writing it."""
+
+import numpy as np
+
+from partial_embed.files.finite import nonfinite_rows
+from partial_embed.files.growth import DELTA_ROWS, read_generations
+from partial_embed.files.hashes import row_hashes
+from partial_embed.files.tensors import slice_spec, write_part
+from partial_embed.saving.source import (
+    BaseTable,
+    compare_base,
+    frozen_rows,
+    slot_or_start,
+    stored,
+)
+from partial_embed.table.plan import RowPlan
+
+
+class MergedTable:
+    """How the rows of one table, and of its slots, come about.
+
+    Attributes:
+        name: str.
+        base_name: what the base calls it.
+        plan: `RowPlan` of the result; its trainable rows are the deltas'.
+        generations: what the growth record says.
+        keys: dict of new row to its key, or None.
+        slots: dict of slot name to the number it starts at, or None.
+    """
+
+    def __init__(self, name, base, deltas, policy):
+        self.name = name
+        self._base, self._policy = base, policy
+        self._deltas = [delta for delta in deltas if name in delta.tables]
+        first = self._deltas[0]
+        self.base_name = self._same("the name in the base", lambda d: d.tables[name]["base_name"])
+        self._same("shape and dtype", lambda delta: _row_type(delta, name + DELTA_ROWS))
+        slots = sorted({slot for delta in self._deltas for slot in delta.tables[name]["slots"]})
+        self.slots = {}
+        for slot in slots:
+            having = [delta for delta in self._deltas if slot in delta.tables[name]["slots"]]
+            kind = f"the slot {slot}, its shape and dtype"
+            self._same(kind, lambda delta: _row_type(delta, slot + DELTA_ROWS), having)  # noqa: B023
+            starts = [delta.tables[name]["slots"][slot] for delta in having]
+            self.slots[slot] = policy.one(
+                f"the initial value of {slot}", [d.prefix for d in having], starts
+            )
+        if len(self._deltas) == 1:
+            self.plan = first.plan(name)
+            entry = first.tables[name]
+            everything = np.arange(len(self.plan.trainable_rows))
+            self._picks = [(everything, everything)]
+            self.generations = {key: entry[key] for key in ("rows", "generations")}
+            self.keys = entry["keys"] and dict(
+                zip(self.plan.trainable_rows.tolist(), entry["keys"])
+            )
+        else:
+            self._join()
+        self._source = BaseTable(base, self.base_name, self.plan)
+
+    def _same(self, what, of, deltas=None):
+        """Returns what all deltas say of the table; raises ValueError if they differ."""
+        deltas = deltas or self._deltas
+        found = [of(delta) for delta in deltas]
+        for delta, value in zip(deltas, found):
+            if value != found[0]:
+                raise ValueError(
+                    f"{deltas[0].prefix} and {delta.prefix} cannot be merged: {what} of "
+                    f"{self.name} is {found[0]} in the one, {value} in the other. Merge one."
+                )
+        return found[0]
+
+    def _join(self):
+        """Decides which row of which delta stands where."""
+        base_rows = self._base.shapes[self.base_name][0]
+        identities, owners, named = [], {}, True
+        for delta in self._deltas:
+            entry, plan = delta.tables[self.name], delta.plan(self.name)
+            if plan.source is not None or entry["checkpoint_rows"] != base_rows:
+                raise ValueError(
+                    f"{delta.prefix} dropped or moved rows of {self.name}. Merge it alone, before "
+                    "others."
+                )
+            named = named and bool(entry["keys"])
+            rows = plan.trainable_rows.tolist()
+            keys = entry["keys"] or rows
+            identities.append([row if row < base_rows else key for row, key in zip(rows, keys)])
+            for key in identities[-1]:
+                owners.setdefault(key, []).append(delta.prefix)
+        twice = [key for key, prefixes in owners.items() if len(prefixes) > 1]
+        if twice and not self._policy:
+            raise ValueError(
+                f"{len(twice)} {'keys are' if named else 'rows are'} of {self.name} in more than "
+                f"one delta: {twice[0] if named else f'row {twice[0]}'} is in "
+                f"{' and '.join(owners[twice[0]])}. {self._policy.remedy}"
+            )
+        old = sorted(key for key in owners if isinstance(key, int) and key < base_rows)
+        new = [key for key in owners if not (isinstance(key, int) and key < base_rows)]
+        places = {key: place for place, key in enumerate(old + new)}
+        rows = base_rows + len(new)
+        self._picks = self._policy.picks(identities, places)
+        known = read_generations(self._base).get(self.base_name, {})
+        runs = known.get("generations", [[[0, base_rows]]]) + ([[[base_rows, rows]]] if new else [])
+        self.generations = {"rows": rows, "generations": runs}
+        trainable = np.array(old + list(range(base_rows, rows)), np.int64)
+        self.plan = RowPlan(rows, base_rows, trainable)
+        self.keys = dict(zip(range(base_rows, rows), new)) if named else None
+
+    def write(self, stage, allow_nonfinite):
+        """Writes the table, then its slots: one of them in memory at a time."""
+        self._write_table(stage, allow_nonfinite)
+        for slot in self.slots:
+            self._write_slot(stage, slot)
+
+    def _write_table(self, stage, allow_nonfinite):
+        old = stored(self._base, self.base_name).read()
+        self._check_frozen(row_hashes(old))
+        new = self._combined(lambda delta, _: delta.read(self.name + DELTA_ROWS))
+        for rows, what in ((old, "base"), (new, "delta")):
+            bad = [] if allow_nonfinite else nonfinite_rows(rows)
+            if len(bad):
+                raise ValueError(
+                    f"{self.name}: rows {bad[:20].tolist()} of the {what} hold NaN or Inf. Repair "
+                    "it, or pass allow_nonfinite=True."
+                )
+        frozen = frozen_rows(self.plan)
+        if not (self.plan.contiguous and len(old) == len(frozen)):
+            old = old[self.plan.source_of(np.asarray(frozen))]
+        self._write(stage, self.name, old, list(old.shape), new)
+
+    def _check_frozen(self, hashes):
+        """Raises ValueError unless every delta was trained beside these rows."""
+        whole = stored(self._base, self.base_name)
+        for delta in self._deltas:
+            plan = delta.plan(self.name)
+            frozen = frozen_rows(plan)
+            part = slice(0, len(frozen)) if plan.contiguous else plan.source_of(np.asarray(frozen))
+            entry = delta.tables[self.name]
+            compare_base(delta.prefix, entry, self.name, hashes[part], whole)
+
+    def _write_slot(self, stage, slot):
+        name, initial, which = slot + DELTA_ROWS, self.slots[slot], frozen_rows(self.plan)
+        having = next(delta for delta in self._deltas if slot in delta.tables[self.name]["slots"])
+        shape, dtype = list(having.shapes[name][1:]), having.dtypes[name]
+
+        def rows_of(delta, count):
+            if slot in delta.tables[self.name]["slots"]:
+                return delta.read(name)
+            # Trained there by another optimizer: where this one would have started.
+            own = stored(delta, self.name + DELTA_ROWS)
+            return slot_or_start(None, own, initial, dtype, [count] + shape).read()
+
+        new = self._combined(rows_of)
+        if not len(which):
+            write_part(stage.part(), [(slot, "", new)])
+            return
+        part = [len(which)] + shape
+        found = slot in self._base and self._source.slot_rows(slot, which)
+        old = slot_or_start(found or None, self._source.rows(which), initial, dtype, part)
+        self._write(stage, slot, old.tensor if self.plan.contiguous else old.read(), part, new)
+
+    def _combined(self, rows_of):
+        """Returns the rows that train, from each delta's."""
+        arrays = [rows_of(d, len(picked)) for d, (picked, _) in zip(self._deltas, self._picks)]
+        return self._policy.combined(self.name, arrays, self._picks, len(self.plan.trainable_rows))
+
+    def _write(self, stage, name, old, old_shape, new):
+        """Writes rows of a table or slot, those of the base as an array, or as `Stored.tensor`."""
+        plan = self.plan
+        shape = [plan.num_rows] + list(new.shape[1:])
+        if plan.contiguous:
+            for rows, part, start in ((old, old_shape, 0), (new, list(new.shape), old_shape[0])):
+                if part[0]:
+                    offset = [start] + [0] * (len(shape) - 1)
+                    write_part(stage.part(), [(name, slice_spec(shape, offset, part), rows)])
+            return
+        whole = np.empty(shape, new.dtype)
+        whole[plan.frozen_rows()] = old
+        whole[plan.trainable_rows] = new
+        write_part(stage.part(), [(name, "", whole)])
+
+
+def _row_type(checkpoint, name):
+    return list(checkpoint.shapes[name][1:]), checkpoint.dtypes[name].name
