@@ -97,6 +97,32 @@ def values(session):
     return session.run({variable.op.name: variable for variable in tf.global_variables()})
 
 
+def grow(session, checkpoint, rows=NEW, optimizer="Adam", **arguments):
+    """The grown model, initialized and trained; returns (model, its Saver)."""
+    model = Model(rows, optimizer, checkpoint, **arguments)
+    saver = pe.Saver()
+    session.run(tf.global_variables_initializer())
+    model.train(session)
+    return model, saver
+
+
+def plain_values(prefix, *arguments, **keywords):
+    """What the plain script has after a plain Saver restored every variable of it.
+
+    Returns:
+        Two dicts: before, as initialized; and after.
+    """
+    with tf.Graph().as_default(), tf.Session() as session:
+        tf.set_random_seed(3)
+        model = Model(*arguments, **keywords)
+        session.run(tf.global_variables_initializer())
+        before = values(session)
+        tf.train.Saver().restore(session, prefix)
+        after = values(session)
+        model.train(session, 1)  # It goes on.
+        return before, after
+
+
 def assert_same(found, expected):
     """Asserts that two dicts of arrays are the same, bit for bit."""
     assert sorted(found) == sorted(expected)

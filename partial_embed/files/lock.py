@@ -48,21 +48,28 @@ def try_lock(path):
     handle = os.open(path, flags, 0o666)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Whoever had it may have removed the file since it was opened here.
-        if os.path.samestat(os.fstat(handle), os.lstat(path)):
-            os.ftruncate(handle, 0)
-            os.write(handle, _this_process())
-            return Lock(path, handle)
-    except (BlockingIOError, FileNotFoundError):
-        pass
     except OSError as error:
-        if error.errno in _NO_FLOCK:
-            os.close(handle)
-            return _create(path + ".owner")
         os.close(handle)
+        if isinstance(error, BlockingIOError):
+            return None
+        if error.errno in _NO_FLOCK:
+            return _create(path + ".owner")
         raise
-    os.close(handle)
-    return None
+    lock = Lock(path, handle)
+    try:
+        # Whoever had it may have removed the file since it was opened here.
+        if not os.path.samestat(os.fstat(handle), os.lstat(path)):
+            raise FileNotFoundError
+    except FileNotFoundError:
+        os.close(handle)
+        return None
+    try:
+        os.ftruncate(handle, 0)
+        os.write(handle, _this_process())
+    except OSError:  # a full disk
+        lock.release()
+        raise
+    return lock
 
 
 def owner_of(path):
@@ -73,9 +80,9 @@ def owner_of(path):
 
 def _create(path):
     mine = f"{path}-{uuid.uuid4().hex}"
-    with open(mine, "wb") as stream:
-        stream.write(_this_process())
     try:
+        with open(mine, "wb") as stream:
+            stream.write(_this_process())
         for _ in range(2):
             # A link is made by one alone, and is whole at once.
             with contextlib.suppress(FileExistsError):

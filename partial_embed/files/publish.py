@@ -107,9 +107,7 @@ def staging(prefix):
         tidy(directory)
         stage = take(prefix, _WAIT_SECONDS)
     except OSError as error:
-        raise OSError(
-            f"{prefix} cannot be saved: {reason(error)}. What stands there is as it was."
-        ) from error
+        raise _failed(prefix, error) from error
     if stage is None:
         raise OSError(
             f"{prefix} is being saved by {owner(prefix)}. Give each writer "
@@ -123,12 +121,16 @@ def staging(prefix):
                 f"{prefix} was saved, and is whole; writing its graph, or which checkpoint is the "
                 f"newest, failed: {reason(error)}. Make room and save again."
             ) from error
-        raise OSError(
-            f"Saving {prefix} failed: {reason(error)}. Nothing was published: what stood there "
-            "before is as it was. Make room or choose another directory, and save again."
-        ) from error
+        raise _failed(prefix, error) from error
     finally:
         end(stage)
+
+
+def _failed(prefix, error):
+    return OSError(
+        f"Saving {prefix} failed: {reason(error)}. Nothing was published: what stood there "
+        "before is as it was. Make room or choose another directory, and save again."
+    )
 
 
 @contextlib.contextmanager
@@ -139,13 +141,14 @@ def deleting(prefix):
         Whether it may be: False while another writes it.
     """
     stage = take(prefix, 0)
-    if stage is not None:
-        stage.note([num_shards(prefix)], BESIDE)
+    if stage is None:
+        yield False
+        return
     try:
-        yield stage is not None
+        stage.note([num_shards(prefix)], BESIDE)
+        yield True
     finally:
-        if stage is not None:
-            end(stage)
+        end(stage)
 
 
 def check_name(prefix):

@@ -82,12 +82,16 @@ class Stage:
         write(self.file("journal.part"), text.encode("utf-8"))
         self.put("journal.part", self.file("journal"))
 
+    def clear(self):
+        """Removes what the journal says is left over, and what was made in the stage."""
+        for path in _left_over(self.path):
+            unlink(path)
+        _empty(self.path)
+
     def end(self):
-        """Removes what the journal says is left over, the stage, and its lock."""
+        """Removes the stage, and lets go of its lock."""
         try:
-            for path in _left_over(self.path):
-                unlink(path)
-            _empty(self.path)
+            self.clear()
         finally:
             self._lock.release()
             # Not empty, if it holds what no stage holds: then somebody else's.
@@ -128,17 +132,24 @@ def take(prefix, seconds):
     while True:
         with contextlib.suppress(FileExistsError):
             os.mkdir(path)
-        if not _is_directory(path):
+        if os.path.lexists(path) and not _is_directory(path):
             raise FileExistsError(f"{path} is in the way")
-        with contextlib.suppress(FileNotFoundError):  # removed in between
+        try:
             lock = try_lock(_lock_of(path))
-            if lock:
-                stage = Stage(prefix, path, lock)
-                # Its last owner may have been killed since this directory was tidied.
-                for left in _left_over(path):
-                    unlink(left)
-                _empty(path)
-                return stage
+        except FileNotFoundError:  # The directory was removed in between.
+            lock = None
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.rmdir(path)
+            raise
+        if lock:
+            stage = Stage(prefix, path, lock)
+            try:  # Its last owner may have been killed since this directory was tidied.
+                stage.clear()
+            except OSError:
+                lock.release()
+                raise
+            return stage
         if time.monotonic() > last:
             return None
         time.sleep(0.02)

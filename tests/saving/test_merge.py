@@ -14,18 +14,6 @@ import partial_embed as pe
 from partial_embed.files.checkpoint import Checkpoint
 
 
-@pytest.fixture
-def folder(tmp_path):
-    """Returns `folder(name)`: a path in a directory of the test's own."""
-    return lambda *names: str(tmp_path.joinpath(*names))
-
-
-@pytest.fixture
-def base(folder):
-    """(prefix, values) of a trained base, with Adam's slots."""
-    return train_base(folder("base.ckpt"))
-
-
 def read(prefix):
     """Everything a checkpoint holds."""
     checkpoint = Checkpoint(prefix)
@@ -270,7 +258,7 @@ def test_what_is_no_delta(folder, base):
     assert "name one delta at least" in refused(folder, base[0], [])
     assert "policy must be one of" in refused(folder, base[0], delta, policy="best")
     assert "No checkpoint at" in refused(folder, base[0], folder("nowhere.ckpt"))
-    with pytest.raises(OSError, match="cannot be saved: .*File exists"):
+    with pytest.raises(OSError, match="Saving .* failed: .*File exists"):
         pe.merge_checkpoint(base[0], delta, folder(base[0] + ".index", "merged.ckpt"))
 
 
@@ -281,9 +269,8 @@ def test_deltas_of_other_tables(folder, base, write_checkpoint):
         pe.get_embedding("other", [3, 2], checkpoint=prefix)
         session.run(tf.global_variables_initializer())
         second = pe.Saver(delta=True).save(session, folder("second.ckpt"))
-    text = refused(folder, base[0], [delta, second])
-    assert "Merge deltas of the same tables" in text
-    assert "other" in refused(folder, base[0], second)
+    for deltas in ([delta, second], second):
+        assert "holds no tensor 'other'" in refused(folder, base[0], deltas)
 
 
 def test_damaged_files(folder, base):

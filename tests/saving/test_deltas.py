@@ -1,0 +1,121 @@
+"""Deltas: what they hold, and which base and graph they are for."""
+
+import os
+
+import pytest
+import tensorflow.compat.v1 as tf
+from small_model import (
+    NEW,
+    OLD,
+    Model,
+    assert_same,
+    grow,
+    train_base,
+    values,
+)
+
+import partial_embed as pe
+from partial_embed.files.checkpoint import Checkpoint
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_what_a_delta_holds(session, folder, inside):
+    prefix, _ = train_base(folder("base.ckpt"), inside=inside)
+    model, _ = grow(session, prefix, inside=inside, train="*/W")
+    here = values(session)
+    checkpoint = Checkpoint(pe.Saver(delta=True).save(session, folder("delta.ckpt")))
+    scope = "model/model/" if inside else "model/"
+    slots = {scope + "ent/" + kind for kind in ("Adam", "Adam_1")}
+    weight = {"model/W", scope + "W/Adam", scope + "W/Adam_1"}
+    powers = {name for name in here if "power" in name}
+    assert set(checkpoint.shapes) == weight | powers | {"global_step", "partial_embed/delta"} | {
+        name + "/delta_rows" for name in slots | {"model/ent"}
+    }
+    rows = checkpoint.read("model/ent/delta_rows")
+    assert rows.tobytes() == session.run(model.table)[OLD:].tobytes()
+    assert not os.path.exists(folder("delta.ckpt.growth.json"))
+
+
+@pytest.mark.parametrize("optimizer", ["GradientDescent", "Adam"])
+def test_its_size_does_not_depend_on_the_frozen_rows(folder, optimizer):
+    sizes = []
+    for rows in (10, 5000):
+        prefix, _ = train_base(folder(f"base{rows:04d}.ckpt"), optimizer, rows)
+        with tf.Graph().as_default(), tf.Session() as session:
+            model = Model(rows + 3, optimizer, prefix)
+            saver = pe.Saver(delta=True)
+            session.run(tf.global_variables_initializer())
+            model.train(session, ids=(1, rows + 1))
+            saved = saver.save(session, folder(f"delta{rows:04d}.ckpt"))
+        files = [name for name in os.listdir(folder()) if name.startswith(os.path.basename(saved))]
+        # The graph definition is a text of the script's; of the checkpoint, two numbers of
+        # rows are written out and may have a few digits more.
+        sizes.append(sum(os.path.getsize(folder(n)) for n in files if not n.endswith(".meta")))
+    assert abs(sizes[0] - sizes[1]) < 40
+    assert sizes[1] < 5000  # Less than one byte for each frozen row.
+
+
+def test_another_base_is_refused_and_both_are_named(session, folder, base):
+    prefix, _ = base
+    grow(session, prefix)
+    delta = pe.Saver(delta=True).save(session, folder("delta.ckpt"))
+    other, _ = train_base(folder("other.ckpt"), steps=3)
+    with tf.Graph().as_default(), tf.Session() as second:
+        Model(NEW, "Adam", other)
+        saver = pe.Saver()
+        second.run(tf.global_variables_initializer())
+        before = values(second)
+        with pytest.raises(ValueError) as error:
+            saver.restore(second, delta)
+        assert_same(values(second), before)
+    text = str(error.value)
+    for part in (delta, prefix, other, "model/ent", "the frozen rows differ"):
+        assert part in text
+
+
+def test_a_base_whose_other_variables_differ_is_refused(session, folder, base):
+    prefix, old = base
+    grow(session, prefix)
+    delta = pe.Saver(delta=True).save(session, folder("delta.ckpt"))
+    os.mkdir(folder("moved"))
+    with tf.Graph().as_default(), tf.Session() as second:
+        # The same rows; the weight, which was frozen whole, is another.
+        for name, array in old.items():
+            tf.get_variable(name, initializer=array + 1 if name == "model/W" else array)
+        second.run(tf.global_variables_initializer())
+        other = tf.train.Saver().save(second, folder("other.ckpt"))
+    with tf.Graph().as_default(), tf.Session() as second:
+        Model(NEW, "Adam", other)
+        saver = pe.Saver()
+        second.run(tf.global_variables_initializer())
+        with pytest.raises(ValueError) as error:
+            saver.restore(second, delta)
+    assert other in str(error.value)
+    assert "model/W" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (dict(rows=NEW + 1), "holds rows 6-8 of a table model/ent of 9 rows; here rows 6-9 of 10"),
+        (dict(rows=NEW, trainable_rows={"*ent": [1]}), "here rows 1, 6-8 of 9 train"),
+    ],
+)
+def test_a_delta_of_another_growth(session, folder, base, arguments, message):
+    grow(session, base[0])
+    delta = pe.Saver(delta=True).save(session, folder("delta.ckpt"))
+    with tf.Graph().as_default(), tf.Session() as second:
+        Model(checkpoint=base[0], **arguments)
+        saver = pe.Saver()
+        second.run(tf.global_variables_initializer())
+        with pytest.raises(ValueError, match=message):
+            saver.restore(second, delta)
+
+
+def test_a_delta_in_a_plain_graph(session, folder, base):
+    grow(session, base[0])
+    delta = pe.Saver(delta=True).save(session, folder("delta.ckpt"))
+    with tf.Graph().as_default(), tf.Session() as second:
+        Model(NEW)
+        with pytest.raises(ValueError, match="the tables that grow here are none"):
+            pe.Saver().restore(second, delta)

@@ -1,0 +1,291 @@
+"""Restoring: everything or nothing, from a base, a whole checkpoint or a delta."""
+
+import os
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+from small_model import (
+    NEW,
+    OPTIMIZERS,
+    Model,
+    assert_same,
+    grow,
+    train_base,
+    values,
+)
+
+import partial_embed as pe
+from partial_embed.files.checkpoint import Checkpoint
+
+
+@pytest.mark.parametrize(
+    "optimizer, use_resource, delta, rows",
+    [
+        (optimizer, bool(number % 2), number // 2 % 2 == 0, (1, 4) if number % 3 else ())
+        for number, optimizer in enumerate(sorted(OPTIMIZERS))
+    ]
+    + [("Adam", False, False, ()), ("Momentum", True, True, (1, 4))],
+)
+def test_interrupted_training_is_as_if_uninterrupted(
+    session, folder, optimizer, use_resource, delta, rows
+):
+    form = dict(optimizer=optimizer, use_resource=use_resource, average=True)
+    prefix, _ = train_base(folder("base.ckpt"), **form)
+    form["trainable_rows"] = {"*/ent": rows} if rows else None
+    form["train"] = "*/W"
+    model, saver = grow(session, prefix, **form)
+    saved = pe.Saver(delta=delta).save(session, folder("model.ckpt"))
+    model.train(session, 4, ids=(0, 8, 6, 1))
+    expected = values(session)
+    with tf.Graph().as_default(), tf.Session() as second:
+        tf.set_random_seed(9)
+        model = Model(NEW, checkpoint=prefix, **form)
+        saver = pe.Saver(delta=delta)
+        saver.restore(second, saved)  # Nothing was initialized before.
+        model.train(second, 4, ids=(0, 8, 6, 1))
+        assert_same(values(second), expected)
+        again = saver.save(second, folder("again.ckpt"))
+        second.run(tf.global_variables_initializer())
+        saver.restore(second, again)
+        assert_same(values(second), expected)
+
+
+def test_from_the_base_too(session, folder, base, caplog):
+    prefix, old = base
+    model, _ = grow(session, prefix, train="all")
+    tf.set_random_seed(1)
+    start = values(session)
+    saver = pe.Saver()
+    with caplog.at_level("INFO", logger="absl"):
+        saver.restore(session, prefix)
+    now = values(session)
+    assert now["model/ent/frozen"].tobytes() == old["model/ent"].tobytes()
+    assert now["model/W"].tobytes() == old["model/W"].tobytes()
+    assert now["model/W/Adam"].tobytes() == old["model/W/Adam"].tobytes()
+    assert now["global_step"] == old["global_step"] == 2
+    # What it cannot know stays as it was.
+    for name in start:
+        if "trainable" in name:
+            assert now[name].tobytes() == start[name].tobytes()
+    assert "model/ent as the base it grows from" in caplog.text
+    assert "Not in it, and left as initialized: model/ent/trainable" in caplog.text
+    model.train(session)
+
+
+def test_an_uninitialized_session_grows_from_the_base(session, base):
+    prefix, old = base
+    Model(NEW, "Adam", prefix)
+    pe.Saver().restore(session, prefix)
+    now = values(session)  # All of them are initialized.
+    assert now["model/ent/frozen"].tobytes() == old["model/ent"].tobytes()
+    assert now["model/ent/trainable"].any()
+
+
+@pytest.mark.parametrize("delta", [False, True])
+def test_it_says_which_it_found(session, folder, base, caplog, delta):
+    grow(session, base[0])
+    saver = pe.Saver(delta=delta)
+    saved = saver.save(session, folder("model.ckpt"))
+    with caplog.at_level("INFO", logger="absl"):
+        saver.restore(session, saved)
+    kind = "a delta on the base " + base[0] if delta else "model/ent as a whole table"
+    assert f"Restored {saved}, {kind}." in caplog.text
+
+
+@pytest.mark.parametrize("where", ["directory", "state"])
+def test_directories_and_state_files(session, folder, base, where):
+    grow(session, base[0])
+    saver = pe.Saver()
+    os.mkdir(folder("run"))
+    saver.save(session, folder("run", "model.ckpt"), global_step=3)
+    here = values(session)
+    session.run(tf.global_variables_initializer())
+    saver.restore(session, folder("run") if where == "directory" else folder("run", "checkpoint"))
+    assert_same(values(session), here)
+
+
+def test_paths_that_hold_none(session, folder, base):
+    grow(session, base[0])
+    saver, before = pe.Saver(), values(session)
+    with pytest.raises(ValueError, match="save_path is None"):
+        saver.restore(session, None)
+    with pytest.raises(ValueError, match="No checkpoint at .*nowhere"):
+        saver.restore(session, folder("nowhere"))
+    assert_same(values(session), before)
+
+
+@pytest.mark.parametrize(
+    "name, use_resource",
+    [
+        ("model/W", True),
+        ("model/ent", True),
+        ("model/ent/Adam", True),
+        ("model/ent/Adam_1", True),
+        ("beta1_power", True),
+        ("model/ent/Adam", False),
+    ],
+)
+def test_a_shape_that_does_not_fit_is_caught_for_every_variable(
+    session, folder, base, name, use_resource
+):
+    # TensorFlow lets a resource variable take whatever shape the checkpoint has.
+    prefix, _ = base
+    _, saver = grow(session, prefix, use_resource=use_resource, train="*W")
+    saved = saver.save(session, folder("good.ckpt"))
+    checkpoint = Checkpoint(saved)
+    with tf.Graph().as_default(), tf.Session() as second:
+        for key in checkpoint.shapes:
+            array = checkpoint.read(key)
+            tf.get_variable(key, initializer=array.reshape([-1])[:3] if key == name else array)
+        second.run(tf.global_variables_initializer())
+        bad = tf.train.Saver().save(second, folder("bad.ckpt"))
+    session.run(tf.global_variables_initializer())
+    before = values(session)
+    with pytest.raises(ValueError) as error:
+        saver.restore(session, bad)
+    assert name in str(error.value)
+    assert bad in str(error.value)
+    assert_same(values(session), before)
+
+
+def test_a_dtype_that_does_not_fit(session, folder, base):
+    _, saver = grow(session, base[0], train="*W")
+    checkpoint = Checkpoint(saver.save(session, folder("good.ckpt")))
+    with tf.Graph().as_default(), tf.Session() as second:
+        for key in checkpoint.shapes:
+            array = checkpoint.read(key)
+            array = array.astype(np.float64) if key == "model/W" else array
+            tf.get_variable(key, initializer=array)
+        second.run(tf.global_variables_initializer())
+        bad = tf.train.Saver().save(second, folder("bad.ckpt"))
+    with pytest.raises(ValueError, match=r"model/W needs model/W \[4, 2\] float32; .* float64"):
+        saver.restore(session, bad)
+
+
+def test_a_variable_that_is_missing(session, folder, base):
+    _, saver = grow(session, base[0], train="*W")
+    saved = pe.Saver([v for v in tf.global_variables() if "W/Adam_1" not in v.op.name]).save(
+        session, folder("less.ckpt")
+    )
+    before = values(session)
+    with pytest.raises(ValueError, match="holds no tensor 'model/W/Adam_1'.*Perhaps you meant"):
+        saver.restore(session, saved)
+    assert_same(values(session), before)
+
+
+def test_other_numbers_of_rows(session, folder, base):
+    _, saver = grow(session, base[0])
+    for rows in (5, 8, 10):
+        prefix, _ = train_base(folder(f"rows{rows}.ckpt"), rows=rows)
+        before = values(session)
+        with pytest.raises(ValueError) as error:
+            saver.restore(session, prefix)
+        assert f"[{rows}, 4]" in str(error.value) or f"{rows} rows" in str(error.value)
+        assert prefix in str(error.value)
+        assert_same(values(session), before)
+
+
+def flip_tensor(prefix, array):
+    """Flips a bit of a tensor in the data files of a checkpoint."""
+    for name in os.listdir(os.path.dirname(prefix)):
+        if name.startswith(os.path.basename(prefix) + ".data"):
+            path = os.path.join(os.path.dirname(prefix), name)
+            with open(path, "rb") as stream:
+                content = bytearray(stream.read())
+            at = bytes(content).find(np.ascontiguousarray(array).tobytes())
+            if at >= 0:
+                content[at] ^= 4
+                with open(path, "wb") as stream:
+                    stream.write(content)
+                return
+    raise AssertionError("The tensor is not in the files.")
+
+
+@pytest.mark.parametrize("use_resource, initialized", [(False, True), (True, False)])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "model/ent/frozen",
+        "model/ent/trainable",
+        "model/ent/trainable/Adam_1",
+        "model/W",
+        "global_step",
+    ],
+)
+def test_a_restore_changes_everything_or_nothing(folder, base, use_resource, initialized, name):
+    with tf.Graph().as_default(), tf.Session() as session:
+        _, saver = grow(session, base[0], use_resource=use_resource, train=("*W",))
+        saved = saver.save(session, folder("model.ckpt"))
+        array = values(session)[name]
+    flip_tensor(saved, array)
+    with tf.Graph().as_default(), tf.Session() as session:
+        Model(NEW, "Adam", base[0], use_resource=use_resource, train=("*W",))
+        saver = pe.Saver()
+        missing = tf.identity(tf.report_uninitialized_variables())
+        if initialized:
+            session.run(tf.global_variables_initializer())
+            before = values(session)
+        else:
+            before = session.run(missing).tolist()
+        with pytest.raises(ValueError) as error:
+            saver.restore(session, saved)
+        assert saved in str(error.value)
+        if initialized:
+            assert_same(values(session), before)
+        else:
+            assert session.run(missing).tolist() == before
+
+
+def test_the_base_of_a_restore_is_damaged(folder, base):
+    prefix, old = base
+    flip_tensor(prefix, old["model/ent"])
+    with tf.Graph().as_default(), tf.Session() as session:
+        Model(NEW, "Adam", prefix)
+        saver = pe.Saver()
+        missing = tf.identity(tf.report_uninitialized_variables())
+        before = session.run(missing).tolist()
+        with pytest.raises(ValueError) as error:
+            saver.restore(session, prefix)
+        assert prefix in str(error.value)
+        assert session.run(missing).tolist() == before
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_rows_that_are_no_numbers(session, folder, base, value):
+    prefix, _ = base
+    model, saver = grow(session, prefix)
+    frozen = session.run(model.table.frozen)
+    frozen[[2, 4], 1] = value
+    session.run(tf.assign(model.table.frozen, frozen))
+    saved = saver.save(session, folder("bad.ckpt"))
+    session.run(tf.global_variables_initializer())
+    before = values(session)
+    with pytest.raises(ValueError) as error:
+        saver.restore(session, saved)
+    assert "model/ent" in str(error.value)
+    assert saved in str(error.value)
+    assert "[2 4]" in str(error.value)
+    assert_same(values(session), before)
+    with tf.name_scope("lenient"):
+        pe.Saver(allow_nonfinite=True).restore(session, saved)
+    np.testing.assert_array_equal(session.run(model.table.frozen), frozen)
+
+
+def test_new_rows_that_are_no_numbers(session, folder, base):
+    model, saver = grow(session, base[0])
+    trained = session.run(model.table.trainable)
+    trained[1, 2] = np.nan
+    session.run(tf.assign(model.table.trainable, trained))
+    saved = saver.save(session, folder("bad.ckpt"))
+    delta = pe.Saver(delta=True).save(session, folder("delta.ckpt"))
+    for prefix in (saved, delta):
+        session.run(tf.global_variables_initializer())
+        before = values(session)
+        with pytest.raises(ValueError) as error:
+            saver.restore(session, prefix)
+        assert "model/ent" in str(error.value)
+        assert "[7]" in str(error.value)
+        assert_same(values(session), before)
+        pe.Saver(allow_nonfinite=True).restore(session, prefix)
+        np.testing.assert_array_equal(session.run(model.table.trainable), trained)

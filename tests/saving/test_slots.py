@@ -1,0 +1,171 @@
+"""Whole saves: whole tables with whole slots, for every optimizer."""
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+from small_model import (
+    NEW,
+    OLD,
+    OPTIMIZERS,
+    WIDTH,
+    assert_same,
+    grow,
+    plain_values,
+    train_base,
+    values,
+)
+
+import partial_embed as pe
+from partial_embed.files.checkpoint import Checkpoint
+
+each_optimizer = pytest.mark.parametrize("optimizer", sorted(OPTIMIZERS))
+
+
+@each_optimizer
+@pytest.mark.parametrize(
+    "inside, use_resource, same",
+    [(False, False, True), (True, True, False)],
+)
+def test_a_plain_script_restores_every_variable(
+    session, folder, optimizer, inside, use_resource, same
+):
+    form = dict(inside=inside, use_resource=use_resource)
+    other = (
+        optimizer if same else "Momentum" if optimizer == "GradientDescent" else ("GradientDescent")
+    )
+    prefix, old = train_base(folder("base.ckpt"), other, **form)
+    _, saver = grow(session, prefix, optimizer=optimizer, **form)
+    here = values(session)
+    # Twice in one place: the second finds the slots of the frozen rows in the first.
+    for _ in range(2):
+        saved = saver.save(session, folder("grown.ckpt"))
+    start, found = plain_values(saved, NEW, optimizer, **form)
+
+    assert sorted(found) == sorted(dict(Checkpoint(saved).shapes))
+    assert found["global_step"] == here["global_step"] == 3
+    for name, array in found.items():
+        # The grown graph calls ent/Adam ent/trainable/Adam.
+        grown = name.replace("model/ent", "model/ent/trainable")
+        if "model/ent" in name:
+            assert array.shape == (NEW, WIDTH)
+            assert array[OLD:].tobytes() == here[grown].tobytes(), name
+            first = old[name] if name in old else start[name][:OLD]
+            assert array[:OLD].tobytes() == first.tobytes(), name
+        elif name in here:
+            assert array.tobytes() == here[name].tobytes(), name
+        else:  # Slots of the weight, which was frozen and has none in the grown graph.
+            expected = old[name] if name in old else start[name]
+            assert array.tobytes() == expected.tobytes(), name
+
+
+@each_optimizer
+def test_slots_start_where_the_optimizer_starts_them(session, folder, optimizer):
+    prefix, _ = train_base(folder("base.ckpt"), "GradientDescent", inside=True)
+    _, saver = grow(session, prefix, optimizer=optimizer, inside=True)
+    checkpoint = Checkpoint(saver.save(session, folder("grown.ckpt")))
+    starts = {
+        "Adagrad": {"Adagrad": 0.1},
+        "RMSProp": {"RMSProp": 1.0, "RMSProp_1": 0.0},
+        "CenteredRMSProp": {"RMSProp": 1.0, "RMSProp_1": 0.0, "RMSProp_2": 0.0},
+        "Ftrl": {"Ftrl": 0.1, "Ftrl_1": 0.0},
+    }.get(optimizer, {})
+    for kind, start in starts.items():
+        rows = checkpoint.read("model/model/ent/" + kind)[:OLD]
+        np.testing.assert_array_equal(rows, np.full([OLD, WIDTH], start, np.float32))
+    count = {"GradientDescent": 0, "Momentum": 1, "Adagrad": 1, "CenteredRMSProp": 3}
+    slots = [name for name in checkpoint.shapes if name.startswith("model/model/ent/")]
+    assert len(slots) == count.get(optimizer, 2)
+
+
+@pytest.mark.parametrize(
+    "train, averaged_before, inside",
+    [((), True, False), ("all", False, False), ((), False, True), ("all", True, True)],
+)
+def test_moving_averages(session, folder, train, averaged_before, inside):
+    prefix, old = train_base(folder("base.ckpt"), average=averaged_before, inside=inside)
+    _, saver = grow(session, prefix, average=True, train=train, inside=inside)
+    here = values(session)
+    saved = saver.save(session, folder("grown.ckpt"))
+    _, found = plain_values(saved, NEW, average=True, inside=inside)
+    ends = [name for name in found if name.endswith("ent/ExponentialMovingAverage")]
+    assert len(ends) == 1
+    mean = found[ends[0]]
+    # Averages start as the rows themselves, not at a number.
+    expected = old[ends[0]] if averaged_before else old["model/ent"]
+    assert mean[:OLD].tobytes() == expected.tobytes()
+    grown = ends[0].replace("model/ent", "model/ent/trainable")
+    assert mean[OLD:].tobytes() == here[grown].tobytes()
+
+
+def test_rows_that_train_among_the_old_ones(session, folder, base):
+    prefix, old = base
+    model, saver = grow(session, prefix, trainable_rows={"model/ent": [4, 1]})
+    table, here = session.run(model.table), values(session)
+    saved = saver.save(session, folder("grown.ckpt"))
+    saved = saver.save(session, folder("grown.ckpt"))
+    _, found = plain_values(saved, NEW)
+    assert found["model/ent"].tobytes() == table.tobytes()
+    frozen = [0, 2, 3, 5]
+    assert (table[frozen] == old["model/ent"][frozen]).all()
+    assert (table[[1]] != old["model/ent"][[1]]).any()
+    for slot in ("Adam", "Adam_1"):
+        whole, trained = found["model/ent/" + slot], here["model/ent/trainable/" + slot]
+        assert (whole[frozen] == old["model/ent/" + slot][frozen]).all()
+        assert (whole[[1, 4, 6, 7, 8]] == trained).all()
+
+
+@pytest.mark.parametrize("use_resource", [False, True])
+def test_partitioned_frozen_rows(session, folder, base, use_resource):
+    prefix, old = base
+    partitioner = tf.fixed_size_partitioner(3)
+    with tf.variable_scope("model", use_resource=use_resource):
+        table = pe.get_embedding("ent", [NEW, WIDTH], checkpoint=prefix, partitioner=partitioner)
+    rows = tf.nn.embedding_lookup(table, [1, 7, 5, 8])
+    step = tf.train.AdagradOptimizer(0.1).minimize(tf.reduce_sum(tf.square(rows)))
+    saver, delta = pe.Saver(), pe.Saver(delta=True)
+    session.run(tf.global_variables_initializer())
+    session.run(step)
+    whole, here = session.run(table), values(session)
+    assert whole[:OLD].tobytes() == old["model/ent"].tobytes()
+    prefixes = [saver.save(session, folder("whole.ckpt")), delta.save(session, folder("d.ckpt"))]
+    assert Checkpoint(prefixes[0]).read("model/ent").tobytes() == whole.tobytes()
+    slot = Checkpoint(prefixes[0]).read("model/ent/Adagrad")
+    assert (slot[:OLD] == np.float32(0.1)).all()
+    for restored in prefixes:
+        session.run(tf.global_variables_initializer())
+        saver.restore(session, restored)
+        assert_same(values(session), here)
+        session.run(step)
+
+
+@pytest.mark.parametrize("shape", [[NEW], [NEW, 2, 3]])
+@pytest.mark.parametrize("dtype", [tf.float16, tf.bfloat16, tf.float32, tf.float64])
+def test_ranks_and_dtypes(session, folder, write_checkpoint, shape, dtype, random):
+    rows = random.randn(*([OLD] + shape[1:])).astype(dtype.as_numpy_dtype)
+    prefix = write_checkpoint({"ent": rows})
+    table = pe.get_embedding("ent", shape, dtype, checkpoint=prefix)
+    slot = tf.get_variable("plain", initializer=tf.zeros([2], tf.float64))
+    session.run(tf.global_variables_initializer())
+    whole, plain = session.run([table, slot])
+    assert whole[:OLD].tobytes() == rows.tobytes()
+    saver, delta = pe.Saver(), pe.Saver(delta=True)
+    for saved in (saver.save(session, folder("a")), delta.save(session, folder("d"))):
+        session.run(
+            [
+                table.trainable.assign(tf.zeros_like(table.trainable)),
+                table.frozen.assign(tf.zeros_like(table.frozen)),
+                slot.assign([1, 1]),
+            ]
+        )
+        saver.restore(session, saved)
+        assert session.run(table).tobytes() == whole.tobytes()
+        assert session.run(slot).tolist() == plain.tolist()
+    assert Checkpoint(folder("a")).read("ent").tobytes() == whole.tobytes()
+
+
+def test_integer_tables(session, folder, write_checkpoint):
+    prefix = write_checkpoint({"codes": np.arange(12, dtype=np.int64).reshape([6, 2])})
+    table = pe.get_embedding("codes", [8, 2], tf.int64, checkpoint=prefix)
+    session.run(tf.global_variables_initializer())
+    saved = pe.Saver().save(session, folder("whole"))
+    assert Checkpoint(saved).read("codes").tolist() == session.run(table).tolist()
