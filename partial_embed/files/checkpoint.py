@@ -36,6 +36,8 @@ class Checkpoint:
             self.__dict__.update(path.__dict__)
             return
         self.prefix = resolve(path)
+        # First: a checkpoint that is replaced from here on is told from what is read now.
+        self.index_checksum = index_checksum(self.prefix)
         try:  # tf.train.load_checkpoint prefers a directory of that name
             reader = tf.train.NewCheckpointReader(self.prefix)
             self.shapes = dict(reader.get_variable_to_shape_map())
@@ -43,7 +45,6 @@ class Checkpoint:
         except (tf.errors.OpError, RuntimeError, ValueError) as error:
             raise damaged(self.prefix, error) from error
         self.dtypes = {name: tf.as_dtype(dtype) for name, dtype in dtypes.items()}
-        self.index_checksum = index_checksum(self.prefix)
         self.record = _content(self.prefix + RECORD_SUFFIX)
 
     def __contains__(self, name):
@@ -91,6 +92,18 @@ class Checkpoint:
             f"The table {name} {want} {dtype.name} does not fit the checkpoint {self.prefix}, "
             f"which holds {self.describe(name)}: {problem}."
         )
+
+    def is_unchanged(self):
+        """Returns whether it still stands where it stood, and was not replaced by another."""
+        return index_checksum(self.prefix) == self.index_checksum
+
+    def expect_unchanged(self):
+        """Raises ValueError if another was put in its place since it was opened."""
+        if not self.is_unchanged():
+            raise ValueError(
+                f"The checkpoint {self.prefix} was replaced while it was read. Start again, or "
+                "give each writer a name of its own."
+            )
 
     def read(self, name):
         """Returns a whole tensor as a numpy array, from any format, slices joined."""

@@ -88,8 +88,8 @@ def resolve(path):
             found = path.split("-?????-of-")[0] + "-?????" + _shards(path)[0][-9:]
     if found is None:
         raise ValueError(
-            f"No checkpoint at {path}. Expected a prefix (like model.ckpt-50), or a directory "
-            "whose `checkpoint` file names one that exists; found "
+            f"No checkpoint at {path}. Expected a checkpoint prefix (like model.ckpt-50), or a "
+            "directory whose `checkpoint` file names one that exists; found "
             + _found_in(path if tf.gfile.IsDirectory(path) else directory or ".", base)
         )
     # A graph outlives a change of the working directory.

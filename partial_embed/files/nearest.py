@@ -16,4 +16,4 @@ def nearest(name, names, most=12, describe=str):
     alike = {known: difflib.SequenceMatcher(None, known, name).ratio() for known in names}
     names.sort(key=lambda known: -alike[known])
     more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(map(describe, names[:most])) + more
+    return (", " if describe is str else "; ").join(map(describe, names[:most])) + more

@@ -70,6 +70,8 @@ def merge_checkpoint(base, deltas, output, policy=None, vocabulary=None, allow_n
             table.write(stage, allow_nonfinite)
         for name, value in variables:
             write_part(stage.part(), [(name, "", value)])
+        for checkpoint in [base, *deltas]:
+            checkpoint.expect_unchanged()
         text = keys and "".join(key + "\n" for key in keys)
         publish(stage, {table.name: table.generations for table in tables}, text)
     logging.info("Merged %d delta(s) into %s.", len(deltas), output)

@@ -27,6 +27,9 @@ from partial_embed.saving.source import (
 from partial_embed.table.on_disk import in_slices
 from partial_embed.training.frozen_rows import FrozenRows
 
+# How often a checkpoint is read that is replaced all the while.
+_MOST_READS = 5
+
 
 class Saver(OpenSaver):
     """A `tf.train.Saver` whose checkpoints hold whole tables.
@@ -226,8 +229,18 @@ class _Built:
                 f"generation= restores plain variables; {self._content.tables[0].name} grows here. "
                 "Say generation= where it is made, to get_embedding or growing."
             )
-        restoration = plan_restoration(self._content, checkpoint, self._sources, generation)
-        self._ops.run(session, restoration)
+        for _ in range(_MOST_READS):
+            try:
+                restoration = plan_restoration(self._content, checkpoint, self._sources, generation)
+                self._ops.run(session, restoration)
+            except ValueError:
+                if checkpoint.is_unchanged():
+                    raise
+            if checkpoint.is_unchanged():
+                break
+            replaced, checkpoint = checkpoint, Checkpoint(checkpoint.prefix)
+        else:
+            replaced.expect_unchanged()
         for name, source in restoration.sources.items():
             base = source.base if isinstance(source, DeltaTable) else source
             self._sources[name] = self._origins[name] = base

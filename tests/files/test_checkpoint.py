@@ -143,10 +143,15 @@ def test_no_checkpoint(tmp_path):
         resolve(str(tmp_path / "model.ckpt"))
     assert "No checkpoint at {}".format(tmp_path / "model.ckpt") in str(error.value)
     assert "Expected a checkpoint prefix (like model.ckpt-50), or a directory" in str(error.value)
-    assert f"found in {tmp_path}: nothing" in str(error.value)
-    (tmp_path / "notes.txt").write_text("")
-    with pytest.raises(ValueError, match="found in .*: notes.txt"):
-        resolve(str(tmp_path))
+    assert f"found in {tmp_path}: no checkpoint." in str(error.value)
+    for number in range(30):
+        (tmp_path / f"model.ckpt-{number}.index").write_text("")
+        (tmp_path / f"notes-{number}.txt").write_text("")
+    with pytest.raises(ValueError) as error:
+        resolve(str(tmp_path / "model.cpkt-7"))
+    listed = str(error.value).split(f"found in {tmp_path}: ")[1]
+    assert listed.startswith("model.ckpt-7, ") and listed.endswith(" and 20 more.")
+    assert listed.count("model.ckpt-") == 10 and "notes" not in listed
     with pytest.raises(ValueError, match="found no directory .*nowhere"):
         resolve(str(tmp_path / "nowhere" / "model.ckpt"))
 
