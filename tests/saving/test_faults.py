@@ -13,39 +13,8 @@ import pytest
 import partial_embed as pe
 
 SOAK = bool(os.environ.get("PARTIAL_EMBED_SOAK"))
-WORKER = os.path.join(
-    os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "fault_worker.py"
-)
 KILLS = 100 if SOAK else 2
 MUTATIONS = 300 if SOAK else 40
-
-
-@pytest.fixture
-def work(tmp_path):
-    """Returns `work(*arguments, timeout=)`: what fault_worker.py printed, and its exit status."""
-    root = os.path.dirname(os.path.dirname(os.path.abspath(pe.__file__)))
-
-    def work(*arguments, **keywords):
-        timeout = keywords.pop("timeout", 120)
-        environment = dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3")
-        environment["PYTHONPATH"] = root + os.pathsep + environment.get("PYTHONPATH", "")
-        with open(str(tmp_path / "errors.txt"), "w+") as errors:
-            process = subprocess.Popen(
-                [sys.executable, "-W", "ignore", WORKER] + [str(text) for text in arguments],
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                universal_newlines=True,
-                env=environment,
-            )
-            try:
-                output, _ = process.communicate(timeout=timeout)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                output, _ = process.communicate()
-            errors.seek(0)
-            return output, process.returncode, errors.read()[-3000:]
-
-    return work
 
 
 @pytest.mark.parametrize("kind", ["save", "delta", "merge"])
