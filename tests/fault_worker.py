@@ -2,7 +2,7 @@
 
     python fault_worker.py kill save|delta|merge DIRECTORY ROUNDS SEED
     python fault_worker.py full DIRECTORY ELSEWHERE KILOBYTES...
-    python fault_worker.py mutate base|whole|delta DIRECTORY FIRST LAST
+    python fault_worker.py mutate base|whole|delta|manifest DIRECTORY FIRST LAST
 
 `kill` forks a child that saves without end, kills it at a random moment, and
 lets another child look at what it left behind; TensorFlow is imported once,
@@ -12,9 +12,11 @@ before, and used by children only. Every line that is printed is one finding.
 import contextlib
 import glob
 import itertools
+import json
 import os
 import random
 import re
+import resource
 import shutil
 import signal
 import sys
@@ -25,7 +27,10 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 import partial_embed as pe
+from partial_embed.files.checkpoint import Checkpoint
+from partial_embed.files.growth import DELTA_KEY
 from partial_embed.files.index import num_shards
+from partial_embed.files.tensors import write_part
 
 OLD, NEW, WIDTH = 3000, 3500, 8
 
@@ -285,6 +290,34 @@ def mutate_bytes(content, randomness):
     return f"{kind} at {at}", bytes(content)
 
 
+HOSTILE = [None, True, -1, 10**12, 2**63, 1e999, 0.5, "", "x", [], {}, [[0, 10**12]], [[0, 2]]]
+HOSTILE += [[[1, 3], [2, 4]], {"": 0}, "[" * 3000, "../../elsewhere", "\0"]
+
+
+def mutate_manifest(prefix, target, randomness):
+    """Writes a delta with one thing changed in what it says of itself; returns what."""
+    delta = Checkpoint(prefix)
+    manifest = json.loads(delta.read(DELTA_KEY).decode("utf-8"))
+    places, todo = [], [manifest]
+    while todo:
+        node = todo.pop()
+        for key in node if isinstance(node, dict) else range(len(node)):
+            places.append((node, key))
+            if isinstance(node[key], (dict, list)):
+                todo.append(node[key])
+    node, key = places[randomness.randrange(len(places))]
+    if randomness.random() < 0.2:
+        done = f"without {key}"
+        del node[key]
+    else:
+        node[key] = randomness.choice(HOSTILE)
+        done = f"{key} = {str(node[key])[:20]!r}"
+    tensors = [(name, "", delta.read(name)) for name in sorted(delta.shapes) if name != DELTA_KEY]
+    text = np.array(json.dumps(manifest), object)
+    write_part(target, tensors + [(DELTA_KEY, "", text)])
+    return done.replace(":", ";")
+
+
 def state(session):
     """Which variables are initialized, and what they hold."""
     missing = set(session.run(tf.get_collection("missing")[0]).tolist())
@@ -295,12 +328,20 @@ def state(session):
     }
 
 
+def peak_memory():
+    """The most memory this process ever had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
 def mutate(kind, directory, first, last):
     """Damages a file in one way a seed, reads, and says what happened."""
     base = os.path.join(directory, "base.ckpt")
     if not os.path.exists(base + ".index"):
         write_base(base)
-    prefix = {"base": base, "whole": base + "-whole1", "delta": base + "-delta1"}[kind]
+    deltas = {"delta": base + "-delta1", "manifest": base + "-changed"}
+    prefix = {"base": base, "whole": base + "-whole1", **deltas}[kind]
+    if kind == "manifest":
+        mutate_manifest(deltas["delta"], prefix, random.Random(0))
     files = sorted(p for p in glob.glob(prefix + ".*") if not p.endswith(".copy"))
     originals = {}
     for path in files:
@@ -315,8 +356,8 @@ def mutate(kind, directory, first, last):
         tf.add_to_collection("missing", tf.identity(tf.report_uninitialized_variables()))
         initialize = tf.global_variables_initializer()
         session.run(initialize)
-        saver.restore(session, prefix)
-        expected = state(session)
+        saver.restore(session, deltas["delta"] if kind == "manifest" else prefix)
+        expected, memory = state(session), peak_memory()
         readers = {"restore": lambda: saver.restore(session, prefix)}
         if kind == "base":
             readers["initialize"] = lambda: session.run(table.initializer)
@@ -325,9 +366,12 @@ def mutate(kind, directory, first, last):
             randomness = random.Random(f"{kind} {seed}")
             # The small files have few bytes, and all of them matter.
             path = randomness.choice(files)
-            done, content = mutate_bytes(originals[path], randomness)
-            with open(path, "wb") as stream:
-                stream.write(content)
+            if kind == "manifest":
+                done = mutate_manifest(deltas["delta"], prefix, randomness)
+            else:
+                done, content = mutate_bytes(originals[path], randomness)
+                with open(path, "wb") as stream:
+                    stream.write(content)
             findings = []
             for name, reader in sorted(readers.items()):
                 session.run(initialize) if name == "restore" and kind != "base" else None
@@ -346,6 +390,8 @@ def mutate(kind, directory, first, last):
             with open(path, "wb") as stream:
                 stream.write(originals[path])
             where = os.path.basename(path)[len(os.path.basename(prefix)) :]
+            if peak_memory() > 2 * memory:
+                findings.append(f"MEMORY {peak_memory()} {memory}")
             print("end {} {} {}: {}".format(seed, where, done, " ".join(findings)), flush=True)
 
 

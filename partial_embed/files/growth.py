@@ -144,6 +144,10 @@ def read_delta(checkpoint):
         both = set(tables) & set(unchanged)
         if both:
             raise ValueError(f"{min(both)} is a table and frozen whole")
+        rows = {name + DELTA_ROWS for name in slots | set(tables)}
+        unnamed = [n for n in checkpoint.shapes if n.endswith(DELTA_ROWS) and n not in rows]
+        if unnamed:
+            raise ValueError(f"it does not name {min(unnamed)}")
     return manifest
 
 
@@ -188,7 +192,7 @@ def _check_table(name, entry, delta):
     # The frozen rows are all in the base, of which there is no more than it says.
     if held > base_rows or rows - count > held:
         raise ValueError(f"{rows} rows, {count} of them new, of {held} of {base_rows}")
-    if entry["source"] is not None:
+    if _get(entry, "source", list, type(None)) is not None:
         source = _runs(entry, "source", -1, base_rows)
         if _length(source) != rows:
             raise ValueError(f"source: expected a row of the base, or -1, for each of {rows} rows")

@@ -216,6 +216,8 @@ def set_to(key, value):
         (set_to("source", [[-1, 0], [1, 3], [-1, 0], [0, 1]]), "not in the base, and does not"),
         (set_to("keys", ["x"]), "keys: expected 2 texts"),
         (set_to("keys", [1, 2]), "keys: expected 2 texts"),
+        (lambda _, entry: entry.pop("source"), "source: expected list or NoneType"),
+        (set_to("slots", {}), "it does not name ent/Adagrad/delta_rows"),
         (set_to("frozen", 7), "frozen: expected str, found 7"),
         (set_to("base_name", None), "base_name: expected str"),
         (set_to("slots", {"ent/Adagrad": "zero"}), "the initial value of ent/Adagrad: 'zero'"),

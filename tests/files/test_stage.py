@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import random
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ import pytest
 from partial_embed.files.publish import publish, staging
 from partial_embed.files.stage import STAGE_PREFIX, tidy
 from partial_embed.files.tensors import write_part
+
+SOAK = bool(os.environ.get("PARTIAL_EMBED_SOAK"))
 
 
 def save(prefix):
@@ -134,6 +137,32 @@ def test_a_journal_that_is_none(run, journal):
     (stage / "journal").write_bytes(journal)
     save(run / "other")
     assert set(os.listdir(str(run))) == before | {"other.index", "other.data-00000-of-00001"}
+
+
+HOSTILE = [None, True, -1, 0, 1, 2, 10**30, "", "..", "/", "model", ".index", [], {}, [1, 2, 2**70]]
+HOSTILE += [".meta", [".index", "", "/../model"], "[" * 5000]
+
+
+@pytest.mark.parametrize(
+    "first", range(0, 2000 if os.environ.get("PARTIAL_EMBED_SOAK") else 100, 50)
+)
+def test_a_journal_of_any_kind(run, precious, first):
+    save(run / "model")
+    before = {name: (run / name).read_bytes() for name in os.listdir(str(run))}
+    for seed in range(first, first + 50):
+        randomness = random.Random(seed)
+        stage = stage_of(run, "model")
+        stage.mkdir()
+        journal = {"prefix": "model", "counts": [1, 2], "beside": [".meta", ".growth.json"]}
+        for key in randomness.sample(sorted(journal), randomness.randrange(4)):
+            journal[key] = randomness.choice(HOSTILE)
+        text = bytearray(json.dumps(journal).encode("utf-8"))
+        for _ in range(randomness.randrange(3)):
+            text[randomness.randrange(len(text))] = randomness.randrange(256)
+        (stage / "journal").write_bytes(bytes(text))
+        tidy(str(run))
+        after = {name: (run / name).read_bytes() for name in os.listdir(str(run))}
+        assert after == before, seed
 
 
 def test_a_journal_removes_no_file_that_an_index_knows(run):

@@ -14,7 +14,7 @@ import partial_embed as pe
 
 SOAK = bool(os.environ.get("PARTIAL_EMBED_SOAK"))
 KILLS = 100 if SOAK else 2
-MUTATIONS = 300 if SOAK else 40
+MUTATIONS = 2000 if SOAK else 100
 
 
 @pytest.mark.parametrize("kind", ["save", "delta", "merge"])
@@ -27,11 +27,13 @@ def test_killed_at_a_random_moment(work, tmp_path, kind):
     assert all(line.endswith("good") for line in rounds), (seed, output)
 
 
-@pytest.mark.parametrize("kind", ["base", "whole", "delta"])
+@pytest.mark.parametrize("kind", ["base", "whole", "delta", "manifest"])
 def test_damaged_files(work, tmp_path, kind):
     first, outcomes = 0, []
     while first < MUTATIONS:
-        output, status, errors = work("mutate", kind, tmp_path, first, MUTATIONS)
+        output, status, errors = work(
+            "mutate", kind, tmp_path, first, MUTATIONS, timeout=120 + MUTATIONS
+        )
         lines = output.strip().split("\n")
         outcomes += [line for line in lines if line.startswith("end")]
         started = [int(line.split()[1]) for line in lines if line.startswith("start")]
