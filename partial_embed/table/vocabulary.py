@@ -1,5 +1,6 @@
 """Vocabularies: rows follow keys, whatever order the keys stand in."""
 
+import codecs
 from collections import namedtuple
 
 import numpy as np
@@ -21,7 +22,8 @@ def read_vocabulary(path):
     """Returns the keys of a vocabulary file: one a line, the line number is the id.
 
     Args:
-        path: a UTF-8 text file, as `tf.lookup` tables read it.
+        path: a UTF-8 text file, as `tf.lookup` tables read it; a byte order mark
+            before it, which some editors write, is no part of the first key.
 
     Returns:
         List of str.
@@ -34,6 +36,8 @@ def read_vocabulary(path):
         raise ValueError(f"There is no vocabulary file {path}.")
     with tf.gfile.GFile(path, "rb") as stream:
         content = stream.read()
+    if content.startswith(codecs.BOM_UTF8):
+        content = content[len(codecs.BOM_UTF8) :]
     lines = content.split(b"\n")
     if lines[-1] == b"":
         lines.pop()
@@ -73,7 +77,7 @@ def align_vocabularies(old, new):
         `vocabularies=` of `growing`; one serves any number of tables.
 
     Raises:
-        ValueError: see `read_vocabulary`.
+        ValueError: see `read_vocabulary`; or if they have no key in common.
     """
     old, new = (
         keys if isinstance(keys, (list, tuple)) else read_vocabulary(keys) for keys in (old, new)
@@ -87,6 +91,11 @@ def align_vocabularies(old, new):
         return Vocabulary(list(old), list(new), None)
     row_of = {key: row for row, key in enumerate(old)}
     source = np.array([row_of.get(key, -1) for key in new], np.int64)
+    if (source < 0).all():
+        raise ValueError(
+            f"The vocabularies have no key in common: the old one begins with {old[0]!r}, the new "
+            f"one with {new[0]!r}. Expected one key a line, and nothing else (no counts, no tabs)."
+        )
     return Vocabulary(list(old), list(new), source)
 
 

@@ -40,6 +40,20 @@ def test_a_key_a_line(write, content, keys):
     assert read_vocabulary(write(content)) == keys
 
 
+def test_a_byte_order_mark_is_no_part_of_a_key(write):
+    assert read_vocabulary(write(b"\xef\xbb\xbfa\nb\n")) == ["a", "b"]
+    vocabulary = pe.align_vocabularies(
+        write(b"a\nb\n", "old"), write(b"\xef\xbb\xbfa\nb\nc\n", "new")
+    )
+    assert vocabulary.source is None
+
+
+def test_vocabularies_of_other_things(write):
+    old, new = write(b"a\nb\n", "old"), write(b"a\t17\nb\t3\nc\t1\n", "new")
+    with pytest.raises(ValueError, match="no key in common.*'a'.*'a.t17'.*one key a line"):
+        pe.align_vocabularies(old, new)
+
+
 def test_lines_are_those_of_tensorflows_tables(write, start):
     # A line may hold what Python takes for the end of one.
     path = write("a\u2028b\nc\x1dd\ne\n".encode())
