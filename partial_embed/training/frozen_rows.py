@@ -1,7 +1,7 @@
 """Proof that frozen rows did not change: a hash a row, before and after.
 
-frozen = record_frozen_rows(session) ──► train ──► frozen.verify(session)
-FrozenRowsHook: the same, at the two ends of a MonitoredSession
+In a plain session loop by `record_frozen_rows(session)` and `verify(session)`, in a
+MonitoredSession by `FrozenRowsHook`.
 """
 
 import numpy as np
