@@ -5,6 +5,9 @@ and 2.x both have. The names below have kept their places in both.
 """
 
 import tensorflow.compat.v1 as tf
+from tensorflow.core.framework.variable_pb2 import VariableDef
+from tensorflow.core.protobuf.tensor_bundle_pb2 import BundleEntryProto, BundleHeaderProto
+from tensorflow.core.util.saved_tensor_slice_pb2 import SavedTensorSlices
 from tensorflow.python.framework.ops import get_from_proto_function, get_gradient_function
 from tensorflow.python.ops.variable_scope import _get_default_variable_store
 
@@ -69,17 +72,39 @@ class OpenSaver(tf.train.Saver):
         self._MaybeDeleteOldCheckpoints(meta_graph_suffix=meta_graph_suffix)
 
 
+def variable_definitions(meta_graph, key):
+    """Returns {name: VariableDef} of one collection of a `MetaGraphDef`."""
+    texts = meta_graph.collection_def[key].bytes_list.value
+    definitions = [VariableDef.FromString(text) for text in texts]
+    return {definition.variable_name.split(":")[0]: definition for definition in definitions}
+
+
+def variable_from_definition(definition):
+    """Returns the variable that a VariableDef describes, whose ops are in the default graph."""
+    return get_from_proto_function(tf.GraphKeys.GLOBAL_VARIABLES)(definition)
+
+
+def set_input(operation, index, tensor):
+    """Makes a tensor of the same graph an input of an operation, in place of another."""
+    operation._update_input(index, tensor)
+
+
 __all__ = [
-    "OpenSaver",
-    "save_slice_info",
     "BulkSaverBuilder",
+    "BundleEntryProto",
+    "BundleHeaderProto",
+    "OpenSaver",
     "PartitionedVariable",
     "SaveSpec",
     "SaveableObject",
+    "SavedTensorSlices",
     "TensorLike",
     "Variable",
-    "get_from_proto_function",
     "get_gradient_function",
-    "variable_store",
+    "save_slice_info",
+    "set_input",
     "update_checkpoint_state",
+    "variable_definitions",
+    "variable_from_definition",
+    "variable_store",
 ]

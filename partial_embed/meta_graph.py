@@ -1,13 +1,14 @@
 """`grow_meta_graph`: a model whose code is lost, from its `.meta` file, with larger tables."""
 
+import difflib
 import fnmatch
 import re
-from collections import namedtuple
+import typing
+from collections import defaultdict
 
 import tensorflow.compat.v1 as tf
-from tensorflow.core.framework.variable_pb2 import VariableDef
 
-from partial_embed._tensorflow import get_from_proto_function
+from partial_embed._tensorflow import set_input, variable_definitions, variable_from_definition
 from partial_embed.files.checkpoint import Checkpoint
 from partial_embed.table.embedding import FROZEN_VARIABLES
 from partial_embed.table.get_embedding import get_embedding
@@ -15,12 +16,15 @@ from partial_embed.table.loading import is_optimizer_state, loading_initializer
 
 _GATHERS = ("Gather", "GatherV2", "ResourceGather")
 _READS = ("Identity", "ReadVariableOp")
+_TRAINS = re.compile(r".*Apply[A-Z]|(Save|Restore)(V2|Slices?)?$")
+# What is done with a table itself, by initializers, optimizers, Savers and checks.
+_HANDLES = re.compile(r".*(Assign|Scatter|IsInitialized|IsVariableInitialized|VariableShape)")
+_GRADIENTS = re.compile(r"(^|/)gradients(_\d+)?/")
 # Where everything is made that is no part of the model, to leave it its names.
 _SCOPE = "partial_embed_meta_graph/"
-_GRADIENTS = re.compile(r"(^|/)gradients(_\d+)?/")
 
 
-class GrownGraph(namedtuple("GrownGraph", ["embeddings", "variables"])):
+class GrownGraph(typing.NamedTuple):
     """What `grow_meta_graph` made.
 
     Attributes:
@@ -28,8 +32,13 @@ class GrownGraph(namedtuple("GrownGraph", ["embeddings", "variables"])):
         variables: list of the other variables of the model.
     """
 
+    embeddings: dict
+    variables: list
 
-def grow_meta_graph(meta, checkpoint, rows, train=(), initializer=None, allow_nonfinite=False):
+
+def grow_meta_graph(
+    meta, checkpoint, rows, train=(), initializer=None, allow_nonfinite=False, outputs=None
+):
     """Imports a MetaGraph into the default graph, with tables that have more rows.
 
     Tensors keep their names. Lookups of the grown tables become lookups of a
@@ -51,34 +60,47 @@ def grow_meta_graph(meta, checkpoint, rows, train=(), initializer=None, allow_no
             others are loaded and frozen.
         initializer: initializer for new rows; the default of `tf.get_variable`.
         allow_nonfinite: load tables that hold NaN or Inf, instead of failing.
+        outputs: list of the names of tensors or operations to import, with all
+            that they depend on. Default: what collections and signatures of the
+            MetaGraph name, and what nothing but a gradient takes, unless it
+            depends on an optimizer, its state, or a Saver. The variables are
+            imported in any case, but for the optimizer's.
 
     Returns:
         A `GrownGraph`.
 
     Raises:
-        ValueError: if the file is no MetaGraph, a table is not in it (names
-            those that are), is partitioned or is read inside a function (as
-            tf.cond of TensorFlow 2 makes them), the checkpoint does not fit, or
-            the default graph has operations of these names already.
+        ValueError: if the file is no MetaGraph, a table or an output is not in it
+            (names those that are), a table is partitioned or is read inside a
+            function (as tf.cond of TensorFlow 2 makes them), the checkpoint does
+            not fit, or the default graph has operations of these names already.
     """
     meta_graph, checkpoint = _read_meta(meta), Checkpoint(checkpoint)
     patterns = [train] if isinstance(train, str) else list(train)
-    definitions = _variables(meta_graph)
-    nodes = {node.name: node for node in meta_graph.graph_def.node}
+    definitions = variable_definitions(meta_graph, tf.GraphKeys.GLOBAL_VARIABLES)
+    trainable = set(variable_definitions(meta_graph, tf.GraphKeys.TRAINABLE_VARIABLES))
     for name in rows:
         if name not in definitions:
+            partitioned = any(known.startswith(name + "/part_") for known in definitions)
             raise ValueError(
-                "The MetaGraph has no variable {!r}. It has: {}.{}".format(
-                    name,
-                    ", ".join(sorted(definitions)),
-                    " (The parts of a partitioned table cannot grow.)"
-                    if any(known.startswith(name + "/part_") for known in definitions)
-                    else "",
-                )
+                f"The MetaGraph has no variable {name!r}. It has: {', '.join(sorted(definitions))}."
+                + " (The parts of a partitioned table cannot grow.)" * partitioned
             )
-    trainable = set(_variables(meta_graph, tf.GraphKeys.TRAINABLE_VARIABLES))
-    importer = _Importer(meta_graph, rows)
-    importer.check_names()
+    state = {n for n in definitions if is_optimizer_state(n, n in trainable, definitions)}
+    state.difference_update(rows)
+    graph_def = tf.GraphDef()
+    graph_def.CopyFrom(meta_graph.graph_def)
+    nodes = {node.name: node for node in graph_def.node}
+    for node in nodes.values():
+        node.attr.pop("_class", None)  # a node that is left out is no place to be near
+        node.attr.pop("_output_shapes", None)  # the tables have other ones
+    if outputs is None:
+        outputs = _ends(meta_graph, nodes, rows, state)
+    else:
+        outputs = _check_outputs(outputs, nodes)
+    reads = _cut_reads(nodes, rows)
+    graph_def, kept = _prune(graph_def, outputs, rows, definitions, state)
+    _check_nodes(graph_def, rows)
     embeddings = {}
     for name, count in rows.items():
         attributes = nodes[name].attr
@@ -92,37 +114,28 @@ def grow_meta_graph(meta, checkpoint, rows, train=(), initializer=None, allow_no
             use_resource=nodes[name].op == "VarHandleOp",
             trainable=name in trainable,
         )
-    kept, loads = {}, {}
-    for name, definition in definitions.items():
-        if name in rows or name not in importer.keep:
-            continue
-        kept[name] = definition
-        if name in checkpoint:
-            node = nodes[name]
-            shape = [dim.size for dim in node.attr["shape"].shape.dim]
-            dtype = tf.as_dtype(node.attr["dtype"].type)
-            checkpoint.check(name, dtype, shape)
-            initialize = loading_initializer(checkpoint, name, shape, allow_nonfinite)
-            with tf.name_scope(_SCOPE):
-                loads[definition.initializer_name] = initialize(shape, dtype)
-    importer.run(embeddings, loads)
+    _import(graph_def, reads, embeddings)
     variables, unmatched = [], set(patterns) - {"all"}
-    from_proto = get_from_proto_function(tf.GraphKeys.GLOBAL_VARIABLES)
     for name, definition in kept.items():
-        variable = from_proto(definition)
+        variable = variable_from_definition(definition)
+        variables.append(variable)
         tf.add_to_collection(tf.GraphKeys.GLOBAL_VARIABLES, variable)
+        if name in checkpoint:
+            shape, dtype = variable.shape.as_list(), variable.dtype.base_dtype
+            checkpoint.check(name, dtype, shape)
+            with tf.name_scope(_SCOPE):
+                load = loading_initializer(checkpoint, name, shape, allow_nonfinite)(shape, dtype)
+            set_input(variable.initializer, 1, load)
         matching = [p for p in patterns if p == "all" or fnmatch.fnmatchcase(name, p)]
         unmatched.difference_update(matching)
         if name in trainable and (matching or name not in checkpoint):
             tf.add_to_collection(tf.GraphKeys.TRAINABLE_VARIABLES, variable)
         elif name in trainable:
             tf.add_to_collection(FROZEN_VARIABLES, (variable, checkpoint))
-        variables.append(variable)
     if unmatched:
         raise ValueError(
-            "The patterns {} match no variable but those that grow. There are: {}.".format(
-                sorted(unmatched), ", ".join(kept) or "none"
-            )
+            f"The patterns {sorted(unmatched)} match no variable but those that grow. There are: "
+            f"{', '.join(kept) or 'none'}."
         )
     return GrownGraph(embeddings, variables)
 
@@ -142,240 +155,178 @@ def _read_meta(meta):
     return definition
 
 
-def _variables(meta_graph, key=tf.GraphKeys.GLOBAL_VARIABLES):
-    """Returns {name: VariableDef} of one collection."""
-    found = {}
-    for text in meta_graph.collection_def[key].bytes_list.value:
-        definition = VariableDef.FromString(text)
-        found[definition.variable_name.split(":")[0]] = definition
-    return found
+def _along_rows(node, nodes):
+    """Whether a gather node takes rows (axis 0), as lookups do."""
+    if "batch_dims" in node.attr and node.attr["batch_dims"].i:
+        return False
+    if node.op != "GatherV2":
+        return True
+    axis = nodes[_node_of(node.input[2])]
+    return axis.op == "Const" and not tf.make_ndarray(axis.attr["value"].tensor).any()
 
 
-class _Importer:
-    """Imports what is not training, with other ops where a table was read.
+def _ends(meta_graph, nodes, tables, state):
+    """Returns the names of what to keep if nobody says, see `grow_meta_graph`."""
+    users = defaultdict(set)
+    for node in nodes.values():
+        for text in node.input:
+            users[_node_of(text)].add(node.name)
 
-    A node that looked rows up becomes an Identity of the same name, and so does
-    one that read a table whole. What they are the identity of depends on nodes
-    of the same import, so that input is set when all of them are there.
-    """
-
-    def __init__(self, meta_graph, tables):
-        self._meta_graph = meta_graph
-        self._tables = set(tables)
-        self._nodes = {node.name: node for node in meta_graph.graph_def.node}
-        self._gathers = {}  # name of a node that takes rows -> its table
-        self._reads = {}  # name of a node that reads all of a table -> its table
-        self.keep = self._choose()
-
-    def check_names(self):
-        """Raises ValueError if names of the model are in use; it would get others."""
-        there = {operation.name for operation in tf.get_default_graph().get_operations()}
-        taken = sorted(there & (self.keep | self._tables))
-        if taken:
-            raise ValueError(
-                "The graph has operations of these names already: {}. Open a graph for the model: "
-                "with tf.Graph().as_default().".format(", ".join(taken[:5]))
-            )
-
-    def _choose(self):
-        """Returns the names to import: neither training nor what is made for old shapes."""
-        drop = set(self._tables)
-        definitions = set(_variables(self._meta_graph))
-        trainable = set(_variables(self._meta_graph, tf.GraphKeys.TRAINABLE_VARIABLES))
-        for name in definitions - drop:
-            if is_optimizer_state(name, name in trainable, definitions):
-                drop.add(name)
-        for node in self._nodes.values():
-            table = self._table_of(node)
-            if table is not None and node.op in _READS:
-                self._reads[node.name] = table
-        for node in self._nodes.values():
-            table = self._table_of(node)
-            if table is not None and node.op in _GATHERS and self._along_rows(node):
-                self._gathers[node.name] = table
-        # What writes to a variable in training, takes a table but reads no rows
-        # of it (initializers, Savers), and all that comes after it.
-        replaced = set(self._gathers) | set(self._reads)
-        for node in self._nodes.values():
-            writes = "Apply" in node.op or node.op in ("SaveV2", "RestoreV2", "Save", "Restore")
-            before = {_node_of(text) for text in node.input}
-            if node.name not in replaced and (writes or before & drop):
-                self._check_functions(node, before & self._tables)
-                drop.add(node.name)
-        self._spread(drop, replaced)
-        self._drop_gradients(drop)
-        return set(self._nodes) - drop
-
-    def _table_of(self, node):
-        """The table that a node's first input is, or is the value of; or None."""
-        source = _node_of(node.input[0]) if node.input else None
-        return source if source in self._tables else self._reads.get(source)
-
-    def _check_functions(self, node, tables):
-        """Raises ValueError if a node looks rows up where they cannot be exchanged."""
-        calls = any(value.HasField("func") for value in node.attr.values())
-        if tables and (calls or node.op == "ResourceGatherNd") and not _GRADIENTS.search(node.name):
-            raise ValueError(
-                "{} is read inside {} ({}), a function or an op whose lookups cannot be exchanged. "
-                "Rebuild the model from its code, under growing.".format(
-                    " and ".join(sorted(tables)), node.name, node.op
-                )
-            )
-
-    def _spread(self, names, without):
-        """Adds to `names` all nodes that come after one of them, but for some."""
-        consumers = self._consumers()
-        todo = list(names)
-        while todo:
-            for name in consumers.get(todo.pop(), ()):
-                if name not in names and name not in without:
-                    names.add(name)
-                    todo.append(name)
-
-    def _consumers(self):
-        consumers = {}
-        for node in self._nodes.values():
-            for text in node.input:
-                consumers.setdefault(_node_of(text), set()).add(node.name)
-        return consumers
-
-    def _drop_gradients(self, drop):
-        """Adds to `drop` the gradients that only the old training needed.
-
-        They have the old shapes. A loss that is itself made of gradients stays:
-        nothing but a gradient comes directly after it.
-        """
-        consumers = self._consumers()
-        inside = {name for name in self._nodes if _GRADIENTS.search(name)}
-        candidates = set(inside)
-        self._spread(candidates, drop)
-        todo = list(candidates - drop)
+    def with_all_after(names):
+        found, todo = set(), list(names)
         while todo:
             name = todo.pop()
-            after = consumers.get(name, set())
-            if name in drop or not after <= drop:
-                continue
-            if name in inside or after - inside:
-                drop.add(name)
-                before = {_node_of(text) for text in self._nodes[name].input}
-                todo.extend((before & candidates) - drop)
+            if name not in found:
+                found.add(name)
+                todo.extend(users[name])
+        return found
 
-    def _along_rows(self, node):
-        """Whether a gather node takes rows (axis 0), as lookups do."""
-        if "batch_dims" in node.attr and node.attr["batch_dims"].i:
-            return False
-        if node.op != "GatherV2":
-            return True
-        axis = self._nodes.get(_node_of(node.input[2]))
-        return (
-            axis is not None
-            and axis.op == "Const"
-            and not any(tf.make_ndarray(axis.attr["value"].tensor).ravel())
+    training = with_all_after(state.union(n for n in nodes if _trains(nodes[n], tables)))
+    gradients = {name for name in nodes if _GRADIENTS.search(name)}
+    clipped = with_all_after(gradients)
+    named = {name for name in nodes if users[name] <= gradients}
+    # A loss that is handed on when the step is done; not the step's own settings.
+    for name in set(nodes) - clipped:
+        if nodes[name].input and users[name] <= gradients | training:
+            named.add(name)
+    for collection in meta_graph.collection_def.values():
+        named.update(map(_node_of, collection.node_list.value))
+    for signature in meta_graph.signature_def.values():
+        named.update(_node_of(info.name) for info in signature.outputs.values())
+    return [name for name in nodes if name in named.difference(training, gradients, tables)]
+
+
+def _trains(node, tables):
+    """Whether a node trains, saves or restores, or does something to a table itself."""
+    on_table = node.input and _node_of(node.input[0]) in tables
+    return _TRAINS.match(node.op) or (on_table and _HANDLES.match(node.op))
+
+
+def _check_outputs(outputs, nodes):
+    names = [_node_of(text) for text in outputs]
+    for name in names:
+        if name not in nodes:
+            nearest = difflib.get_close_matches(name, nodes, 12, 0.4)
+            raise ValueError(
+                f"The MetaGraph has no operation {name!r}, which outputs= names. Nearest are: "
+                f"{', '.join(nearest) or 'none'}."
+            )
+    return names
+
+
+def _cut_reads(nodes, tables):
+    """Returns {name of a node that reads a table: the table}, and cuts them off the tables.
+
+    A lookup keeps its ids as its input; what reads a table whole has none.
+    """
+    wholes, reads = {table: table for table in tables}, {}
+    for name, node in nodes.items():  # in the order in which they were made
+        table = wholes.get(_node_of(node.input[0])) if node.input else None
+        if table is None:
+            continue
+        before = ["^" + _node_of(text) for text in node.input[1:]]
+        if node.op in _READS:
+            wholes[name] = reads[name] = table
+            node.input[:] = before
+        elif node.op in _GATHERS and _along_rows(node, nodes):
+            reads[name] = table
+            node.input[:] = node.input[1:2] + before[1:]
+    return reads
+
+
+def _prune(graph_def, outputs, tables, definitions, state):
+    """Returns a GraphDef of what outputs and variables need, and {name: VariableDef} of these."""
+    extract = tf.graph_util.extract_sub_graph
+    outputs = [name for name in outputs if name not in tables]
+    needed = {node.name for node in extract(graph_def, outputs).node}
+    left_out = state.difference(needed).union(tables)
+    kept = {name: definitions[name] for name in definitions if name not in left_out}
+    for d in kept.values():
+        own = (d.variable_name, d.initializer_name, d.initial_value_name, d.snapshot_name)
+        outputs += [_node_of(text) for text in own if text]
+    return extract(graph_def, outputs), kept
+
+
+def _check_nodes(graph_def, tables):
+    """Raises ValueError if a node takes a table itself, or its name is in use."""
+    names = set(tables)
+    for node in graph_def.node:
+        names.add(node.name)
+        taken = {_node_of(text) for text in node.input}.intersection(tables)
+        if taken:
+            raise ValueError(
+                f"{' and '.join(sorted(taken))} is read inside {node.name} ({node.op}), where "
+                "lookups cannot be exchanged (a function, a branch, training). Name in outputs= "
+                "what does without, or rebuild the model from its code, under growing."
+            )
+    there = {operation.name for operation in tf.get_default_graph().get_operations()}
+    used = sorted(there & names)
+    if used:
+        raise ValueError(
+            f"The graph has operations of these names already: {', '.join(used[:5])}. Open a graph "
+            "for the model: with tf.Graph().as_default()."
         )
 
-    def run(self, embeddings, loads):
-        """Imports everything.
 
-        Args:
-            embeddings: dict of table name to `PartialEmbedding`.
-            loads: dict of an initializer op's name to the tensor it shall assign.
-        """
-        # Shapes depend on each other along chains of lookups. They are found in
-        # graphs of their own, for a shape cannot be corrected afterwards.
-        shapes, found = None, {name: None for name in self._gathers}
-        while found != shapes:
-            shapes = found
-            with tf.Graph().as_default():
-                with tf.name_scope(_SCOPE):
-                    values = {n: tf.placeholder(e.dtype, e.shape) for n, e in embeddings.items()}
-                    fed = {n: tf.placeholder(v.dtype, v.shape) for n, v in loads.items()}
-                operations = self._import(embeddings, values, fed, shapes)
-                found = {
-                    name: _as_list(
-                        self._ids(operations[name]).shape.concatenate(embeddings[table].shape[1:])
-                    )
-                    for name, table in self._gathers.items()
-                }
-        with tf.name_scope(_SCOPE):
-            values = {name: embeddings[name].value() for name in set(self._reads.values())}
-        operations = self._import(embeddings, values, loads, shapes)
-        for name, table in self._gathers.items():
-            with tf.name_scope(None):
-                rows = embeddings[table].lookup(self._ids(operations[name]))
-            operations[name]._update_input(0, rows)
+def _import(graph_def, reads, embeddings):
+    """Imports into the default graph, with other values where tables were read.
 
-    def _ids(self, operation):
-        """The imported tensor of ids that an imported lookup was given."""
-        name, _, output = self._nodes[operation.name].input[1].partition(":")
-        return operation.graph.get_tensor_by_name(f"{name}:{output or 0}")
+    A node that read a table becomes an Identity of the same name. What it is the
+    identity of can depend on nodes of the same import, so it is set when all of
+    them are there; until then a placeholder has its shape, which others need.
 
-    def _import(self, embeddings, values, loads, shapes):
-        """Imports into the default graph; returns {name: operation} of the lookups.
-
-        Args:
-            embeddings: see `run`.
-            values: dict of table name to its value as one tensor.
-            loads: see `run`.
-            shapes: dict of lookup name to a list, its shape as far as known, or None.
-        """
-        definition, mapping = tf.GraphDef(), {}
-        old = self._meta_graph.graph_def
-        definition.versions.CopyFrom(old.versions)
-        definition.library.CopyFrom(old.library)
-        for node in old.node:
-            if node.name not in self.keep:
-                continue
-            copy = definition.node.add()
-            table = self._gathers.get(node.name) or self._reads.get(node.name)
-            if table is None:
-                copy.CopyFrom(node)
-            else:
-                copy.name, copy.op, copy.device = node.name, "Identity", node.device
-                copy.attr["T"].type = embeddings[table].dtype.as_datatype_enum
-                if node.name in self._gathers:
-                    with tf.name_scope(_SCOPE):
-                        value = tf.placeholder(embeddings[table].dtype, shapes[node.name])
-                else:
-                    value = values[table]
-                self._map(copy, 0, value, mapping)
-            if node.name in loads:
-                self._map(copy, 1, loads[node.name], mapping)
-            # Shapes are found anew, for the tables have other ones.
-            copy.attr.pop("_output_shapes", None)
-            # A node that is left out is no place to be near.
-            near = [
-                text
-                for text in copy.attr["_class"].list.s
-                if tf.compat.as_text(text).replace("loc:@", "") in self.keep
-            ]
-            del copy.attr["_class"].list.s[:]
-            copy.attr["_class"].list.s.extend(near)
-            if not near:
-                del copy.attr["_class"]
-        with tf.name_scope(None):
-            tf.import_graph_def(definition, input_map=mapping, name="")
-        there = {operation.name for operation in tf.get_default_graph().get_operations()}
-        if not self.keep <= there:
-            raise ValueError(
-                "Operations cannot have the names that they had: {}.".format(
-                    ", ".join(sorted(self.keep - there)[:5])
-                )
-            )
-        graph = tf.get_default_graph()
-        return {name: graph.get_operation_by_name(name) for name in self._gathers}
-
-    def _map(self, node, index, tensor, mapping):
-        """Makes `tensor` the input `index` of a node that is to be imported."""
-        name = f"partial_embed_input/{len(mapping)}"
-        mapping[name + ":0"] = tensor
-        if index == len(node.input):
-            node.input.append(name)
+    Args:
+        graph_def: see `_prune`.
+        reads: see `_cut_reads`.
+        embeddings: dict of table name to `PartialEmbedding`.
+    """
+    wholes, lookups = [], []  # of (name of a node, table), and its ids, its placeholder's shape
+    for node in [node for node in graph_def.node if node.name in reads]:
+        table = embeddings[reads[node.name]]
+        holder = graph_def.node.add(name=_SCOPE + node.name, op="Placeholder")
+        holder.attr["dtype"].type = table.dtype.as_datatype_enum
+        shape = holder.attr["shape"].shape
+        ids = [text for text in node.input if not text.startswith("^")]
+        if ids:
+            lookups.append((node.name, table, ids[0], shape))
+            shape.unknown_rank = True
         else:
-            node.input[index] = name
+            wholes.append((node.name, table))
+            shape.CopyFrom(table.shape.as_proto())
+        node.op, node.input[:] = "Identity", [holder.name] + node.input[len(ids) :]
+        node.attr.clear()
+        node.attr["T"].type = table.dtype.as_datatype_enum
+    # Shapes depend on each other along chains of lookups. They are found in graphs
+    # of their own, for a shape cannot be corrected afterwards.
+    changed = True
+    while changed:
+        changed = False
+        with tf.Graph().as_default():
+            tf.import_graph_def(graph_def, name="")
+            for _, table, ids, shape in lookups:
+                found = _tensor(ids).shape.concatenate(table.shape[1:]).as_proto()
+                changed = changed or found != shape
+                shape.CopyFrom(found)
+    with tf.name_scope(None):
+        tf.import_graph_def(graph_def, name="")
+    graph = tf.get_default_graph()
+    there = {operation.name for operation in graph.get_operations()}
+    missing = sorted({node.name for node in graph_def.node} - there)
+    if missing:
+        raise ValueError(
+            f"Operations cannot have the names that they had: {', '.join(missing[:5])}."
+        )
+    for name, table in wholes:
+        set_input(graph.get_operation_by_name(name), 0, table.op.outputs[0])
+    for name, table, ids, _ in lookups:
+        with tf.name_scope(_SCOPE):
+            rows = table.lookup(_tensor(ids))
+        set_input(graph.get_operation_by_name(name), 0, rows)
 
 
-def _as_list(shape):
-    return None if shape.rank is None else shape.as_list()
+def _tensor(text):
+    """The tensor of the default graph that an input of a node names, `a` or `a:1`."""
+    return tf.get_default_graph().get_tensor_by_name(text if ":" in text else text + ":0")
 
 
 def _node_of(text):

@@ -254,6 +254,136 @@ def test_operations_without_a_name_of_their_own_keep_theirs(tmp_path, start):
     assert found[:10].tolist() == expected.tolist()
 
 
+# --- what is imported ----------------------------------------------------------------------------
+
+
+def save_small_model(prefix, build, use_resource=False):
+    """Saves what build(table, rows) makes beside a loss, a step of Adam and what they need."""
+    with tf.Graph().as_default(), tf.Session() as session:
+        table = tf.get_variable("embedding", [6, 2], use_resource=use_resource)
+        ids = tf.placeholder(tf.int32, [None], name="ids")
+        with tf.control_dependencies([tf.assert_less(ids, 8, message="too large")]):
+            rows = tf.gather(table, ids, name="rows")
+        loss = tf.reduce_sum(tf.square(rows), name="loss")
+        build(table, rows, loss)
+        session.run(tf.global_variables_initializer())
+        tf.train.Saver().save(session, prefix)
+
+
+def test_outputs_name_what_is_imported(model, graph, start, same_bits):
+    expected = of_the_old_model(model, IDS)[OUTPUTS.index("chain")]
+    grown = grow(model, outputs=["chain:0"])
+    names = {op.name for op in graph.get_operations()}
+    assert not names & {"rows", "bags", "scores", "unit", "columns", "logits", "loss", "labels"}
+    # All variables are there, so that what a Saver writes suits the plain script.
+    assert {v.op.name for v in grown.variables} == {"model/weight", "model/bias", "global_step"}
+    assert same_bits(start().run("chain:0", {"ids:0": IDS}), expected)
+
+
+def test_outputs_can_be_names_of_operations_and_the_tables(model, graph):
+    grow(model, outputs=["loss", "model/embedding:0"])
+    names = {op.name for op in graph.get_operations()}
+    assert {"loss", "logits", "chain", "bags"} <= names
+    assert not names & {"scores", "unit", "columns", "loss_1"}
+
+
+def test_outputs_that_are_not_there(model):
+    with pytest.raises(ValueError) as error:
+        grow(model, outputs=["loss", "logit:0"])
+    text = str(error.value)
+    assert "no operation 'logit', which outputs= names. Nearest are: logits" in text
+    assert len(text.split("Nearest are: ")[1].split(", ")) <= 12
+
+
+@pytest.mark.parametrize("use_resource", [False, True])
+def test_outputs_that_need_the_old_training(use_resource, tmp_path):
+    def build(table, rows, loss):
+        tf.train.AdamOptimizer().minimize(loss, name="train")
+
+    prefix = str(tmp_path / "model.ckpt")
+    save_small_model(prefix, build, use_resource)
+    with pytest.raises(
+        ValueError, match=r"embedding is read inside .*\(a function, a branch, training"
+    ):
+        pe.grow_meta_graph(prefix + ".meta", prefix, {"embedding": 8}, outputs=["train"])
+
+
+def made_of_gradients(table, rows, loss):
+    loss = tf.add(loss, tf.norm(tf.gradients(loss, [rows])[0]), name="total")
+    optimizer = tf.train.AdamOptimizer()
+    gradients, variables = zip(*optimizer.compute_gradients(loss))
+    gradients, _ = tf.clip_by_global_norm(gradients, 1.0, name="clip")
+    optimizer.apply_gradients(zip(gradients, variables))
+
+
+def handed_on_after_the_step(table, rows, loss):
+    loss = tf.exp(loss, name="total")
+    with tf.control_dependencies([tf.train.AdamOptimizer().minimize(loss)]):
+        tf.identity(loss, name="after_step")
+
+
+@pytest.mark.parametrize("use_resource", [False, True])
+@pytest.mark.parametrize("build", [made_of_gradients, handed_on_after_the_step])
+def test_a_loss_is_kept_and_its_training_is_not(build, use_resource, tmp_path, graph):
+    prefix = str(tmp_path / "model.ckpt")
+    save_small_model(prefix, build, use_resource)
+    grown = pe.grow_meta_graph(prefix + ".meta", prefix, {"embedding": 8})
+    names = {op.name for op in graph.get_operations()}
+    assert {"rows", "loss", "total"} <= names
+    wrong = ("clip", "Adam", "beta", "after_step")
+    assert not [name for name in names if any(part in name for part in wrong)]
+    assert grown.variables == []
+
+
+def test_what_collections_and_signatures_name_is_kept(model, graph):
+    definition = tf.MetaGraphDef()
+    with open(model + ".meta", "rb") as stream:
+        definition.ParseFromString(stream.read())
+    # Consumed by training alone, so that nothing but its name tells of it.
+    step = definition.graph_def.node.add(name="step_size", op="Const")
+    step.attr["dtype"].type = tf.float32.as_datatype_enum
+    step.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(0.5))
+    (train,) = [node for node in definition.graph_def.node if node.name == "train"]
+    train.input.append("^step_size")
+    pe.grow_meta_graph(definition, model, {"model/embedding": NEW})
+    assert "step_size" not in {op.name for op in graph.get_operations()}
+    definition.signature_def["rate"].outputs["rate"].name = "step_size:0"
+    with tf.Graph().as_default() as other:
+        pe.grow_meta_graph(definition, model, {"model/embedding": NEW})
+    assert "step_size" in {op.name for op in other.get_operations()}
+
+
+def test_a_moving_average_is_kept_where_it_is_asked_for(tmp_path, start):
+    def build(table, rows, loss):
+        average = tf.train.ExponentialMovingAverage(0.5)
+        weight = tf.get_variable("weight", [], initializer=tf.ones_initializer())
+        with tf.control_dependencies([tf.train.AdamOptimizer().minimize(loss * weight)]):
+            average.apply([weight])
+        tf.multiply(loss, average.average(weight), name="averaged")
+
+    prefix = str(tmp_path / "model.ckpt")
+    save_small_model(prefix, build)
+    rows = {"embedding": 8}
+    with tf.Graph().as_default():
+        grown = pe.grow_meta_graph(prefix + ".meta", prefix, rows)
+        assert [v.op.name for v in grown.variables] == ["weight"]
+    grown = pe.grow_meta_graph(prefix + ".meta", prefix, rows, outputs=["averaged", "loss"])
+    assert [v.op.name for v in grown.variables] == ["weight", "weight/ExponentialMovingAverage"]
+    averaged, loss = start().run(["averaged:0", "loss:0"], {"ids:0": [7]})
+    assert averaged == loss
+
+
+def test_a_lookup_waits_for_what_it_waited_for(tmp_path, start):
+    """An assertion that the script put before it, with a number of its own."""
+    prefix = str(tmp_path / "model.ckpt")
+    save_small_model(prefix, lambda *unused: None)
+    pe.grow_meta_graph(prefix + ".meta", prefix, {"embedding": 20})
+    session = start()
+    assert session.run("rows:0", {"ids:0": [7]}).shape == (1, 2)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="too large"):
+        session.run("rows:0", {"ids:0": [8]})
+
+
 # --- errors --------------------------------------------------------------------------------------
 
 
@@ -336,3 +466,24 @@ def test_a_table_inside_a_function(tmp_path):
             tf.disable_control_flow_v2()
     with pytest.raises(ValueError, match="embedding is read inside cond .*function"):
         pe.grow_meta_graph(prefix + ".meta", prefix, {"embedding": 8})
+
+
+def test_a_table_inside_a_branch(tmp_path, start):
+    """As tf.cond of TensorFlow 1 makes it: it switches the variable's handle."""
+
+    def build(table, rows, loss):
+        which = tf.placeholder(tf.bool, [], name="which")
+        tf.cond(which, lambda: tf.gather(table, [0]), lambda: tf.gather(table, [1]))
+
+    was_on = tf.control_flow_v2_enabled()
+    tf.disable_control_flow_v2()
+    prefix = str(tmp_path / "model.ckpt")
+    try:
+        save_small_model(prefix, build, use_resource=True)
+    finally:
+        if was_on:
+            tf.enable_control_flow_v2()
+    with pytest.raises(ValueError, match="embedding is read inside cond/.*Name in outputs= what"):
+        pe.grow_meta_graph(prefix + ".meta", prefix, {"embedding": 8})
+    pe.grow_meta_graph(prefix + ".meta", prefix, {"embedding": 8}, outputs=["loss"])
+    assert start().run("loss:0", {"ids:0": [7]}) > 0

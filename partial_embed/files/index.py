@@ -10,8 +10,12 @@ import struct
 
 import tensorflow.compat.v1 as tf
 from google.protobuf.message import DecodeError
-from tensorflow.core.protobuf.tensor_bundle_pb2 import BundleEntryProto, BundleHeaderProto
-from tensorflow.core.util.saved_tensor_slice_pb2 import SavedTensorSlices
+
+from partial_embed._tensorflow import (
+    BundleEntryProto,
+    BundleHeaderProto,
+    SavedTensorSlices,
+)
 
 _MAGIC = 0xDB4775248B80FB57
 _FOOTER = 48

@@ -1,40 +1,19 @@
-"""Proof that frozen rows did not change: a hash a row, before and after."""
+"""Proof that frozen rows did not change: a hash a row, before and after.
+
+In a plain session loop by `record_frozen_rows(session)` and `verify(session)`, in a
+MonitoredSession by `FrozenRowsHook`.
+"""
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 from absl import logging
 
 from partial_embed._tensorflow import PartitionedVariable
-from partial_embed.files.hashes import _CHUNK_BYTES, row_hashes
+from partial_embed.files.hashes import row_hashes
 from partial_embed.files.runs import describe_runs, to_runs
 from partial_embed.table.embedding import embeddings_in, frozen_variables_in, parts_of
 
-
-def frozen_name(variable):
-    """Returns the name by which `FrozenRows` knows a variable that is frozen whole."""
-    return variable.name if isinstance(variable, PartitionedVariable) else variable.op.name
-
-
-class RowReader:
-    """Reads a variable a few rows at a time, so that no second copy of it is needed."""
-
-    def __init__(self, variable):
-        shape = variable.shape.as_list() or [1]
-        self._rows = shape[0]
-        row_bytes = max(1, int(np.prod(shape[1:])) * variable.dtype.base_dtype.size)
-        self._step = max(1, _CHUNK_BYTES // row_bytes)
-        with tf.name_scope(None, "frozen_rows"), variable.graph.colocate_with(variable.op):
-            self._start = tf.placeholder(tf.int64, [], name="start")
-            value = tf.reshape(tf.convert_to_tensor(variable), shape)
-            self._chunk = value[self._start : self._start + self._step]
-
-    def hashes(self, session):
-        """Returns the `row_hashes` of the variable as it is in a session."""
-        found = [
-            row_hashes(session.run(self._chunk, {self._start: start}))
-            for start in range(0, self._rows, self._step)
-        ]
-        return np.concatenate(found) if found else np.zeros(0, np.uint64)
+_CHUNK_BYTES = 1 << 24  # what is fetched at once, so that no second copy is needed
 
 
 class FrozenRows:
@@ -58,17 +37,24 @@ class FrozenRows:
             count = sum((part.shape.as_list() or [1])[0] for part in parts)
             self._parts[frozen_name(variable)] = (parts, np.arange(count))
         self._readers = {
-            name: [RowReader(part) for part in parts] for name, (parts, _) in self._parts.items()
+            name: [_reader(part) for part in parts] for name, (parts, _) in self._parts.items()
         }
         self._recorded = None
         if not self._parts:
             logging.warning("Nothing is frozen in this graph, so nothing is proved about it.")
 
     def hashes(self, session):
-        """Returns {name: uint64 array, the hash of each frozen row} as a session has them."""
+        """Returns the hash of each frozen row as a session has them.
+
+        Args:
+            session: a `tf.Session` whose variables are initialized.
+
+        Returns:
+            dict of name to uint64 array [rows].
+        """
         return {
             name: np.concatenate(
-                [np.zeros(0, np.uint64)] + [reader.hashes(session) for reader in readers]
+                [np.zeros(0, np.uint64)] + [part for read in readers for part in read(session)]
             )
             for name, readers in self._readers.items()
         }
@@ -81,6 +67,12 @@ class FrozenRows:
     def verify(self, session):
         """Returns how many rows were compared, all bit-identical to the recorded ones.
 
+        Args:
+            session: a `tf.Session` whose variables are initialized.
+
+        Returns:
+            int.
+
         Raises:
             RuntimeError: if a row changed; names table and rows.
         """
@@ -91,16 +83,17 @@ class FrozenRows:
             changed = rows[self._recorded[name] != now]
             if len(changed):
                 raise RuntimeError(
-                    "{} of {} frozen rows of {} changed: rows {}. Something wrote to {} beside "
-                    "the optimizer: an assign, a constraint, a restore.".format(
-                        len(changed),
-                        len(rows),
-                        name,
-                        describe_runs(to_runs(changed)),
-                        " and ".join(part.name for part in parts),
-                    )
+                    f"{len(changed)} of {len(rows)} frozen rows of {name} changed: rows "
+                    f"{describe_runs(to_runs(changed))}. Something wrote to "
+                    f"{' and '.join(part.name for part in parts)} beside the optimizer: an "
+                    "assign, a constraint, a restore."
                 )
         return sum(len(rows) for _, rows in self._parts.values())
+
+
+def frozen_name(variable):
+    """Returns the name by which `FrozenRows` knows a variable that is frozen whole."""
+    return variable.name if isinstance(variable, PartitionedVariable) else variable.op.name
 
 
 def record_frozen_rows(session, embeddings=None):
@@ -142,10 +135,12 @@ class FrozenRowsHook(tf.train.SessionRunHook):
         self._recorded = False
 
     def begin(self):
+        """Adds to the graph what reads the rows."""
         self._frozen_rows = FrozenRows(self._embeddings)
         self._recorded = False
 
     def after_create_session(self, session, coord):
+        """Records the rows of the first session, and compares those of later ones."""
         del coord
         if self._recorded:
             self._frozen_rows.verify(session)
@@ -154,5 +149,22 @@ class FrozenRowsHook(tf.train.SessionRunHook):
             self._recorded = True
 
     def end(self, session):
+        """Compares the rows with the recorded ones."""
         count = self._frozen_rows.verify(session)
         logging.info("FrozenRowsHook: 0 of %d frozen rows changed.", count)
+
+
+def _reader(variable):
+    """Returns `read(session)`, which yields the hashes of a variable's rows, some at a time."""
+    shape = variable.shape.as_list() or [1]
+    row_bytes = max(1, int(np.prod(shape[1:])) * variable.dtype.base_dtype.size)
+    step = max(1, _CHUNK_BYTES // row_bytes)
+    with tf.name_scope(None, "frozen_rows"), variable.graph.colocate_with(variable.op):
+        start = tf.placeholder(tf.int64, [], name="start")
+        rows = tf.reshape(tf.convert_to_tensor(variable), shape)[start : start + step]
+
+    def read(session):
+        for row in range(0, shape[0], step):
+            yield row_hashes(session.run(rows, {start: row}))
+
+    return read

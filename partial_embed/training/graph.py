@@ -7,7 +7,7 @@ import tensorflow.compat.v1 as tf
 from partial_embed._tensorflow import get_gradient_function
 
 PLAIN_ASSIGN = ("Assign", "AssignVariableOp")
-KEEPS_VALUES = ("Identity", "Reshape", "Cast")
+_KEEPS_VALUES = ("Identity", "Reshape", "Cast")
 _SCATTER = r"(Resource)?Scatter(Add|Sub|Mul|Div|Min|Max|Update|Nd(Add|Sub|Min|Max|Update))$"
 _WRITES = re.compile(r".*Assign|.*Apply[A-Z]|" + _SCATTER)
 _CALLS = re.compile(r"(Stateless)?(If|While|Case)$|(Stateful)?PartitionedCall$")
@@ -17,23 +17,32 @@ _STOPS = ("StopGradient", "PreventGradient")
 _VARIABLES = ("VariableV2", "Variable", "VarHandleOp")
 
 
-def find_writers(operations):
-    """Returns {name of a variable's op: ops that write to it}, but for those that load it.
-
-    What initializes a variable, or restores it from a checkpoint, loads it.
+def upstream(tensors, control=True):
+    """Returns the set of all operations that `tensors` depend on.
 
     Args:
-        operations: list of all `tf.Operation`s of the default graph.
+        tensors: list of tensors.
+        control: bool, whether waiting for an operation counts as depending on it.
     """
-    loading = {variable.initializer.name for variable in tf.global_variables()}
-    writers = {}
-    for op in operations:
-        for target in _written_by(op):
-            # The op of its first initializer, even if it has got another.
-            first = op.name == target.name + "/Assign"
-            if not (target.type not in _VARIABLES or first or op.name in loading or _restores(op)):
-                writers.setdefault(target.name, []).append(op)
-    return writers
+    found, todo = set(), [tensor.op for tensor in tensors]
+    while todo:
+        op = todo.pop()
+        if op not in found:
+            found.add(op)
+            todo += [tensor.op for tensor in op.inputs] + (op.control_inputs if control else [])
+    return found
+
+
+def users(tensor):
+    """Returns the set of ops that use a tensor, looking past ops that keep its values."""
+    found, todo = set(), [tensor]
+    while todo:
+        for op in todo.pop().consumers():
+            if op.type in _KEEPS_VALUES:
+                todo += op.outputs
+            else:
+                found.add(op)
+    return found
 
 
 def source(tensor):
@@ -42,18 +51,6 @@ def source(tensor):
     while _PASSES.match(op.type) and op.inputs:
         op = op.inputs[0].op
     return op
-
-
-def users(tensor, past=KEEPS_VALUES):
-    """Returns the set of ops that use a tensor, looking past ops of some types."""
-    found, todo = set(), [tensor]
-    while todo:
-        for op in todo.pop().consumers():
-            if op.type in past:
-                todo += op.outputs
-            else:
-                found.add(op)
-    return found
 
 
 def blocked_by(op, above):
@@ -72,6 +69,26 @@ def blocked_by(op, above):
     # A lookup also asks for shapes; what the script did to the rows says more.
     stops = [op.name for op in below if op.type in _STOPS]
     return sorted(stops or [op.name for op in below if not _differentiable(op)])
+
+
+def find_writers(operations):
+    """Returns {name of a variable's op: ops that write to it}, but for those that load it.
+
+    What initializes a variable, or restores it from a checkpoint, loads it.
+
+    Args:
+        operations: list of all `tf.Operation`s of the default graph.
+    """
+    loading = {variable.initializer.name for variable in tf.global_variables()}
+    writers = {}
+    for op in operations:
+        if op.name in loading or _restores(op):
+            continue
+        for target in _written_by(op):
+            # The op of its first initializer, even if it has got another.
+            if target.type in _VARIABLES and op.name != target.name + "/Assign":
+                writers.setdefault(target.name, []).append(op)
+    return writers
 
 
 def _written_by(op):
@@ -97,7 +114,7 @@ def _restores(op):
     if op.type not in PLAIN_ASSIGN:
         return False
     value = op.inputs[1].op
-    while value.type in KEEPS_VALUES:
+    while value.type in _KEEPS_VALUES:
         value = value.inputs[0].op
     return value.type in ("RestoreV2", "Restore", "RestoreSlice")
 
@@ -109,21 +126,3 @@ def _differentiable(op):
         return get_gradient_function(op) is not None
     except LookupError:
         return False
-
-
-def upstream(tensors, control=True):
-    """Returns the set of all operations that `tensors` depend on.
-
-    Args:
-        tensors: list of tensors.
-        control: bool, whether waiting for an operation counts as depending on it.
-    """
-    seen, pending = set(), [tensor.op for tensor in tensors]
-    while pending:
-        op = pending.pop()
-        if op not in seen:
-            seen.add(op)
-            pending.extend(tensor.op for tensor in op.inputs)
-            if control:
-                pending.extend(op.control_inputs)
-    return seen

@@ -37,7 +37,7 @@ def minimize(optimizer, loss, embeddings=None, var_list=None, global_step=None, 
     """
     everything = embeddings_in(loss.graph)
     if embeddings is not None:
-        asked = _as_list(embeddings)
+        asked = as_list(embeddings)
     else:  # but those that the script made with trainable=False
         asked = [e for e in everything if e.trainable is None or e.trainable.trainable]
     for embedding in asked:
@@ -46,54 +46,37 @@ def minimize(optimizer, loss, embeddings=None, var_list=None, global_step=None, 
                 f"embeddings must be PartialEmbeddings, got {_describe(embedding)}. "
                 f"{_advice(embedding, everything)}"
             )
-    variables = [e.trainable for e in asked if e.trainable is not None]
+    variables = {e.trainable.op.name: e.trainable for e in asked if e.trainable is not None}
     if asked and not variables and not var_list:
-        raise ValueError(
-            "Nothing to train: {}. Give the table more rows than its checkpoint holds, or name "
-            "rows in trainable_rows=.".format(
-                ", ".join(
-                    f"all {e.num_frozen_rows} rows of {e.table_name} are frozen" for e in asked
-                )
-            )
+        tables = ", ".join(
+            f"all {e.num_frozen_rows} rows of {e.table_name} are frozen" for e in asked
         )
-    frozen = {id(part): e for e in everything for part in e.frozen_parts}
-    frozen_whole = {
-        id(part) for variable, _ in frozen_variables_in(loss.graph) for part in parts_of(variable)
-    }
-    for item in _as_list(var_list):
+        raise ValueError(
+            f"Nothing to train: {tables}. Give the table more rows than its checkpoint holds, or "
+            "name rows in trainable_rows=."
+        )
+    refused = _frozen_in(loss.graph)
+    for item in as_list(var_list):
         for variable in expand(item, everything):
-            if id(variable) in frozen:
-                raise ValueError(
-                    f"var_list holds {variable.name}, the frozen rows of "
-                    f"{frozen[id(variable)].table_name}. Leave it out, or name the rows to "
-                    "train in trainable_rows=."
-                )
-            if id(variable) in frozen_whole:
-                raise ValueError(
-                    f"var_list holds {variable.name}, which growing froze. To train it, name it "
-                    "where it is "
-                    f"made: growing(checkpoint, train={variable.op.name!r})."
-                )
-            if not any(variable is known for known in variables):
-                variables.append(variable)
+            if variable.op.name in refused:
+                raise ValueError(f"var_list holds {variable.name}, {refused[variable.op.name]}")
+            variables.setdefault(variable.op.name, variable)
     if not variables:
         raise ValueError(
             "Nothing to train: the graph of the loss has no PartialEmbedding and var_list is empty."
         )
-    gradients = optimizer.compute_gradients(loss, var_list=variables)
+    gradients = optimizer.compute_gradients(loss, var_list=list(variables.values()))
     missing = [variable for gradient, variable in gradients if gradient is None]
     # A table that was not asked for by name may belong to another loss.
-    optional = [e.trainable for e in everything] if embeddings is None else []
+    optional = [] if embeddings is not None else [e.trainable for e in everything]
     required = [v for v in missing if not any(v is known for known in optional)]
     if required or len(missing) == len(variables):
+        missing = required or missing
         raise ValueError(
-            "The loss {} does not reach {}, so {} would never change. Look its rows up with "
+            f"The loss {loss.name} does not reach {', '.join(v.name for v in missing)}, so "
+            f"{'it' if len(missing) == 1 else 'they'} would never change. Look its rows up with "
             "lookup(ids) or tf.nn.embedding_lookup and let the loss depend on the result, not on "
-            "a copy of the table (a numpy array, tf.stop_gradient, the value of sess.run).".format(
-                loss.name,
-                ", ".join(v.name for v in required or missing),
-                "it" if len(required or missing) == 1 else "they",
-            )
+            "a copy of the table (a numpy array, tf.stop_gradient, the value of sess.run)."
         )
     for variable in missing:
         logging.warning(
@@ -103,23 +86,47 @@ def minimize(optimizer, loss, embeddings=None, var_list=None, global_step=None, 
     return optimizer.apply_gradients(gradients, global_step=global_step, name=name)
 
 
-def _as_list(items):
+def as_list(items):
+    """Returns the items of an argument that takes one, several or none, as a list."""
     if items is None:
         return []
     return list(items) if isinstance(items, (list, tuple)) else [items]
 
 
 def expand(item, everything):
-    """The variables that one item of a var_list stands for."""
+    """Returns the list of variables that one item of a var_list stands for.
+
+    Args:
+        item: variable, `PartitionedVariable` or `PartialEmbedding`.
+        everything: list of the graph's `PartialEmbedding`s, to give advice by.
+
+    Raises:
+        TypeError: if it is none of these; names the variable to give instead.
+    """
     if isinstance(item, PartialEmbedding):
         return [] if item.trainable is None else [item.trainable]
-    if isinstance(item, PartitionedVariable):
-        return list(item)
-    if isinstance(item, Variable):
-        return [item]
+    if isinstance(item, (PartitionedVariable, Variable)):
+        return parts_of(item)
     raise TypeError(
         f"var_list must hold variables, got {_describe(item)}. {_advice(item, everything)}"
     )
+
+
+def _frozen_in(graph):
+    """{name of a frozen variable's op: what it is, and what to do to train it}."""
+    refused = {
+        part.op.name: f"the frozen rows of {e.table_name}. Leave it out, or name the rows to train "
+        "in trainable_rows=."
+        for e in embeddings_in(graph)
+        for part in e.frozen_parts
+    }
+    for variable, _ in frozen_variables_in(graph):
+        for part in parts_of(variable):
+            refused[part.op.name] = (
+                "which growing froze. To train it, name it where it is made: growing(checkpoint, "
+                f"train={part.op.name!r})."
+            )
+    return refused
 
 
 def _describe(item):
@@ -132,13 +139,13 @@ def _advice(item, everything):
         return "Give a PartialEmbedding, or a variable from tf.get_variable."
     above = upstream([item])
     reached = [
-        e for e in everything if e.trainable is not None and any(v.op in above for v in e.variables)
+        f"{e.table_name}.trainable ({e.trainable.name})"
+        for e in everything
+        if e.trainable is not None and any(v.op in above for v in e.variables)
     ]
     if not reached:
         return "A tensor is a value and cannot be updated; give the variable it was made from."
     return (
         "A looked-up tensor is a value and cannot be updated; give the variable its rows come "
-        "from, {}, or leave it out: minimize(optimizer, loss) finds it.".format(
-            " and ".join(f"{e.table_name}.trainable ({e.trainable.name})" for e in reached)
-        )
+        f"from, {' and '.join(reached)}, or leave it out: minimize(optimizer, loss) finds it."
     )

@@ -479,6 +479,16 @@ def test_large_constants_of_any_shape(table):
     assert finding[:2] == ("large", "a constant of the graph holds 300000 numbers")
 
 
+def test_equal_numbers_are_stored_once_however_many(table):
+    """An optimizer's initial values."""
+    weight = tf.get_variable("weight", [10000, 64])
+    loss = loss_of(table) + tf.reduce_sum(weight)
+    pe.minimize(tf.train.AdagradOptimizer(0.1), loss, var_list=[weight])
+    tf.constant(0.5, shape=[1000, 300])
+    assert tf.get_default_graph().as_graph_def().ByteSize() < 1 << 17
+    assert quiet(loss).findings == []
+
+
 # --- what is printed ------------------------------------------------------------
 
 
