@@ -26,7 +26,7 @@ a run with tensorboard --logdir=runs.
 
 import sys
 
-import knowledge_graph.quiet  # noqa: F401 (before all that imports TensorFlow)
+import quiet  # noqa: F401 (before all that imports TensorFlow)
 import tensorflow.compat.v1 as tf
 from absl import app, flags, logging
 from knowledge_graph import models, new_rows, runs, settings, training

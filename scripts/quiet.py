@@ -1,7 +1,7 @@
-"""Importing this imports TensorFlow without the notes on processors and drivers that it prints.
+"""Imports TensorFlow without the notes on processors, drivers and deprecations that it prints.
 
-A script that promises one clear line on stderr cannot have them. An import that fails still says
-all it has to say.
+Every script here imports this before anything else of TensorFlow, so that what it prints is its
+own. An import that fails still says all it has to say.
 """
 
 import os
