@@ -24,7 +24,7 @@ import os
 import tempfile
 
 import numpy as np
-import quiet  # noqa: F401 (TensorFlow without its notes; your script needs none of this)
+import quiet  # only for what is printed
 import tensorflow.compat.v1 as tf
 from absl import app, flags
 
@@ -160,14 +160,13 @@ def run(directory, epochs):
     return kept.all() and trained.all() and plain.all()
 
 
-def main(arguments):
-    if arguments[1:]:
-        raise app.UsageError(f"unexpected argument {arguments[1]!r}")
+@quiet.command
+def main():
     with tempfile.TemporaryDirectory() as temporary:
         directory = flags.FLAGS.directory or temporary
         os.makedirs(directory, exist_ok=True)
         if tf.train.checkpoint_exists(os.path.join(directory, "base.ckpt")):
-            raise app.UsageError(f"--directory={directory} holds a base.ckpt; name another")
+            raise ValueError(f"--directory={directory} holds a base.ckpt; name another.")
         return 0 if run(directory, flags.FLAGS.epochs) else 1
 
 

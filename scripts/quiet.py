@@ -1,9 +1,10 @@
-"""Imports TensorFlow without the notes on processors, drivers and deprecations that it prints.
+"""Scripts that print what is theirs: TensorFlow imported without its notes, errors in one line.
 
-Every script here imports this before anything else of TensorFlow, so that what it prints is its
-own. An import that fails still says all it has to say.
+Every script that uses TensorFlow imports this before it.
 """
 
+import functools
+import inspect
 import os
 import sys
 import tempfile
@@ -12,6 +13,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 def _import_tensorflow():
+    """Imports it without its notes on processors and drivers; a failure says all it has to say."""
     sys.stderr.flush()
     stderr = os.dup(2)
     with tempfile.TemporaryFile() as notes:
@@ -27,8 +29,40 @@ def _import_tensorflow():
         finally:
             os.dup2(stderr, 2)
             os.close(stderr)
-    tf.logging.set_verbosity(tf.logging.ERROR)
+    tf.logging.set_verbosity(tf.logging.ERROR)  # nor notes on deprecations, such as of:
+    tf.disable_v2_behavior()
     return tf
 
 
-_import_tensorflow().disable_v2_behavior()
+tf = _import_tensorflow()
+
+
+def command(main):
+    """Makes of `main(*words)` what `app.run` calls; words are the arguments that are no flags.
+
+    An error that a user can mend becomes one line on stderr, `script: message`, and the exit
+    status 1.
+    """
+
+    @functools.wraps(main)
+    def run(arguments):
+        script = os.path.splitext(os.path.basename(arguments[0]))[0]
+        words, names = arguments[1:], list(inspect.signature(main).parameters)
+        try:
+            if len(words) != len(names):
+                raise ValueError(
+                    f"expected {' '.join(names).upper() or 'flags alone'}, found "
+                    f"{' '.join(words) or 'nothing'}; --help says more."
+                )
+            return main(*words)
+        except (ValueError, FloatingPointError, OSError) as error:
+            message = str(error)
+        except tf.errors.OpError as error:
+            message = error.message  # Its text goes on with the graph.
+        except KeyboardInterrupt:
+            print(f"{script}: stopped.", file=sys.stderr)
+            return 130
+        print(f"{script}: {' '.join(message.split())}", file=sys.stderr)
+        return 1
+
+    return run
