@@ -16,8 +16,8 @@ import sys
 
 import demo
 import fetch_data
-import knowledge_graph.quiet  # noqa: F401 (before all that imports TensorFlow)
 import numpy as np
+import quiet  # noqa: F401 (before all that imports TensorFlow)
 from absl import app, flags, logging
 from knowledge_graph import new_rows, settings, training, triples
 

@@ -17,8 +17,8 @@ import tempfile
 import time
 
 import fetch_data
-import knowledge_graph.quiet  # noqa: F401 (before all that imports TensorFlow)
 import numpy as np
+import quiet  # noqa: F401 (before all that imports TensorFlow)
 import tensorflow.compat.v1 as tf
 from absl import app, flags, logging
 from knowledge_graph import runs, settings, training, triples

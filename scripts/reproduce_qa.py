@@ -28,14 +28,11 @@ import sys
 import tempfile
 
 import numpy as np
+import quiet  # noqa: F401 (before all that imports TensorFlow)
+import tensorflow.compat.v1 as tf
 from absl import app, flags, logging
-from knowledge_graph import quiet  # Before all that imports TensorFlow.
 
-import tensorflow.compat.v1 as tf  # isort: skip
-
-import partial_embed as pe  # isort: skip
-
-del quiet
+import partial_embed as pe
 
 DIMENSIONS = 10
 

@@ -26,17 +26,14 @@ a run with tensorboard --logdir=runs.
 
 import sys
 
-import knowledge_graph.quiet  # noqa: F401 (before all that imports TensorFlow)
-import tensorflow.compat.v1 as tf
+import quiet  # before all that imports TensorFlow
 from absl import app, flags, logging
 from knowledge_graph import models, new_rows, runs, settings, training
 
 _DEFAULTS = settings.Config(data_dir=None, checkpoint_dir=None)
 
 flags.DEFINE_string(
-    "data_dir",
-    None,
-    "Directory with train.txt, and if any valid.txt, test.txt and the vocabularies.",
+    "data_dir", None, "Directory with train.txt, and if any valid.txt, test.txt, the vocabularies."
 )
 flags.DEFINE_string(
     "checkpoint_dir", None, "Where this run keeps its checkpoints, vocabularies and event files."
@@ -48,26 +45,35 @@ flags.DEFINE_string(
 )
 flags.DEFINE_enum("model", _DEFAULTS.model, sorted(models.MODELS), "Which model.")
 flags.DEFINE_integer(
-    "dimension", _DEFAULTS.dimension, "Dimensions of an entity; complex numbers for complex."
+    "dimension",
+    _DEFAULTS.dimension,
+    "Dimensions of an entity; complex numbers for complex.",
+    lower_bound=1,
 )
 flags.DEFINE_enum(
     "optimizer", _DEFAULTS.optimizer, list(settings.OPTIMIZERS), "Which optimizer of tf.train."
 )
 flags.DEFINE_float("learning_rate", _DEFAULTS.learning_rate, "Learning rate of the optimizer.")
 flags.DEFINE_float("momentum", None, "For Momentum (0.9 if not given) and RMSProp.")
-flags.DEFINE_integer("batch_size", _DEFAULTS.batch_size, "Triples in a step.")
-flags.DEFINE_integer("epochs", _DEFAULTS.epochs, "How often every triple is seen.")
+flags.DEFINE_integer("batch_size", _DEFAULTS.batch_size, "Triples in a step.", lower_bound=1)
+flags.DEFINE_integer("epochs", _DEFAULTS.epochs, "How often all triples are seen.", lower_bound=1)
 flags.DEFINE_integer(
-    "seed", _DEFAULTS.seed, "Of the first weights, the order of the triples and the dropout."
+    "seed",
+    _DEFAULTS.seed,
+    "Of the first weights, the order of the triples and the dropout.",
+    lower_bound=0,
+    upper_bound=2**31 - 1,
 )
 flags.DEFINE_float("dropout", _DEFAULTS.dropout, "Part of every query that is dropped, at random.")
-flags.DEFINE_float("n3", _DEFAULTS.n3, "Weight of the N3 penalty, for complex and distmult.")
+flags.DEFINE_float(
+    "n3", _DEFAULTS.n3, "Weight of the N3 penalty, for complex and distmult.", lower_bound=0
+)
 flags.DEFINE_float(
     "replay",
     _DEFAULTS.replay,
     "When growing: old triples, chosen anew each epoch, per triple with a new row. They move no "
-    "old row, but teach the "
-    "new ones what they are no answer to.",
+    "old row, but teach the new ones what they are no answer to.",
+    lower_bound=0,
 )
 flags.DEFINE_enum(
     "new_rows",
@@ -78,40 +84,36 @@ flags.DEFINE_enum(
     "neighbours: each at the mean of the three old entities that stand in most of its triples' "
     "places.",
 )
-flags.DEFINE_integer("save_every", _DEFAULTS.save_every, "Epochs between two checkpoints.")
 flags.DEFINE_integer(
-    "eval_every", _DEFAULTS.eval_every, "Epochs between two evaluations on the valid triples."
+    "save_every", _DEFAULTS.save_every, "Epochs between two checkpoints.", lower_bound=1
+)
+flags.DEFINE_integer(
+    "eval_every",
+    _DEFAULTS.eval_every,
+    "Epochs between two evaluations on the valid triples.",
+    lower_bound=1,
 )
 flags.mark_flags_as_required(["data_dir", "checkpoint_dir"])
+flags.register_validator(
+    "learning_rate", lambda rate: rate > 0, "must be positive; 0.01 is a good start."
+)
+flags.register_validator(
+    "dropout", lambda rate: 0 <= rate < 1, "must be at least 0, which drops nothing, and below 1."
+)
 
 
-def main(arguments):
-    if arguments[1:]:
-        return _fail(f"unexpected argument {arguments[1]!r}; every setting is a flag, see --help.")
+@quiet.command
+def main():
     logging.set_verbosity(logging.INFO)
     config = settings.Config(**{name: flags.FLAGS[name].value for name in settings.Config._fields})
     with runs.StopSignals() as stop:
-        try:
-            result = training.train(config, should_stop=lambda: stop.received)
-        except (ValueError, FloatingPointError, OSError) as error:
-            return _fail(error)
-        except tf.errors.OpError as error:
-            # Its text goes on with the graph; what happened is in the message.
-            return _fail(error.message)
-    if not result.finished:
-        print(
-            f"Stopped; {result.checkpoint} is saved. The same command continues.",
-            file=sys.stderr,
-        )
-        return 128 + stop.received
-    print(result.checkpoint)
-    return 0
-
-
-def _fail(error):
-    """Says in one line what is wrong."""
-    print("train.py: error: {}".format(" ".join(str(error).split())), file=sys.stderr)
-    return 1
+        result = training.train(config, should_stop=lambda: stop.received)
+    if result.finished:
+        print(result.checkpoint)
+        return 0
+    text = f"Stopped; {result.checkpoint} is saved. The same command continues."
+    print(text, file=sys.stderr)
+    return 128 + stop.received
 
 
 if __name__ == "__main__":

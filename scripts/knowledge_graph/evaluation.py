@@ -68,13 +68,8 @@ def summarize(values):
     values = np.asarray(values, np.float64)
     if not len(values):
         raise ValueError("There is no triple to evaluate.")
-    return Metrics(
-        float(np.mean(1.0 / values)),
-        float(np.mean(values <= 1)),
-        float(np.mean(values <= 3)),
-        float(np.mean(values <= 10)),
-        len(values),
-    )
+    hits = [float(np.mean(values <= place)) for place in (1, 3, 10)]
+    return Metrics(float(np.mean(1.0 / values)), *hits, len(values))
 
 
 def evaluate(triples, queries, table, score, known, candidates=None):
@@ -113,9 +108,8 @@ def evaluate(triples, queries, table, score, known, candidates=None):
         columns = column[target]
         if np.any(columns < 0):
             raise ValueError(
-                "The {} {} of a triple is not among the candidates.".format(
-                    ("tail", "head")[side], target[np.argmin(columns)]
-                )
+                f"The {('tail', 'head')[side]} {target[np.argmin(columns)]} of a triple is not "
+                "among the candidates."
             )
         excluded = []
         for one, relation in zip(other.tolist(), triples[:, 1].tolist()):

@@ -9,7 +9,7 @@ from knowledge_graph import models, new_rows
 from knowledge_graph.settings import OPTIMIZERS
 
 Graph = collections.namedtuple(
-    "Graph", "triples entity tail_query head_query numpy_scores loss train_op global_step saver"
+    "Graph", "triples entity queries numpy_scores loss train_op global_step saver"
 )
 
 
@@ -54,17 +54,10 @@ def build(config, base, dataset):
         train_op = pe.minimize(optimizer, loss, global_step=global_step)
     else:
         train_op = optimizer.minimize(loss, global_step=global_step)
+    queries = [tail_query, head_query]
     saver = pe.Saver(max_to_keep=3)
     return Graph(
-        facts,
-        model.entity,
-        tail_query,
-        head_query,
-        model.numpy_scores,
-        loss,
-        train_op,
-        global_step,
-        saver,
+        facts, model.entity, queries, model.numpy_scores, loss, train_op, global_step, saver
     )
 
 

@@ -18,14 +18,14 @@ def initializers(start, num_old, dataset):
       num_old: how many entities have a row already.
       dataset: a `triples.Dataset` with all entities.
     """
+    if start not in STARTS:
+        raise ValueError(f"--new_rows={start} is none of {', '.join(STARTS)}.")
     if start == "drawn" or len(dataset.entities) == num_old:
         return {}
-    if start == "normal":
-        return {"entity": pe.row_init.normal_like_old_rows(1.0)}
-    if start == "mean":
-        return {"entity": pe.row_init.normal_like_old_rows(1e-9)}
-    near = neighbours(dataset.train, num_old, len(dataset.entities))
-    return {"entity": pe.row_init.mean_of_rows(near)}
+    if start == "neighbours":
+        near = neighbours(dataset.train, num_old, len(dataset.entities))
+        return {"entity": pe.row_init.mean_of_rows(near)}
+    return {"entity": pe.row_init.normal_like_old_rows(1.0 if start == "normal" else 1e-9)}
 
 
 def neighbours(facts, num_old, num_entities):

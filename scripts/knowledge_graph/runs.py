@@ -14,16 +14,13 @@ import signal
 import tensorflow.compat.v1 as tf
 
 from knowledge_graph import triples
+from partial_embed.files.checkpoint import Checkpoint
+from partial_embed.table.vocabulary import read_vocabulary
 
 Base = collections.namedtuple("Base", ["checkpoint", "entities", "relations", "settings"])
 # The tables of every model, and whose rows they hold.
-TABLES = collections.OrderedDict(entity="entities", relation="relations", inverse="relations")
+TABLES = {"entity": "entities", "relation": "relations", "inverse": "relations"}
 NOTHING = Base(None, [], [], {})
-
-
-def newest_checkpoint(directory):
-    """Returns the newest checkpoint of a directory, or None."""
-    return tf.train.latest_checkpoint(directory) if os.path.isdir(directory) else None
 
 
 def read_base(path):
@@ -35,56 +32,38 @@ def read_base(path):
     Returns:
       A `Base`; its settings are empty if no `run.json` lies beside the checkpoint.
     """
-    checkpoint = newest_checkpoint(path) if os.path.isdir(path) else path
-    if not checkpoint or not tf.train.checkpoint_exists(checkpoint):
-        raise FileNotFoundError(
-            f"There is no checkpoint to grow from at {path}; give a directory with one, or a path "
-            "such "
-            "as "
-            "run/model.ckpt-2000."
-        )
-    directory = os.path.dirname(checkpoint)
+    checkpoint = Checkpoint(path)
+    directory = os.path.dirname(checkpoint.prefix)
     keys = {}
     for name in ("entities", "relations"):
         path = os.path.join(directory, name + ".txt")
         if not os.path.exists(path):
             raise FileNotFoundError(
                 f"{path} is missing: without the keys beside it, one a line, nobody knows whose "
-                f"the rows of {checkpoint} are."
+                f"the rows of {checkpoint.prefix} are."
             )
-        keys[name] = triples.read_vocabulary(path)
-    _check_tables(checkpoint, keys)
-    return Base(checkpoint, keys["entities"], keys["relations"], _read_settings(directory) or {})
-
-
-def _check_tables(checkpoint, keys):
-    """Checks that the tables are there, and have a row for every key."""
-    shapes = tf.train.load_checkpoint(checkpoint).get_variable_to_shape_map()
+        keys[name] = read_vocabulary(path)
     for table, name in TABLES.items():
-        if table not in shapes:
+        if table not in checkpoint:
+            there = ", ".join(sorted(checkpoint.shapes)) or "nothing"
+            raise ValueError(f"{checkpoint.prefix} has no table {table!r}; it has {there}.")
+        rows = checkpoint.shapes[table][0]
+        if rows != len(keys[name]):
             raise ValueError(
-                "{} has no table {!r}; it has {}.".format(
-                    checkpoint, table, ", ".join(sorted(shapes)) or "nothing"
-                )
+                f"{checkpoint.prefix} has {rows} rows of {table!r}, but {name}.txt beside it has "
+                f"{len(keys[name])} keys; they must be as many."
             )
-        if shapes[table][0] != len(keys[name]):
-            raise ValueError(
-                f"{checkpoint} has {shapes[table][0]} rows of {table!r}, but {name}.txt beside it "
-                f"has {len(keys[name])} keys; they must be as "
-                "many."
-            )
+    return Base(checkpoint.prefix, **keys, settings=_read_settings(directory) or {})
 
 
 def check_prefix(kind, old, new, source):
     """Checks that the old keys keep their rows: they come first, in the same order."""
     for row, key in enumerate(old):
-        if row >= len(new) or new[row] != key:
+        if new[row : row + 1] != [key]:
+            found = repr(new[row]) if row < len(new) else "missing"
             raise ValueError(
-                "{} {} is {!r} in the checkpoint {} and {} in the data; the old keys must come "
-                "first, in the same "
-                "order, and the new ones after them.".format(
-                    kind, row, key, source, repr(new[row]) if row < len(new) else "missing"
-                )
+                f"{kind} {row} is {key!r} in the checkpoint {source} and {found} in the data; the "
+                "old keys must come first, in the same order, and the new ones after them."
             )
 
 
@@ -100,41 +79,32 @@ def open_run(directory, settings, dataset):
       The checkpoint to continue from, or None if the run is new.
     """
     found = _read_settings(directory)
-    checkpoint = newest_checkpoint(directory)
-    if checkpoint and found is None:
+    checkpoint = tf.train.latest_checkpoint(directory)
+    if not checkpoint:
+        os.makedirs(directory, exist_ok=True)
+        for name in ("entities", "relations"):
+            triples.write_lines(os.path.join(directory, name + ".txt"), getattr(dataset, name))
+        text = json.dumps(settings, indent=2, sort_keys=True)
+        triples.write_lines(os.path.join(directory, "run.json"), [text])
+        return None
+    if found is None:
         raise ValueError(
             f"{directory} holds checkpoints but no run.json, so nobody knows how to continue them; "
-            "choose "
-            "another "
-            "--checkpoint_dir."
+            "choose another --checkpoint_dir."
         )
-    if checkpoint:
-        for name in sorted(settings):
-            if found.get(name) != settings[name]:
-                raise ValueError(
-                    f"{directory} holds a run with {name}={found.get(name)}, and this one has "
-                    f"{settings[name]}; continue it as it was, or "
-                    "choose another "
-                    "--checkpoint_dir."
-                )
-        for name in ("entities", "relations"):
-            path = os.path.join(directory, name + ".txt")
-            if triples.read_vocabulary(path) != getattr(dataset, name):
-                raise ValueError(
-                    f"The {name} of the data are not those of the run in {directory}; choose "
-                    "another "
-                    "--checkpoint_dir, and "
-                    f"--grow_from={directory} to add rows."
-                )
-        return checkpoint
-    os.makedirs(directory, exist_ok=True)
-    triples.write_vocabulary(os.path.join(directory, "entities.txt"), dataset.entities)
-    triples.write_vocabulary(os.path.join(directory, "relations.txt"), dataset.relations)
-    path = os.path.join(directory, "run.json")
-    with open(path + ".part", "w", encoding="utf-8") as file:
-        json.dump(settings, file, indent=2, sort_keys=True)
-    os.replace(path + ".part", path)
-    return None
+    for name in sorted(settings):
+        if found.get(name) != settings[name]:
+            raise ValueError(
+                f"{directory} holds a run with {name}={found.get(name)}, and this one has "
+                f"{settings[name]}; continue it as it was, or choose another --checkpoint_dir."
+            )
+    for name in ("entities", "relations"):
+        if read_vocabulary(os.path.join(directory, name + ".txt")) != getattr(dataset, name):
+            raise ValueError(
+                f"The {name} of the data are not those of the run in {directory}; choose another "
+                f"--checkpoint_dir, and --grow_from={directory} to add rows."
+            )
+    return checkpoint
 
 
 def _read_settings(directory):
@@ -154,23 +124,18 @@ class StopSignals:
     Used as a context manager. `received` is the number of the signal, or None.
     """
 
-    def __init__(self):
-        self.received = None
-        self._before = {}
+    received = None
 
     def __enter__(self):
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._before[number] = signal.signal(number, self._receive)
+        numbers = signal.SIGTERM, signal.SIGINT
+        self._before = {number: signal.signal(number, self._receive) for number in numbers}
         return self
-
-    def __exit__(self, *exception):
-        self._restore()
 
     def _receive(self, number, frame):
         del frame
         self.received = number
-        self._restore()
+        self.__exit__()
 
-    def _restore(self):
+    def __exit__(self, *exception):
         for number, handler in self._before.items():
             signal.signal(number, handler)

@@ -52,9 +52,8 @@ def train(config, questions=None, should_stop=None, label=""):
     if questions is None:
         questions = default_questions(dataset, base)
     known = evaluation.KnownTriples(dataset.train, dataset.valid, dataset.test)
-    resume_from = runs.open_run(
-        config.checkpoint_dir, _settings(config, base, facts, old_facts), dataset
-    )
+    settings = _settings(config, base, facts, old_facts)
+    resume_from = runs.open_run(config.checkpoint_dir, settings, dataset)
 
     with tf.Graph().as_default():
         # The seeds of the initializers; everything random after them follows from the seed and the
@@ -66,10 +65,9 @@ def train(config, questions=None, should_stop=None, label=""):
         with tf.train.SingularMonitoredSession(
             hooks, scaffold, checkpoint_filename_with_path=resume_from
         ) as monitored:
-            plan = _Plan(config, facts, old_facts)
-            return _run(
-                config, graph, monitored.raw_session(), plan, known, questions, should_stop, label
-            )
+            session = monitored.raw_session()
+            batches = _Batches(config, facts, old_facts)
+            return _run(config, graph, session, batches, known, questions, should_stop, label)
 
 
 def default_questions(dataset, base=runs.NOTHING):
@@ -89,32 +87,31 @@ def _facts_to_learn(config, base, dataset):
     runs.check_prefix("Entity", base.entities, dataset.entities, base.checkpoint)
     runs.check_prefix("Relation", base.relations, dataset.relations, base.checkpoint)
     for name in ("model", "dimension"):
-        if name in base.settings and base.settings[name] != getattr(config, name):
+        if base.settings.get(name, getattr(config, name)) != getattr(config, name):
             raise ValueError(
                 f"--{name}={getattr(config, name)} does not fit the checkpoint {base.checkpoint}, "
                 f"which has {name}={base.settings[name]}."
             )
-    if len(dataset.entities) == len(base.entities) and len(dataset.relations) == len(
-        base.relations
-    ):
+    old = len(base.entities), len(base.relations)
+    if (len(dataset.entities), len(dataset.relations)) == old:
         raise ValueError(
-            f"There is nothing new to train: {config.data_dir} has the {len(base.entities)} "
-            f"entities and {len(base.relations)} relations that {base.checkpoint} has "
-            "learned."
+            f"There is nothing new to train: {config.data_dir} has the {old[0]} entities and "
+            f"{old[1]} relations that {base.checkpoint} has learned."
         )
-    is_new = triples.touches_new(dataset.train, len(base.entities), len(base.relations))
+    is_new = triples.touches_new(dataset.train, *old)
     if not np.any(is_new):
         raise ValueError(
-            "There is nothing new to train: no triple of {} has one of the new entities or "
-            "relations.".format(os.path.join(config.data_dir, "train.txt"))
+            f"There is nothing new to train: no triple of {config.data_dir}/train.txt has one of "
+            "the new entities or relations."
         )
     return dataset.train[is_new], dataset.train[~is_new]
 
 
 def _settings(config, base, facts, old_facts):
-    names = "model dimension optimizer learning_rate momentum batch_size seed dropout n3 replay"
-    names += " new_rows"
-    settings = {name: getattr(config, name) for name in names.split()}
+    """Everything that the weights depend on."""
+    settings = dict(config._asdict())
+    for name in ("data_dir", "checkpoint_dir", "grow_from", "epochs", "save_every", "eval_every"):
+        del settings[name]
     settings["old_entities"] = len(base.entities)
     settings["old_relations"] = len(base.relations)
     settings["train_triples"] = len(facts)
@@ -122,31 +119,33 @@ def _settings(config, base, facts, old_facts):
     return settings
 
 
-class _Plan:
-    """Which triples are seen at which step: it depends on the seed and the epoch alone."""
+class _Batches:
+    """Which triples are seen at which step: it depends on the seed and the step alone."""
 
     def __init__(self, config, facts, old_facts):
         self._config, self._facts, self._old_facts = config, facts, old_facts
         self._num_replayed = min(int(round(config.replay * len(facts))), len(old_facts))
-        self.steps_per_epoch = -(-(len(facts) + self._num_replayed) // config.batch_size)
+        self.per_epoch = -(-(len(facts) + self._num_replayed) // config.batch_size)
 
-    def batches(self, epoch):
-        """The triples of each step of an epoch."""
-        random = np.random.RandomState([self._config.seed, epoch])
-        facts = self._facts
-        if self._num_replayed:
-            replayed = random.permutation(len(self._old_facts))[: self._num_replayed]
-            facts = np.concatenate([facts, self._old_facts[replayed]])
-        facts = facts[random.permutation(len(facts))]
-        return [
-            facts[start : start + self._config.batch_size]
-            for start in range(0, len(facts), self._config.batch_size)
-        ]
+    def after(self, step):
+        """Yields the triples of each step, without end; `step` steps are done already."""
+        epoch, first = divmod(step, self.per_epoch)
+        while True:
+            random = np.random.RandomState([self._config.seed, epoch])
+            facts = self._facts
+            if self._num_replayed:
+                replayed = random.permutation(len(self._old_facts))[: self._num_replayed]
+                facts = np.concatenate([facts, self._old_facts[replayed]])
+            facts = facts[random.permutation(len(facts))]
+            for start in range(
+                first * self._config.batch_size, len(facts), self._config.batch_size
+            ):
+                yield facts[start : start + self._config.batch_size]
+            epoch, first = epoch + 1, 0
 
 
-def _run(config, graph, session, plan, known, questions, should_stop, label):
-    steps_per_epoch = plan.steps_per_epoch
-    total = steps_per_epoch * config.epochs
+def _run(config, graph, session, batches, known, questions, should_stop, label):
+    total = batches.per_epoch * config.epochs
     step = int(session.run(graph.global_step))
     if step:
         logging.info("Continuing in %s after step %d of %d.", config.checkpoint_dir, step, total)
@@ -157,75 +156,63 @@ def _run(config, graph, session, plan, known, questions, should_stop, label):
     writer.add_session_log(tf.SessionLog(status=tf.SessionLog.START), global_step=step)
     progress = Progress(total, step, label)
     history = []
-    seconds = 0.0
 
-    def queries(asked):
-        return session.run([graph.tail_query, graph.head_query], {graph.triples: asked})
+    def write_scalar(tag, value):
+        value = tf.Summary.Value(tag=tag, simple_value=value)
+        writer.add_summary(tf.Summary(value=[value]), step)
 
     def ask(epoch, loss):
         table = session.run(graph.entity)
         metrics = {
             name: evaluation.evaluate(
-                question.triples, queries, table, graph.numpy_scores, known, question.candidates
+                question.triples,
+                lambda asked: session.run(graph.queries, {graph.triples: asked}),
+                table,
+                graph.numpy_scores,
+                known,
+                question.candidates,
             )
             for name, question in questions.items()
         }
         history.append(Moment(epoch, loss, metrics))
         for name, found in metrics.items():
-            _write_scalar(writer, "mrr/" + name, found.mrr, step)
+            write_scalar("mrr/" + name, found.mrr)
         progress.clear()
-        logging.info(
-            "%sepoch %d of %d%s%s",
-            label,
-            epoch,
-            config.epochs,
-            "" if loss is None else f"  loss {loss:.4f}",
-            "".join(f"  {name} MRR {metrics[name].mrr:.4f}" for name in metrics),
-        )
-
-    def save():
-        return graph.saver.save(session, os.path.join(config.checkpoint_dir, "model.ckpt"), step)
+        said = "" if loss is None else f"  loss {loss:.4f}"
+        said += "".join(f"  {name} MRR {found.mrr:.4f}" for name, found in metrics.items())
+        logging.info("%sepoch %d of %d%s", label, epoch, config.epochs, said)
 
     saved = tf.train.latest_checkpoint(config.checkpoint_dir)
-    ask(step // steps_per_epoch, None)
-    stopped = False
+    ask(step // batches.per_epoch, None)
+    losses, seconds, stopped = [], 0.0, False
+    facts_of_steps = batches.after(step)
     while step < total and not stopped:
-        epoch, first = divmod(step, steps_per_epoch)
-        losses = []
-        for facts in plan.batches(epoch)[first:]:
-            began = time.time()
-            _, loss = session.run([graph.train_op, graph.loss], {graph.triples: facts})
-            seconds += time.time() - began
-            step += 1
-            losses.append(loss)
-            if not np.isfinite(loss):
-                raise FloatingPointError(
-                    f"The loss is {loss} at step {step}: the training diverged; a smaller "
-                    "--learning_rate "
-                    "may help."
-                )
-            progress.update(
-                step,
-                f"epoch {epoch + 1}/{config.epochs}  loss {loss:.4f}",
-                config.batch_size,
-                "triples",
+        facts = next(facts_of_steps)
+        began = time.time()
+        _, loss = session.run([graph.train_op, graph.loss], {graph.triples: facts})
+        seconds += time.time() - began
+        step += 1
+        losses.append(loss)
+        if not np.isfinite(loss):
+            raise FloatingPointError(
+                f"The loss is {loss} at step {step}: the training diverged; a smaller "
+                "--learning_rate may help."
             )
-            stopped = bool(should_stop and should_stop())
-            if stopped:
-                break
-        epoch = step // steps_per_epoch
-        mean_loss = float(np.mean(losses))
-        _write_scalar(writer, "loss", mean_loss, step)
+        text = f"epoch {(step - 1) // batches.per_epoch + 1}/{config.epochs}  loss {loss:.4f}"
+        progress.update(step, text, config.batch_size, "triples")
+        stopped = bool(should_stop and should_stop())
+        epoch, rest = divmod(step, batches.per_epoch)
+        if rest and not stopped:
+            continue
         last = stopped or step == total
+        mean_loss, losses = float(np.mean(losses)), []
+        write_scalar("loss", mean_loss)
         if last or epoch % config.eval_every == 0:
             ask(epoch, mean_loss)
         if last or epoch % config.save_every == 0:
-            saved = save()
+            prefix = os.path.join(config.checkpoint_dir, "model.ckpt")
+            saved = graph.saver.save(session, prefix, step)
             writer.flush()
     progress.clear()
     writer.close()
     return Result(saved, history, seconds, entity_before, session.run(graph.entity), step >= total)
-
-
-def _write_scalar(writer, tag, value, step):
-    writer.add_summary(tf.Summary(value=[tf.Summary.Value(tag=tag, simple_value=value)]), step)

@@ -11,6 +11,8 @@ import os
 
 import numpy as np
 
+from partial_embed.table.vocabulary import read_vocabulary
+
 SPLITS = ("train", "valid", "test")
 
 # entities and relations are lists of keys; train, valid and test are int64 arrays [n, 3] of head,
@@ -18,48 +20,22 @@ SPLITS = ("train", "valid", "test")
 Dataset = collections.namedtuple("Dataset", ["entities", "relations", "train", "valid", "test"])
 
 
-def read_lines(path):
-    """Returns the lines of a UTF-8 text file without their ends."""
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f"There is no file {path}.")
-    with open(path, "rb") as file:
-        content = file.read()
-    try:
-        # Not splitlines(): it would also break a key at characters such as U+2028.
-        lines = content.decode("utf-8").replace("\r\n", "\n").split("\n")
-    except UnicodeDecodeError as error:
-        number = content.count(b"\n", 0, error.start) + 1
-        raise ValueError(f"{path}, line {number}: this is not UTF-8 text.") from error
-    return lines[:-1] if lines[-1] == "" else lines
-
-
-def read_vocabulary(path):
-    """Returns the keys of a vocabulary, in the order of their rows."""
-    seen = {}
-    for number, key in enumerate(read_lines(path), 1):
-        if not key or "\t" in key:
-            raise ValueError(f"{path}, line {number}: expected one key, found {key!r}.")
-        if key in seen:
-            raise ValueError(
-                f"{path}, line {number}: the key {key!r} is already on line {seen[key]}; a key has "
-                "one row."
-            )
-        seen[key] = number
-    return list(seen)
-
-
 def read_facts(path):
-    """Returns the facts of a file as tuples of three strings."""
+    """Returns the facts of a UTF-8 text file as tuples of three strings."""
     facts = []
-    for number, line in enumerate(read_lines(path), 1):
-        fields = line.split("\t")
-        if len(fields) != 3 or not all(fields):
-            raise ValueError(
-                f"{path}, line {number}: expected head, relation and tail, separated by tabs; "
-                "found "
-                f"{line!r}."
-            )
-        facts.append(tuple(fields))
+    with open(path, "rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                text = line.decode("utf-8").rstrip("\r\n")
+            except UnicodeDecodeError as error:
+                raise ValueError(f"{path}, line {number}: this is not UTF-8 text.") from error
+            fields = tuple(text.split("\t"))
+            if len(fields) != 3 or not all(fields):
+                raise ValueError(
+                    f"{path}, line {number}: expected head, relation and tail, separated by tabs; "
+                    f"found {text!r}."
+                )
+            facts.append(fields)
     return facts
 
 
@@ -83,69 +59,51 @@ def read_dataset(directory, old_entities=(), old_relations=()):
         path = os.path.join(directory, split + ".txt")
         facts[split] = read_facts(path) if split == "train" or os.path.exists(path) else []
     if not facts["train"]:
-        raise ValueError("{} holds no triples.".format(os.path.join(directory, "train.txt")))
-    everything = [fact for split in SPLITS for fact in facts[split]]
-    entities = _vocabulary(
-        os.path.join(directory, "entities.txt"),
-        old_entities,
-        {key for head, _, tail in everything for key in (head, tail)},
-    )
-    relations = _vocabulary(
-        os.path.join(directory, "relations.txt"),
-        old_relations,
-        {relation for _, relation, _ in everything},
-    )
-    entity_rows = {key: row for row, key in enumerate(entities)}
-    relation_rows = {key: row for row, key in enumerate(relations)}
-    arrays = {}
-    for split in SPLITS:
-        rows = np.zeros([len(facts[split]), 3], np.int64)
-        for number, (head, relation, tail) in enumerate(facts[split]):
-            for kind, key, known in (
-                ("entity", head, entity_rows),
-                ("relation", relation, relation_rows),
-                ("entity", tail, entity_rows),
-            ):
-                if key not in known:
+        raise ValueError(f"{os.path.join(directory, 'train.txt')} holds no triples.")
+    heads, relations, tails = zip(*sum(facts.values(), []))
+    vocabularies = {}
+    for name, old, found in (
+        ("entities", old_entities, {*heads, *tails}),
+        ("relations", old_relations, set(relations)),
+    ):
+        path = os.path.join(directory, name + ".txt")
+        vocabularies[name] = (
+            read_vocabulary(path)
+            if os.path.exists(path)
+            else [*old, *sorted(found.difference(old))]
+        )
+    arrays = {split: np.zeros([len(facts[split]), 3], np.int64) for split in SPLITS}
+    for column, name in enumerate(("entities", "relations", "entities")):
+        row_of = {key: row for row, key in enumerate(vocabularies[name])}
+        for split in SPLITS:
+            for number, fact in enumerate(facts[split]):
+                if fact[column] not in row_of:
                     raise ValueError(
-                        "{}, line {}: the {} {!r} is not in the vocabulary; add it at the end of "
-                        "{}.".format(
-                            os.path.join(directory, split + ".txt"),
-                            number + 1,
-                            kind,
-                            key,
-                            "entities.txt" if kind == "entity" else "relations.txt",
-                        )
+                        f"{os.path.join(directory, split + '.txt')}, line {number + 1}: "
+                        f"{fact[column]!r} is not in {name}.txt; add it at the end."
                     )
-            rows[number] = entity_rows[head], relation_rows[relation], entity_rows[tail]
-        arrays[split] = rows
-    return Dataset(entities, relations, **arrays)
+                arrays[split][number, column] = row_of[fact[column]]
+    return Dataset(**vocabularies, **arrays)
 
 
-def _vocabulary(path, old, found):
-    if os.path.exists(path):
-        return read_vocabulary(path)
-    return list(old) + sorted(found.difference(old))
-
-
-def write_vocabulary(path, keys):
-    """Writes one key per line; a reader sees the old file or the new one, never half of one."""
+def write_lines(path, lines):
+    """Writes lines of text; a reader sees the old file or the new one, never half of one."""
     with open(path + ".part", "w", encoding="utf-8", newline="\n") as file:
-        file.writelines(key + "\n" for key in keys)
+        file.writelines(line + "\n" for line in lines)
     os.replace(path + ".part", path)
 
 
 def write_dataset(directory, dataset):
     """Writes a `Dataset` as a directory that `read_dataset` reads back."""
     os.makedirs(directory, exist_ok=True)
-    write_vocabulary(os.path.join(directory, "entities.txt"), dataset.entities)
-    write_vocabulary(os.path.join(directory, "relations.txt"), dataset.relations)
+    write_lines(os.path.join(directory, "entities.txt"), dataset.entities)
+    write_lines(os.path.join(directory, "relations.txt"), dataset.relations)
     for split in SPLITS:
         lines = (
             "\t".join((dataset.entities[head], dataset.relations[relation], dataset.entities[tail]))
             for head, relation, tail in getattr(dataset, split)
         )
-        write_vocabulary(os.path.join(directory, split + ".txt"), lines)
+        write_lines(os.path.join(directory, split + ".txt"), lines)
 
 
 def touches_new(triples, num_old_entities, num_old_relations):
@@ -174,12 +132,10 @@ def hold_back(dataset, fraction=0.1, seed=0):
     if not 0 < number < len(dataset.entities):
         raise ValueError(
             f"A fraction of {fraction} of {len(dataset.entities)} entities is {number}; at least "
-            "one must be held back and one "
-            "kept."
+            "one must be held back and one kept."
         )
-    chosen = np.random.RandomState(seed).permutation(len(dataset.entities))[:number]
-    is_new = np.zeros([len(dataset.entities)], bool)
-    is_new[chosen] = True
+    is_new = np.random.RandomState(seed).permutation(len(dataset.entities))
+    is_new = np.isin(np.arange(len(is_new)), is_new[:number])
 
     kept = {}
     for split in SPLITS:

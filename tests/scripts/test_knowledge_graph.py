@@ -81,17 +81,17 @@ def test_the_line_of_a_vocabulary_is_the_row(tmp_path):
         ({"train": ""}, "train.txt holds no triples"),
         (
             {"train": "a\tr\tb\na\tr\tc\n", "entities": "a\nb\n"},
-            "train.txt, line 2: the entity 'c' is not in the vocabulary",
+            r"train.txt, line 2: 'c' is not in entities.txt; add it at the end",
         ),
         (
             {"train": "a\tr\tb\n", "valid": "a\ts\tb\n", "relations": "r\n"},
-            "valid.txt, line 1: the relation 's' is not in the vocabulary",
+            r"valid.txt, line 1: 's' is not in relations.txt; add it at the end",
         ),
         (
             {"train": "a\tr\tb\n", "entities": "a\nb\na\n"},
-            "entities.txt, line 3: the key 'a' is already on line 1",
+            "entities.txt, line 3: the key 'a' stands on line 1 already",
         ),
-        ({"train": "a\tr\tb\n", "entities": "a\n\nb\n"}, "entities.txt, line 2: expected one key"),
+        ({"train": "a\tr\tb\n", "entities": "a\n\nb\n"}, "entities.txt, line 2: empty"),
     ],
 )
 def test_bad_lines_are_named(tmp_path, files, message):
@@ -102,7 +102,7 @@ def test_bad_lines_are_named(tmp_path, files, message):
 def test_missing_files_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="no directory of triples .*nowhere"):
         triples.read_dataset(str(tmp_path / "nowhere"))
-    with pytest.raises(FileNotFoundError, match="no file .*train.txt"):
+    with pytest.raises(FileNotFoundError, match="No such file .*train.txt"):
         triples.read_dataset(write(tmp_path, test="a\tr\tb\n"))
 
 

@@ -151,9 +151,7 @@ def test_an_error_is_one_line_and_no_traceback(tmp_path, directories):
     )
     assert found.returncode == 1
     assert found.stdout == ""
-    assert found.stderr.startswith(
-        "train.py: error: There is no checkpoint to grow from at nowhere;"
-    )
+    assert found.stderr.startswith("train: No checkpoint at nowhere.")
     assert found.stderr.count("\n") == 1
 
 
@@ -168,7 +166,7 @@ def fails(capfd, **settings):
         assert train_script.main(["train.py"]) == 1
     out, err = capfd.readouterr()
     assert out == ""
-    lines = [line for line in err.splitlines() if line.startswith("train.py: error: ")]
+    lines = [line for line in err.splitlines() if line.startswith("train: ")]
     assert len(lines) == 1 and err.endswith(lines[0] + "\n")
     return lines[0]
 
@@ -178,12 +176,7 @@ def fails(capfd, **settings):
     [
         ({"model": "transe", "n3": 0.1}, "--n3 is a penalty for complex and distmult"),
         ({"momentum": 0.5}, "--momentum is for --optimizer=Momentum or RMSProp; Adam has no use"),
-        ({"epochs": 0}, "--epochs must be at least 1, found 0"),
-        ({"learning_rate": -1}, "--learning_rate must be positive, found -1.0"),
-        ({"dropout": 1}, "--dropout must be at least 0 and less than 1"),
-        ({"n3": -1}, "--n3 must not be negative"),
         ({"replay": 1}, "--replay is for a run that grows"),
-        ({"seed": -1}, "--seed must be at least 0"),
         ({"data_dir": "nowhere"}, "There is no directory of triples nowhere"),
         ({"learning_rate": 1e38}, "the training diverged; a smaller"),
     ],
@@ -193,6 +186,38 @@ def test_settings_that_make_no_sense(capfd, tmp_path, directories, settings, mes
         {"data_dir": directories["base-data"], "checkpoint_dir": str(tmp_path)}, **settings
     )
     assert message in fails(capfd, **settings)
+
+
+@pytest.mark.parametrize(
+    "name, value, message",
+    [
+        ("epochs", 0, "0 is not a positive integer"),
+        ("dimension", 0, "0 is not a positive integer"),
+        ("batch_size", -1, "-1 is not a positive integer"),
+        ("save_every", 0, "0 is not a positive integer"),
+        ("eval_every", 0, "0 is not a positive integer"),
+        ("learning_rate", -1.0, "must be positive; 0.01 is a good start"),
+        ("learning_rate", "nan", "must be positive"),
+        ("dropout", 1.0, "must be at least 0, which drops nothing, and below 1"),
+        ("n3", -1.0, "-1.0 is not a non-negative number"),
+        ("replay", -1.0, "-1.0 is not a non-negative number"),
+        ("seed", -1, "-1 is not an integer in the range [0, 2147483647]"),
+        ("model", "best", "value should be one of <complex|distmult|transe>"),
+        ("new_rows", "best", "value should be one of <drawn|normal|mean|neighbours>"),
+    ],
+)
+def test_bounds_of_flags(name, value, message):
+    given = [f"--{name}={value}", "--data_dir=data", "--checkpoint_dir=run"]
+    with flagsaver.flagsaver(), pytest.raises(flags.IllegalFlagValueError) as error:
+        flags.FLAGS(["train.py", *given])
+    assert str(error.value).startswith(f"flag --{name}={value}: {message}")
+
+
+def test_words_that_are_no_flags(capfd):
+    assert train_script.main(["scripts/train.py", "data", "run"]) == 1
+    assert capfd.readouterr().err == (
+        "train: expected flags alone, found data run; --help says more.\n"
+    )
 
 
 def test_bad_line_of_data(capfd, tmp_path):
@@ -238,8 +263,8 @@ def test_a_checkpoint_without_what_growth_needs(capfd, tmp_path, directories, wr
     settings["grow_from"] = write_checkpoint({"other": [[0.0]]})
     assert "entities.txt is missing: without the keys beside it" in fails(capfd, **settings)
     base = triples.read_dataset(directories["base-data"])
-    triples.write_vocabulary(str(tmp_path / "entities.txt"), base.entities)
-    triples.write_vocabulary(str(tmp_path / "relations.txt"), base.relations)
+    triples.write_lines(str(tmp_path / "entities.txt"), base.entities)
+    triples.write_lines(str(tmp_path / "relations.txt"), base.relations)
     assert "has no table 'entity'; it has other." in fails(capfd, **settings)
 
     tables = {
