@@ -4,6 +4,7 @@ Everything else in the package is `tensorflow.compat.v1`, which TensorFlow 1.15
 and 2.x both have. The names below have kept their places in both.
 """
 
+import tensorflow.compat.v1 as tf
 from tensorflow.python.framework.ops import get_from_proto_function, get_gradient_function
 from tensorflow.python.ops.variable_scope import _get_default_variable_store
 
@@ -33,6 +34,16 @@ def variable_store():
     return _get_default_variable_store()._vars
 
 
+def place_of_ops():
+    """Returns what an op made now is part of: its graph, its branch or loop, what it waits for."""
+    graph = tf.get_default_graph()
+    return (
+        graph,
+        graph._get_control_flow_context(),
+        frozenset(graph._current_control_dependencies()),
+    )
+
+
 __all__ = [
     "BulkSaverBuilder",
     "PartitionedVariable",
@@ -42,6 +53,7 @@ __all__ = [
     "Variable",
     "get_from_proto_function",
     "get_gradient_function",
+    "place_of_ops",
     "variable_store",
     "update_checkpoint_state",
 ]
