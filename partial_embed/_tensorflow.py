@@ -89,6 +89,16 @@ def set_input(operation, index, tensor):
     operation._update_input(index, tensor)
 
 
+def place_of_ops():
+    """Returns what an op made now is part of: its graph, its branch or loop, what it waits for."""
+    graph = tf.get_default_graph()
+    return (
+        graph,
+        graph._get_control_flow_context(),
+        frozenset(graph._current_control_dependencies()),
+    )
+
+
 __all__ = [
     "BulkSaverBuilder",
     "BundleEntryProto",
@@ -101,6 +111,7 @@ __all__ = [
     "TensorLike",
     "Variable",
     "get_gradient_function",
+    "place_of_ops",
     "save_slice_info",
     "set_input",
     "update_checkpoint_state",

@@ -1,10 +1,9 @@
 """One table, two variables: `PartialEmbedding`."""
 
-import numpy as np
 import tensorflow.compat.v1 as tf
 
 from partial_embed._tensorflow import PartitionedVariable, TensorLike
-from partial_embed.table.lookup import as_ids, checked_ids, gather_rows
+from partial_embed.table.lookup import IdDivider, as_ids, gather_rows, locate, trainable_rows_of
 
 # Keys of graph collections. Not strings, so that export_meta_graph leaves them out.
 _EMBEDDINGS = ("partial_embed", "embeddings")
@@ -65,6 +64,8 @@ class PartialEmbedding(TensorLike):
         self._dtype = example.dtype.base_dtype
         self._shape = tf.TensorShape([plan.num_rows]).concatenate(example.shape[1:])
         self._graph = example.graph
+        self._halves = [half for half in (frozen, trainable) if half is not None]
+        self._divide = IdDivider(plan, self._shape.as_list()[1:], table_name)
         # What sess.run(e) fetches, under the name that the variable would have.
         with tf.control_dependencies(None):
             with tf.name_scope(table_name + "/value/"):  # and not at the root, as `concat`
@@ -121,26 +122,6 @@ class PartialEmbedding(TensorLike):
 
     # --- O(batch) -------------------------------------------------------------
 
-    def locate(self, ids):
-        """Returns where rows are: (trains, row in frozen, row in trainable).
-
-        Args:
-            ids: int32 or int64 tensor [n], checked.
-
-        Returns:
-            A bool tensor [n] and two id tensors [n]; of the two, the one of
-            the other half is meaningless.
-        """
-        plan = self.plan
-        if plan.contiguous or not len(plan.trainable_rows):
-            first = tf.constant(plan.num_frozen_rows, ids.dtype)
-            return ids >= first, ids, ids - first
-        rows = tf.constant(plan.trainable_rows, ids.dtype)
-        position = tf.cast(tf.searchsorted(rows, ids), ids.dtype)
-        # One row more than there is, for ids beyond the last trainable one.
-        padded = tf.constant(np.append(plan.trainable_rows, plan.num_rows), ids.dtype)
-        return tf.equal(tf.gather(padded, position), ids), ids - position, position
-
     def lookup(self, ids, name=None):
         """Returns the rows `ids`: `whole_table[ids]`, reading no other row.
 
@@ -165,28 +146,17 @@ class PartialEmbedding(TensorLike):
         default_name = self.table_name.replace("/", "_") + "_lookup"
         with tf.name_scope(name, default_name) as scope, anywhere:
             ids = as_ids(ids, self.table_name)
-            flat = checked_ids(tf.reshape(ids, [-1]), self.plan.num_rows, self.table_name)
-            shape = tf.concat([tf.shape(ids), self._shape.as_list()[1:]], 0)
-            rows = tf.reshape(self._lookup_flat(flat), shape, name=scope or None)
+            divided = self._divide(ids)
+            rows = [gather_rows(*pair) for pair in zip(self._halves, divided.rows)]
+            # Partition and stitch, not two gathers and a choice: a choice sends a
+            # zero gradient to a row that was not asked for, and momentum moves it.
+            if len(rows) == 2 and ids.shape.rank == 1:
+                rows = tf.dynamic_stitch(divided.places, rows, name=scope or None)
+            else:
+                rows = tf.dynamic_stitch(divided.places, rows) if len(rows) == 2 else rows[0]
+                rows = tf.reshape(rows, divided.shape, name=scope or None)
             rows.set_shape(ids.shape.concatenate(self._shape[1:]))
             return rows
-
-    def _lookup_flat(self, ids):
-        if self.trainable is None:
-            return gather_rows(self.frozen, ids)
-        # Of no ids at all, 1.15 expects one row from dynamic_stitch.
-        if self.frozen is None or ids.shape.num_elements() == 0:
-            return gather_rows(self.trainable, ids)
-        trains, in_frozen, in_trainable = self.locate(ids)
-        # Partition and stitch, not two gathers and a choice: a choice sends a
-        # zero gradient to a row that was not asked for, and momentum moves it.
-        half = tf.cast(trains, tf.int32)
-        places = tf.dynamic_partition(tf.range(tf.size(ids)), half, 2)
-        rows = [
-            gather_rows(self.frozen, tf.dynamic_partition(in_frozen, half, 2)[0]),
-            gather_rows(self.trainable, tf.dynamic_partition(in_trainable, half, 2)[1]),
-        ]
-        return tf.dynamic_stitch(places, rows)
 
     def sparse_read(self, indices, name=None):
         """What `tf.gather` and `tf.nn.embedding_lookup` call: `lookup`."""
@@ -221,9 +191,12 @@ class PartialEmbedding(TensorLike):
 
     # --- O(table) -------------------------------------------------------------
 
+    def _locate_all(self):
+        return locate(tf.range(self.plan.num_rows), trainable_rows_of(self.plan, tf.int32))
+
     def _order(self):
         """For each row of the table, its row in [frozen; trainable]."""
-        trains, in_frozen, in_trainable = self.locate(tf.range(self.plan.num_rows))
+        trains, in_frozen, in_trainable = self._locate_all()
         return tf.where_v2(trains, in_trainable + self.num_frozen_rows, in_frozen)
 
     def value(self, name=None):
@@ -244,8 +217,8 @@ class PartialEmbedding(TensorLike):
         if self.plan.in_order:
             return tf.concat(parts, 0, name=name)
         # Stitched, for the gradient of a stitch is dense, as that of a variable is.
-        rows = tf.range(self.plan.num_rows)
-        places = tf.dynamic_partition(rows, tf.cast(self.locate(rows)[0], tf.int32), 2)
+        trains = tf.cast(self._locate_all()[0], tf.int32)
+        places = tf.dynamic_partition(tf.range(self.plan.num_rows), trains, 2)
         return tf.dynamic_stitch(places, [tf.concat(parts[:-1], 0), parts[-1]], name=name)
 
     def is_initialized(self, name=None):

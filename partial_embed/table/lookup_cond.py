@@ -3,7 +3,7 @@
 import tensorflow.compat.v1 as tf
 
 from partial_embed.table.embedding import PartialEmbedding
-from partial_embed.table.lookup import as_ids, checked_ids, gather_rows
+from partial_embed.table.lookup import as_ids, checked_ids, gather_rows, ids_outside
 
 
 def lookup_cond(embedding, ids, is_new, name=None):
@@ -62,9 +62,9 @@ def lookup_cond(embedding, ids, is_new, name=None):
             (embedding.frozen, old_ids, "frozen"),
             (embedding.trainable, new_ids, "trainable"),
         ):
-            what = f"The {half} half of {embedding.table_name}"
             count = variable.get_shape().as_list()[0]
-            rows.append(gather_rows(variable, checked_ids(half_ids, count, what)))
+            message = ids_outside(f"The {half} half of {embedding.table_name}", count)
+            rows.append(gather_rows(variable, checked_ids(half_ids, count, message)))
         shape = tf.concat([tf.shape(ids), embedding.shape.as_list()[1:]], 0)
         rows = tf.reshape(tf.concat(rows, 0), shape)
         rows.set_shape(ids.shape.concatenate(embedding.shape[1:]))
