@@ -3,8 +3,7 @@
 import difflib
 import fnmatch
 import re
-import typing
-from collections import defaultdict
+from collections import defaultdict, namedtuple
 
 import tensorflow.compat.v1 as tf
 
@@ -24,16 +23,13 @@ _GRADIENTS = re.compile(r"(^|/)gradients(_\d+)?/")
 _SCOPE = "partial_embed_meta_graph/"
 
 
-class GrownGraph(typing.NamedTuple):
+class GrownGraph(namedtuple("GrownGraph", ["embeddings", "variables"])):
     """What `grow_meta_graph` made.
 
     Attributes:
         embeddings: dict of table name to `PartialEmbedding`.
         variables: list of the other variables of the model.
     """
-
-    embeddings: dict
-    variables: list
 
 
 def grow_meta_graph(
@@ -98,7 +94,7 @@ def grow_meta_graph(
         outputs = _ends(meta_graph, nodes, rows, state)
     else:
         outputs = _check_outputs(outputs, nodes)
-    reads = _cut_reads(nodes, rows)
+    reads = _swap_reads(graph_def, nodes, rows)
     graph_def, kept = _prune(graph_def, outputs, rows, definitions, state)
     _check_nodes(graph_def, rows)
     embeddings = {}
@@ -155,16 +151,6 @@ def _read_meta(meta):
     return definition
 
 
-def _along_rows(node, nodes):
-    """Whether a gather node takes rows (axis 0), as lookups do."""
-    if "batch_dims" in node.attr and node.attr["batch_dims"].i:
-        return False
-    if node.op != "GatherV2":
-        return True
-    axis = nodes[_node_of(node.input[2])]
-    return axis.op == "Const" and not tf.make_ndarray(axis.attr["value"].tensor).any()
-
-
 def _ends(meta_graph, nodes, tables, state):
     """Returns the names of what to keep if nobody says, see `grow_meta_graph`."""
     users = defaultdict(set)
@@ -214,24 +200,52 @@ def _check_outputs(outputs, nodes):
     return names
 
 
-def _cut_reads(nodes, tables):
-    """Returns {name of a node that reads a table: the table}, and cuts them off the tables.
+def _swap_reads(graph_def, nodes, rows):
+    """Puts an Identity of the same name in place of each node that reads a table.
 
-    A lookup keeps its ids as its input; what reads a table whole has none.
+    What it is the identity of can depend on what is imported with it, so that is
+    set when all is there; until then a placeholder has the shape, which others need.
+
+    Returns:
+        List of (name of the node, table, name of its ids or None if it reads all).
     """
-    wholes, reads = {table: table for table in tables}, {}
+    wholes, reads = {table: table for table in rows}, []
     for name, node in nodes.items():  # in the order in which they were made
         table = wholes.get(_node_of(node.input[0])) if node.input else None
         if table is None:
             continue
-        before = ["^" + _node_of(text) for text in node.input[1:]]
         if node.op in _READS:
-            wholes[name] = reads[name] = table
-            node.input[:] = before
+            wholes[name], ids = table, None
         elif node.op in _GATHERS and _along_rows(node, nodes):
-            reads[name] = table
-            node.input[:] = node.input[1:2] + before[1:]
+            ids = node.input[1]
+        else:
+            continue
+        holder = graph_def.node.add(name=_SCOPE + name, op="Placeholder")
+        holder.attr["dtype"].CopyFrom(nodes[table].attr["dtype"])
+        shape = holder.attr["shape"].shape
+        if ids:
+            shape.unknown_rank = True  # until its ids are there
+        else:
+            shape.CopyFrom(nodes[table].attr["shape"].shape)
+            shape.dim[0].size = rows[table]
+        node.op, node.input[:] = (
+            "Identity",
+            [holder.name] + ["^" + _node_of(text) for text in node.input[1:]],
+        )
+        node.attr.clear()
+        node.attr["T"].CopyFrom(holder.attr["dtype"])
+        reads.append((name, table, ids))
     return reads
+
+
+def _along_rows(node, nodes):
+    """Whether a gather node takes rows (axis 0), as lookups do."""
+    if "batch_dims" in node.attr and node.attr["batch_dims"].i:
+        return False
+    if node.op != "GatherV2":
+        return True
+    axis = nodes[_node_of(node.input[2])]
+    return axis.op == "Const" and not tf.make_ndarray(axis.attr["value"].tensor).any()
 
 
 def _prune(graph_def, outputs, tables, definitions, state):
@@ -259,8 +273,7 @@ def _check_nodes(graph_def, tables):
                 "lookups cannot be exchanged (a function, a branch, training). Name in outputs= "
                 "what does without, or rebuild the model from its code, under growing."
             )
-    there = {operation.name for operation in tf.get_default_graph().get_operations()}
-    used = sorted(there & names)
+    used = sorted(names.intersection(op.name for op in tf.get_default_graph().get_operations()))
     if used:
         raise ValueError(
             f"The graph has operations of these names already: {', '.join(used[:5])}. Open a graph "
@@ -269,33 +282,9 @@ def _check_nodes(graph_def, tables):
 
 
 def _import(graph_def, reads, embeddings):
-    """Imports into the default graph, with other values where tables were read.
-
-    A node that read a table becomes an Identity of the same name. What it is the
-    identity of can depend on nodes of the same import, so it is set when all of
-    them are there; until then a placeholder has its shape, which others need.
-
-    Args:
-        graph_def: see `_prune`.
-        reads: see `_cut_reads`.
-        embeddings: dict of table name to `PartialEmbedding`.
-    """
-    wholes, lookups = [], []  # of (name of a node, table), and its ids, its placeholder's shape
-    for node in [node for node in graph_def.node if node.name in reads]:
-        table = embeddings[reads[node.name]]
-        holder = graph_def.node.add(name=_SCOPE + node.name, op="Placeholder")
-        holder.attr["dtype"].type = table.dtype.as_datatype_enum
-        shape = holder.attr["shape"].shape
-        ids = [text for text in node.input if not text.startswith("^")]
-        if ids:
-            lookups.append((node.name, table, ids[0], shape))
-            shape.unknown_rank = True
-        else:
-            wholes.append((node.name, table))
-            shape.CopyFrom(table.shape.as_proto())
-        node.op, node.input[:] = "Identity", [holder.name] + node.input[len(ids) :]
-        node.attr.clear()
-        node.attr["T"].type = table.dtype.as_datatype_enum
+    """Imports into the default graph, and sets what `_swap_reads` left open."""
+    nodes = {node.name: node for node in graph_def.node}
+    reads = [read for read in reads if read[0] in nodes]
     # Shapes depend on each other along chains of lookups. They are found in graphs
     # of their own, for a shape cannot be corrected afterwards.
     changed = True
@@ -303,25 +292,26 @@ def _import(graph_def, reads, embeddings):
         changed = False
         with tf.Graph().as_default():
             tf.import_graph_def(graph_def, name="")
-            for _, table, ids, shape in lookups:
-                found = _tensor(ids).shape.concatenate(table.shape[1:]).as_proto()
-                changed = changed or found != shape
-                shape.CopyFrom(found)
+            for name, table, ids in reads:
+                if ids:
+                    shape = nodes[_SCOPE + name].attr["shape"].shape
+                    found = _tensor(ids).shape.concatenate(embeddings[table].shape[1:]).as_proto()
+                    changed = changed or found != shape
+                    shape.CopyFrom(found)
     with tf.name_scope(None):
-        tf.import_graph_def(graph_def, name="")
-    graph = tf.get_default_graph()
-    there = {operation.name for operation in graph.get_operations()}
-    missing = sorted({node.name for node in graph_def.node} - there)
-    if missing:
+        made = tf.import_graph_def(graph_def, name="", return_elements=list(nodes))
+    made = dict(zip(nodes, made))
+    renamed = [name for name in nodes if made[name].name != name]
+    if renamed:
         raise ValueError(
-            f"Operations cannot have the names that they had: {', '.join(missing[:5])}."
+            f"Operations cannot have the names that they had: {', '.join(renamed[:5])}."
         )
-    for name, table in wholes:
-        set_input(graph.get_operation_by_name(name), 0, table.op.outputs[0])
-    for name, table, ids, _ in lookups:
-        with tf.name_scope(_SCOPE):
-            rows = table.lookup(_tensor(ids))
-        set_input(graph.get_operation_by_name(name), 0, rows)
+    for name, table, ids in reads:
+        rows = embeddings[table].op.outputs[0]
+        if ids:
+            with tf.name_scope(_SCOPE):
+                rows = embeddings[table].lookup(_tensor(ids))
+        set_input(made[name], 0, rows)
 
 
 def _tensor(text):

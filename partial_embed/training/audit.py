@@ -4,7 +4,7 @@ The facts are gathered once. Of them come a report for each variable, and from e
 function the findings of one kind.
 """
 
-import typing
+from collections import namedtuple
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -17,7 +17,7 @@ _LARGE_CONSTANT_BYTES = 1 << 20
 _GATHERS = ("Gather", "GatherV2")
 
 
-class VariableReport(typing.NamedTuple):
+class VariableReport(namedtuple("VariableReport", ["name", "shape", "trains", "gradient", "why"])):
     """What one variable will get.
 
     Attributes:
@@ -28,14 +28,8 @@ class VariableReport(typing.NamedTuple):
         why: str, in words.
     """
 
-    name: str
-    shape: list
-    trains: bool
-    gradient: str
-    why: str
 
-
-class Finding(typing.NamedTuple):
+class Finding(namedtuple("Finding", ["subject", "problem", "remedy"])):
     """Something that will surprise.
 
     Attributes:
@@ -44,21 +38,14 @@ class Finding(typing.NamedTuple):
         remedy: str, what to do.
     """
 
-    subject: str
-    problem: str
-    remedy: str
 
-
-class Audit(typing.NamedTuple):
+class Audit(namedtuple("Audit", ["variables", "findings"])):
     """What `audit` found; printed, it is a table.
 
     Attributes:
         variables: list of `VariableReport`.
         findings: list of `Finding`, empty if all is as it should be.
     """
-
-    variables: list
-    findings: list
 
     def __str__(self):
         rows = [("variable", "shape", "trains", "gradient", "why")]

@@ -100,13 +100,8 @@ def _gradients(loss, variables):
 def _samples(ids, embeddings):
     """Returns [(table, its ids in the sample), ...]."""
     by_name = {e.table_name: e for e in embeddings}
-    names = ", ".join(sorted(by_name))
+    names = ", ".join(sorted(by_name)) or "none: make one with growing or get_embedding"
     if ids is not None and not isinstance(ids, dict):
-        if not by_name:
-            raise ValueError(
-                "There is no PartialEmbedding in this graph, so it cannot be said of which rows "
-                "the ids are. Make the table with growing or get_embedding."
-            )
         if len(by_name) != 1:
             raise ValueError(
                 f"The graph has {len(by_name)} tables ({names}); give ids as a dict of table name "

@@ -44,14 +44,7 @@ class FrozenRows:
             logging.warning("Nothing is frozen in this graph, so nothing is proved about it.")
 
     def hashes(self, session):
-        """Returns the hash of each frozen row as a session has them.
-
-        Args:
-            session: a `tf.Session` whose variables are initialized.
-
-        Returns:
-            dict of name to uint64 array [rows].
-        """
+        """Returns {name: uint64 array, the hash of each frozen row} as a session has them."""
         return {
             name: np.concatenate(
                 [np.zeros(0, np.uint64)] + [part for read in readers for part in read(session)]
@@ -66,12 +59,6 @@ class FrozenRows:
 
     def verify(self, session):
         """Returns how many rows were compared, all bit-identical to the recorded ones.
-
-        Args:
-            session: a `tf.Session` whose variables are initialized.
-
-        Returns:
-            int.
 
         Raises:
             RuntimeError: if a row changed; names table and rows.

@@ -47,14 +47,6 @@ def minimize(optimizer, loss, embeddings=None, var_list=None, global_step=None, 
                 f"{_advice(embedding, everything)}"
             )
     variables = {e.trainable.op.name: e.trainable for e in asked if e.trainable is not None}
-    if asked and not variables and not var_list:
-        tables = ", ".join(
-            f"all {e.num_frozen_rows} rows of {e.table_name} are frozen" for e in asked
-        )
-        raise ValueError(
-            f"Nothing to train: {tables}. Give the table more rows than its checkpoint holds, or "
-            "name rows in trainable_rows=."
-        )
     refused = _frozen_in(loss.graph)
     for item in as_list(var_list):
         for variable in expand(item, everything):
@@ -62,8 +54,11 @@ def minimize(optimizer, loss, embeddings=None, var_list=None, global_step=None, 
                 raise ValueError(f"var_list holds {variable.name}, {refused[variable.op.name]}")
             variables.setdefault(variable.op.name, variable)
     if not variables:
+        frozen = [f"all {e.num_frozen_rows} rows of {e.table_name} are frozen" for e in asked]
+        why = ", ".join(frozen) or "the graph of the loss has no PartialEmbedding"
         raise ValueError(
-            "Nothing to train: the graph of the loss has no PartialEmbedding and var_list is empty."
+            f"Nothing to train: {why} and var_list is empty. Give a table more rows than its "
+            "checkpoint holds, or name rows in trainable_rows=."
         )
     gradients = optimizer.compute_gradients(loss, var_list=list(variables.values()))
     missing = [variable for gradient, variable in gradients if gradient is None]
