@@ -14,7 +14,8 @@ def refuse_nonfinite(value, what):
         value: float tensor [rows, ...].
         what: str that names the table and its checkpoint, for the error.
     """
-    if not value.dtype.is_floating or value.shape.rank == 0:
+    numbers = value.dtype.is_floating or value.dtype.is_complex
+    if not numbers or value.shape.rank == 0:
         return value
     row_size = int(np.prod(value.shape.as_list()[1:]))
     flat = tf.reshape(value, [-1, row_size])
@@ -30,7 +31,7 @@ def refuse_nonfinite(value, what):
 
 def nonfinite_rows(values):
     """Returns the numbers of the rows of an array that hold NaN or Inf."""
-    if values.dtype.kind in "iub" or not values.size:
+    if values.dtype.kind in "iubOSU" or not values.size:
         return np.zeros(0, int)
     # As in refuse_nonfinite; a float type of numpy's own for the half types.
     found = []

@@ -59,9 +59,9 @@ def restore(prefix, name, dtype, spec="", shape=None):
 def can_slice(dtype):
     """Returns whether TensorFlow reads part of such a tensor, and joins its slices.
 
-    In the new format it can do neither in half precision.
+    In the new format it can do neither in half precision; texts its Python reader cannot join.
     """
-    return dtype != tf.float16
+    return dtype not in (tf.float16, tf.string)
 
 
 def _restore_stored(prefix, name, dtype, spec=""):

@@ -41,7 +41,7 @@ def ids_outside(what, num_rows):
 def checked_ids(ids, num_rows, message):
     """Returns `ids`, [n], after an op that fails if one is not from 0 to `num_rows` - 1."""
     outside = tf.not_equal(ids, tf.clip_by_value(ids, 0, num_rows - 1))
-    bad = tf.gather_nd(ids, tf.where(outside))
+    bad = tf.gather_nd(ids, tf.where_v2(outside))
     # Raw, for tf.Assert adds a tf.cond.
     check = tf.raw_ops.Assert(
         condition=tf.equal(tf.size(bad), 0), data=[message, bad], summarize=20
