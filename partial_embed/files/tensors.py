@@ -116,7 +116,7 @@ def write_part(prefix, tensors):
         feeds = {}
         for number, value in enumerate(values):
             if not callable(value):
-                feeds[number] = tf.placeholder(_dtype_of(value), value.shape)
+                feeds[number] = tf.placeholder(dtype_of(value), value.shape)
         save = tf.raw_ops.SaveV2(
             prefix=prefix,
             tensor_names=list(names),
@@ -161,7 +161,8 @@ def read_tensors(prefix, wanted):
             raise damaged(prefix, error) from error
 
 
-def _dtype_of(array):
+def dtype_of(array):
+    """Returns the `tf.DType` of an array, of texts too."""
     return tf.string if array.dtype.kind in "OSU" else tf.as_dtype(array.dtype)
 
 

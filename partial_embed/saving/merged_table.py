@@ -5,7 +5,7 @@ import numpy as np
 from partial_embed.files.finite import nonfinite_rows
 from partial_embed.files.growth import DELTA_ROWS, read_generations
 from partial_embed.files.hashes import row_hashes
-from partial_embed.files.tensors import slice_spec, write_part
+from partial_embed.files.tensors import can_slice, dtype_of, slice_spec, write_part
 from partial_embed.saving.source import (
     BaseTable,
     compare_base,
@@ -157,7 +157,8 @@ class MergedTable:
         part = [len(which)] + shape
         found = slot in self._base and self._source.slot_rows(slot, which)
         old = slot_or_start(found or None, self._source.rows(which), initial, dtype, part)
-        self._write(stage, slot, old.tensor if self.plan.contiguous else old.read(), part, new)
+        sliced = self.plan.contiguous and can_slice(dtype)
+        self._write(stage, slot, old.tensor if sliced else old.read(), part, new)
 
     def _combined(self, rows_of):
         """Returns the rows that train, from each delta's."""
@@ -168,7 +169,7 @@ class MergedTable:
         """Writes rows of a table or slot, those of the base as an array, or as `Stored.tensor`."""
         plan = self.plan
         shape = [plan.num_rows] + list(new.shape[1:])
-        if plan.contiguous:
+        if plan.contiguous and can_slice(dtype_of(new)):
             for rows, part, start in ((old, old_shape, 0), (new, list(new.shape), old_shape[0])):
                 if part[0]:
                     offset = [start] + [0] * (len(shape) - 1)

@@ -273,3 +273,13 @@ def test_nan_and_inf_are_named(write_checkpoint, start, value):
         session.run(tf.global_variables_initializer())
         for found in session.run(tables):
             np.testing.assert_array_equal(found[:5], values)
+
+
+def test_a_prefix_that_is_a_directory_too(write_checkpoint, tmp_path):
+    prefix = write_checkpoint({"mine": np.zeros([2, 2])}, name="m")
+    (tmp_path / "m").mkdir()
+    inside = write_checkpoint({"other": np.zeros([2, 2])}, name=os.path.join("m", "n"))
+    assert sorted(Checkpoint(prefix).shapes) == ["mine"]
+    assert sorted(Checkpoint(prefix + os.sep).shapes) == ["other"]
+    os.remove(prefix + ".index")
+    assert Checkpoint(prefix).prefix == inside

@@ -2,6 +2,7 @@
 
 import os
 
+import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 from small_model import (
@@ -119,3 +120,46 @@ def test_a_delta_in_a_plain_graph(session, folder, base):
         Model(NEW)
         with pytest.raises(ValueError, match="the tables that grow here are none"):
             pe.Saver().restore(second, delta)
+
+
+@pytest.mark.parametrize(
+    "dtype, rows",
+    [
+        (tf.string, np.array([[b"a", b"bb"], [b"", b"d"]], object)),
+        (tf.bool, np.array([[True, False], [False, True]])),
+        (tf.float16, np.array([[1, 2], [3, 4]], np.float16)),
+        (tf.complex64, np.array([[1 + 2j, 0], [3j, 4]], np.complex64)),
+    ],
+)
+def test_tables_and_frozen_variables_of_any_dtype(folder, write_checkpoint, dtype, rows):
+    base = write_checkpoint({"table": rows, "frozen": rows[0]})
+    with tf.Graph().as_default(), tf.Session() as session:
+        zeros = tf.zeros_initializer()
+        with pe.growing(base):
+            table = tf.get_variable("table", [3, 2], dtype, zeros)
+            frozen = tf.get_variable("frozen", [2], dtype, zeros)
+        session.run(tf.global_variables_initializer())
+        proof = pe.record_frozen_rows(session)
+        saved = [pe.Saver(delta=delta).save(session, folder(str(delta))) for delta in (0, 1)]
+        saved.append(pe.merge_checkpoint(base, saved[1], folder("merged")))
+        expected = session.run([table.value(), frozen])
+        assert expected[0][:2].tolist() == rows.tolist()
+        for prefix in saved:
+            pe.Saver().restore(session, prefix)
+            found = session.run([table.value(), frozen])
+            assert [value.tolist() for value in found] == [e.tolist() for e in expected]
+        assert proof.verify(session) == 4
+    for prefix in (saved[0], saved[2]):
+        reader = tf.train.NewCheckpointReader(prefix)
+        assert reader.get_tensor("table").tolist() == expected[0].tolist()
+        assert reader.get_tensor("frozen").tolist() == rows[0].tolist()
+
+
+@pytest.mark.parametrize("bad", [complex(np.nan, 0), complex(0, np.inf)])
+def test_complex_rows_that_are_no_numbers(write_checkpoint, bad):
+    base = write_checkpoint({"table": np.array([[1, 2], [bad, 3]], np.complex64)})
+    with tf.Graph().as_default(), tf.Session() as session:
+        with pe.growing(base):
+            tf.get_variable("table", [3, 2], tf.complex64, tf.zeros_initializer())
+        with pytest.raises(tf.errors.InvalidArgumentError, match="NaN or Inf"):
+            session.run(tf.global_variables_initializer())

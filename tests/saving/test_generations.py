@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 
+import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 from small_model import (
@@ -141,3 +142,27 @@ def test_a_copied_directory(session, folder, base):
     assert_same(values(session), here)
     assert saver.save(session, folder("next.ckpt"))
     assert model.table.num_frozen_rows == OLD
+
+
+def test_a_generation_is_by_name_and_not_by_number_of_rows(folder, write_checkpoint):
+    # Two tables of as many rows, of which one grew at its end and one by keys; one that never grew.
+    rows = np.arange(8, dtype=np.float32).reshape([4, 2])
+    base = write_checkpoint({"end": rows, "keys": rows + 10, "never": np.zeros([6, 2], np.float32)})
+    with tf.Graph().as_default(), tf.Session() as session:
+        with pe.growing(base, vocabularies={"keys": (list("abcd"), list("xbadcy"))}):
+            for name in ("end", "keys", "never"):
+                tf.get_variable(name, [6, 2])
+        session.run(tf.global_variables_initializer())
+        grown = pe.Saver().save(session, folder("grown.ckpt"))
+
+    def restored(**shapes):
+        with tf.Graph().as_default(), tf.Session() as session:
+            variables = {name: tf.get_variable(name, [n, 2]) for name, n in shapes.items()}
+            pe.Saver().restore(session, grown, generation=0)
+            return session.run(variables)
+
+    found = restored(end=4, keys=4, never=6)
+    assert found["end"].tolist() == rows.tolist()
+    assert found["keys"].tolist() == (rows + 10)[[1, 0, 3, 2]].tolist()
+    with pytest.raises(ValueError, match="never needs never .4, 2.* holds never .6, 2"):
+        restored(end=4, never=4)
