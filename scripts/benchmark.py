@@ -9,9 +9,12 @@ imported TensorFlow and run a tiny session, in units of the table.
 
     load     old rows into memory: by the variable's own initializer, and by
              pe.Saver; beside tf.train.Saver.restore of one whole variable
-    merge    base + delta; beside restore + save of the whole table
+    merge    base + delta; beside restore + save of the whole table; both also
+             with Adam's slots, which make a plain table three
+    build    the graph of 50 lookups; beside 50 of a plain table
     step     a batch that mixes old and new ids; beside one plain table, and
-             beside concat([old, new]) and a mask over the whole gradient
+             beside concat([old, new]), a mask that multiplies the whole table,
+             and one that multiplies the sparse gradient
 """
 
 import json
@@ -79,19 +82,39 @@ def nothing():
         return timed(lambda: session.run(variable.initializer))
 
 
-def prepare():
-    """Writes the base, a delta, and the whole table they stand for."""
+def optimized(tf, table, adam):
+    """Adds Adam, and so its slots, if it is to be there."""
+    if adam:
+        loss = tf.reduce_sum(tf.nn.embedding_lookup(table, tf.constant([0, FLAGS.rows - 1])))
+        tf.train.AdamOptimizer(0.1).minimize(loss)
+
+
+def grown(adam):
+    """Makes the table that grew."""
     tf, pe = tensorflow()
-    with tf.Graph().as_default(), tf.Session() as session:
-        initializer = tf.random_uniform_initializer(-0.1, 0.1, seed=1)
-        tf.get_variable("embedding", [FLAGS.rows, FLAGS.dim], initializer=initializer)
-        session.run(tf.global_variables_initializer())
-        tf.train.Saver().save(session, place("base.ckpt"), write_meta_graph=False)
-    with tf.Graph().as_default(), tf.Session() as session:
-        pe.get_embedding("embedding", grown_shape(), checkpoint=place("base.ckpt"))
-        session.run(tf.global_variables_initializer())
-        pe.Saver(delta=True).save(session, place("delta.ckpt"), write_meta_graph=False)
-        pe.Saver().save(session, place("whole.ckpt"), write_meta_graph=False)
+    base = place("base-adam.ckpt" if adam else "base.ckpt")
+    table = pe.get_embedding("embedding", grown_shape(), checkpoint=base)
+    if adam:
+        tf.train.AdamOptimizer(0.1).minimize(tf.reduce_sum(table.lookup([FLAGS.rows])))
+    return tf, pe
+
+
+def prepare():
+    """Writes the bases, their deltas, and the whole tables they stand for."""
+    tf, _ = tensorflow()
+    for adam, suffix in ((False, ""), (True, "-adam")):
+        with tf.Graph().as_default(), tf.Session() as session:
+            initializer = tf.random_uniform_initializer(-0.1, 0.1, seed=1)
+            shape = [FLAGS.rows, FLAGS.dim]
+            optimized(tf, tf.get_variable("embedding", shape, initializer=initializer), adam)
+            session.run(tf.global_variables_initializer())
+            tf.train.Saver().save(session, place(f"base{suffix}.ckpt"), write_meta_graph=False)
+        with tf.Graph().as_default(), tf.Session() as session:
+            _, pe = grown(adam)
+            session.run(tf.global_variables_initializer())
+            for delta, name in ((True, "delta"), (False, "whole")):
+                prefix = place(f"{name}{suffix}.ckpt")
+                pe.Saver(delta=delta).save(session, prefix, write_meta_graph=False)
     return 0.0
 
 
@@ -122,36 +145,66 @@ def saver_restore(name):
         return timed(lambda: saver.restore(session, place(name)))
 
 
-def plain_copy():
+def plain_copy(adam):
     """Restore and save of the whole table in plain TensorFlow."""
     tf, _ = tensorflow()
-    tf.get_variable("embedding", grown_shape())
+    optimized(tf, tf.get_variable("embedding", grown_shape()), adam)
     saver = tf.train.Saver()
 
     def copy():
-        saver.restore(session, place("whole.ckpt"))
+        saver.restore(session, place("whole-adam.ckpt" if adam else "whole.ckpt"))
         saver.save(session, place("copy.ckpt"), write_meta_graph=False)
 
     with tf.Session() as session:
         return timed(copy)
 
 
-def merge():
+def merge(adam):
     """pe.merge_checkpoint of base and delta."""
     _, pe = tensorflow()
-    return timed(
-        lambda: pe.merge_checkpoint(place("base.ckpt"), place("delta.ckpt"), place("merged.ckpt"))
-    )
+    names = [place(f"{name}{'-adam' if adam else ''}.ckpt") for name in ("base", "delta")]
+    return timed(lambda: pe.merge_checkpoint(*names, place("merged.ckpt")))
 
 
-def save():
-    """pe.Saver.save of the whole table; the restore before it is not counted."""
-    tf, pe = tensorflow()
-    pe.get_embedding("embedding", grown_shape(), checkpoint=place("base.ckpt"))
+def save(adam):
+    """pe.Saver.save of the whole table; the loading before it is not counted."""
+    tf, pe = grown(adam)
     saver = pe.Saver()
     with tf.Session() as session:
         session.run(tf.global_variables_initializer())
         return timed(lambda: saver.save(session, place("saved.ckpt"), write_meta_graph=False))
+
+
+def build(form, lookups=50):
+    """Making the graph of many lookups of one table, each of other ids."""
+    tf, pe = tensorflow()
+    times = []
+    for _ in range(7):  # The first also makes what later graphs share.
+        with tf.Graph().as_default():
+            shape = [1000, FLAGS.dim]
+            table = (
+                pe.get_embedding("embedding", shape, num_frozen_rows=900)
+                if form == "partial"
+                else tf.get_variable("embedding", shape)
+            )
+            ids = [tf.placeholder(tf.int32, [None]) for _ in range(lookups)]
+            times.append(timed(lambda t=table, i=ids: [tf.nn.embedding_lookup(t, x) for x in i]))
+    return sorted(times[1:])[len(times) // 2]
+
+
+def hashing():
+    """FrozenRows of the whole table."""
+    tf, pe = tensorflow()
+    pe.get_embedding("embedding", grown_shape(), checkpoint=place("base.ckpt"))
+    with tf.Session() as session:
+        session.run(tf.global_variables_initializer())
+        return timed(lambda: pe.record_frozen_rows(session))
+
+
+def old_rows_dropped(tf, gradient):
+    """Returns a sparse gradient whose values for old rows are zero."""
+    keep = tf.cast(gradient.indices >= FLAGS.rows, gradient.values.dtype)[:, None]
+    return tf.IndexedSlices(gradient.values * keep, gradient.indices, gradient.dense_shape)
 
 
 def step(form, optimizer):
@@ -168,7 +221,7 @@ def step(form, optimizer):
         table = tf.concat([frozen, tf.get_variable("new", [shape[0] - old, shape[1]])], 0)
     else:
         table = tf.get_variable("embedding", shape, initializer=zeros)
-        if form == "mask":
+        if form == "mask on the table":
             mask = tf.cast(tf.range(shape[0]) >= old, tf.float32)[:, None]
             table = mask * table + tf.stop_gradient((1 - mask) * table)
     ids = tf.placeholder(tf.int32, [None])
@@ -177,8 +230,18 @@ def step(form, optimizer):
     optimizers = {
         "SGD": lambda: tf.train.GradientDescentOptimizer(0.1),
         "Momentum": lambda: tf.train.MomentumOptimizer(0.1, 0.9),
+        "Adagrad": lambda: tf.train.AdagradOptimizer(0.1),
     }
-    train = optimizers[optimizer]().minimize(loss)
+    if form == "mask on the sparse gradient":
+        chosen = optimizers[optimizer]()
+        train = chosen.apply_gradients(
+            [
+                (old_rows_dropped(tf, gradient) if v is table else gradient, v)
+                for gradient, v in chosen.compute_gradients(loss)
+            ]
+        )
+    else:
+        train = optimizers[optimizer]().minimize(loss)
     random = np.random.RandomState(0)
     count = FLAGS.batch // 2
     batches = [
@@ -202,13 +265,18 @@ MEASURES = {
     "Saver.restore, base": lambda: saver_restore("base.ckpt"),
     "Saver.restore, whole": lambda: saver_restore("whole.ckpt"),
     "Saver.restore, delta": lambda: saver_restore("delta.ckpt"),
-    "plain restore + save": plain_copy,
-    "merge": merge,
-    "Saver.save": save,
+    "hashing frozen rows": hashing,
+    "50 lookups, plain": lambda: build("plain"),
+    "50 lookups": lambda: build("partial"),
 }
-FORMS = ("plain", "partial", "concat", "mask")
+for _adam, _with in ((False, ""), (True, ", Adam")):
+    MEASURES["plain restore + save" + _with] = lambda adam=_adam: plain_copy(adam)
+    MEASURES["merge" + _with] = lambda adam=_adam: merge(adam)
+    MEASURES["Saver.save" + _with] = lambda adam=_adam: save(adam)
+FORMS = ("plain", "partial", "concat", "mask on the table", "mask on the sparse gradient")
+OPTIMIZERS = ("SGD", "Momentum", "Adagrad")
 for _form in FORMS:
-    for _optimizer in ("SGD", "Momentum"):
+    for _optimizer in OPTIMIZERS:
         MEASURES[f"step {_form} {_optimizer}"] = lambda f=_form, o=_optimizer: step(f, o)
 
 
@@ -225,7 +293,7 @@ def measure(name, repeats):
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         output, errors = process.communicate()
         if process.returncode:
-            raise RuntimeError("{} failed:\n{}".format(name, errors.decode("utf-8")[-2000:]))
+            raise RuntimeError(f"{name} failed:\n{errors.decode('utf-8')[-2000:]}")
         results.append(json.loads(output.decode("utf-8").strip().split("\n")[-1]))
     middle = len(results) // 2
     return [sorted(column)[middle] for column in zip(*results)]
@@ -246,7 +314,7 @@ def run():
     )
     measure("prepare", 1)
     _, empty = measure("nothing", FLAGS.repeats)
-    row_format = "{:24} {:>9} {:>9} {:>14}"
+    row_format = "{:26} {:>9} {:>9} {:>14}"
     report(row_format, [("", "seconds", "ratio", "memory/table")])
     baseline = None
     for name in (
@@ -255,10 +323,15 @@ def run():
         "Saver.restore, base",
         "Saver.restore, whole",
         "Saver.restore, delta",
+        "hashing frozen rows",
         None,
         "plain restore + save",
         "merge",
         "Saver.save",
+        None,
+        "plain restore + save, Adam",
+        "merge, Adam",
+        "Saver.save, Adam",
     ):
         if name is None:
             baseline = None
@@ -272,19 +345,21 @@ def run():
     if not FLAGS.steps:
         return
     print()
-    report("{:24} {:>9} {:>9}", [(f"step, batch {FLAGS.batch}", "ms", "ratio")])
-    for optimizer in ("SGD", "Momentum"):
+    row_format = "{:38} {:>9} {:>9}"
+    report(row_format, [(f"step, batch {FLAGS.batch}", "ms", "ratio")])
+    groups = [[f"step {form} {optimizer}" for form in FORMS] for optimizer in OPTIMIZERS]
+    for group in [*groups, ["50 lookups, plain", "50 lookups"]]:
         baseline = None
-        for form in FORMS:
-            seconds, _ = measure(f"step {form} {optimizer}", 1)
+        for name in group:
+            seconds, _ = measure(name, FLAGS.repeats if "concat" not in name else 1)
             baseline = baseline or seconds
-            numbers = [f"{1000 * seconds:.2f}", f"{seconds / baseline:.1f}"]
-            report("{:24} {:>9} {:>9}", [[f"{form}, {optimizer}"] + numbers])
+            numbers = [f"{1000 * seconds:.2f}", f"{seconds / baseline:.2f}"]
+            report(row_format, [[name] + numbers])
 
 
 def main(argv):
     if len(argv) > 1:
-        raise app.UsageError("Unknown arguments: {}.".format(" ".join(argv[1:])))
+        raise app.UsageError(f"Unknown arguments: {' '.join(argv[1:])}.")
     if FLAGS.measure:
         seconds = MEASURES[FLAGS.measure]()
         # Linux counts in KiB.

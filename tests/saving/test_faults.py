@@ -62,7 +62,11 @@ def test_no_room(work, tmp_path):
     if mounted != 0:
         pytest.skip("A full disk needs a small file system, and only root may mount one.")
     # How many kB are left: from nothing to enough, with all that can go wrong between.
-    sizes = [0, 8, 60, 150, 200, 236, 264, 300, 340] if SOAK else [0, 150, 236, 300, 340]
+    sizes = (
+        [0, 8, 60, 150, 200, 236, 260, 280, 300, 320, 340, 400]
+        if SOAK
+        else [0, 150, 260, 300, 340, 400]
+    )
     try:
         output, status, errors = work("full", directory, tmp_path, *sizes)
     finally:
