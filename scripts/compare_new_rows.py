@@ -12,13 +12,12 @@ trained, after 5 epochs and at the end: means over the seeds, and their standard
 
 import os
 import shutil
-import sys
 
 import demo
 import fetch_data
 import numpy as np
-import quiet  # noqa: F401 (before all that imports TensorFlow)
-from absl import app, flags, logging
+import quiet  # before all that imports TensorFlow
+from absl import app, flags
 from knowledge_graph import new_rows, settings, training, triples
 
 _SOON = 5  # epochs
@@ -65,45 +64,36 @@ def table(model, values, epochs, markdown):
     rows = [[model, "step 0", f"{_SOON} epochs", f"{epochs} epochs"]]
     means, deviations = np.mean(values, axis=0), np.std(values, axis=0)
     for start, mean, deviation in zip(new_rows.STARTS, means, deviations):
-        rows.append([start] + ["{:.3f} ± {:.3f}".format(*pair) for pair in zip(mean, deviation)])
+        rows.append([start, *(f"{m:.3f} ± {d:.3f}" for m, d in zip(mean, deviation))])
     if markdown:
         rows.insert(1, ["---", "---:", "---:", "---:"])
-        return ["| {} |".format(" | ".join(row)) for row in rows]
-    return ["{:<12}{:>16}{:>16}{:>16}".format(*row) for row in rows]
+        return [f"| {' | '.join(row)} |" for row in rows]
+    return [f"{row[0]:<12}" + "".join(f"{cell:>16}" for cell in row[1:]) for row in rows]
 
 
-def main(arguments):
-    del arguments
+@quiet.command
+def main():
     values = flags.FLAGS
-    logging.set_verbosity(logging.WARNING)
-    try:
-        seeds = [int(seed) for seed in values.seeds]
-        data = triples.read_dataset(fetch_data.fetch(values.data_dir))
-        unknown = sorted(set(values.models) - set(demo.SETTINGS))
-        if unknown:
-            raise ValueError(f"--models: {unknown} is not among {list(demo.SETTINGS)}.")
-        for model in values.models:
-            found = []
-            for seed in seeds:
-                folder = os.path.join(values.out, f"{model}-seed{seed}")
-                arguments = data, folder, values.fraction, values.epochs, values.replay
-                found.append(measure(model, seed, *arguments))
-            print("\n".join(table(model, found, values.epochs, values.markdown)) + "\n", flush=True)
-    except (ValueError, OSError, FloatingPointError) as error:
-        message = " ".join(str(error).split())
-        print(f"compare_new_rows.py: error: {message}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("compare_new_rows.py: stopped.", file=sys.stderr)
-        return 130
-    return 0
+    data = triples.read_dataset(fetch_data.fetch(values.data_dir))
+    for model in values.models:
+        found = []
+        for seed in map(int, values.seeds):
+            folder = os.path.join(values.out, f"{model}-seed{seed}")
+            arguments = data, folder, values.fraction, values.epochs, values.replay
+            found.append(measure(model, seed, *arguments))
+        print("\n".join(table(model, found, values.epochs, values.markdown)) + "\n", flush=True)
 
 
 if __name__ == "__main__":
     flags.DEFINE_string("data_dir", "data", "Where the data is, or is put.")
     flags.DEFINE_string("out", os.path.join("out", "new_rows"), "Where checkpoints go.")
     flags.DEFINE_list("models", ["complex", "distmult"], "Which models, with commas between.")
-    flags.DEFINE_list("seeds", ["0", "1", "2", "3", "4"], "Which seeds, with commas between.")
+    flags.register_validator(
+        "models",
+        lambda models: models and set(models) <= set(demo.SETTINGS),
+        f"must be some of {', '.join(demo.SETTINGS)}, with commas between.",
+    )
+    demo.define_seeds(["0", "1", "2", "3", "4"], "Which seeds, with commas between.")
     flags.DEFINE_float("fraction", 0.1, "Part of the entities that is held back.")
     flags.DEFINE_float("replay", 0.0, "Old triples that the growth sees per triple with a new row.")
     flags.DEFINE_integer("epochs", 100, "Epochs of each training.", lower_bound=_SOON)

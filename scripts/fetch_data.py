@@ -4,6 +4,8 @@ The files come out of the wheel of PyKEEN, which is downloaded with pip but neit
 imported. What is there already is not fetched again.
 
   python scripts/fetch_data.py --data_dir=data
+
+Printed is the directory, data/umls, of train.txt, valid.txt and test.txt; train.py reads it.
 """
 
 import hashlib
@@ -51,28 +53,16 @@ def fetch(data_dir):
 
 def _download(data_dir):
     # The version that this Python could run does not matter, as nothing of it is run.
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--disable-pip-version-check",
-        "--no-deps",
-    ]
-    command += ["--only-binary=:all:", "--ignore-requires-python", "--dest", data_dir, REQUIREMENT]
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
+    command += ["--no-deps", "--only-binary=:all:", "--ignore-requires-python"]
+    command += ["--dest", data_dir, REQUIREMENT]
     result = subprocess.run(
-        command,
-        check=False,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
+        command, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     if result.returncode:
         raise OSError(
-            "pip could not download {}: {} Or put {} into {} yourself.".format(
-                REQUIREMENT, " ".join(result.stdout.split()), WHEEL, data_dir
-            )
+            f"pip could not download {REQUIREMENT}: {' '.join(result.stdout.split())} Or put "
+            f"{WHEEL} into {data_dir} yourself."
         )
 
 
@@ -82,8 +72,7 @@ def _check(wheel):
     if found != SHA256:
         raise ValueError(
             f"{wheel} is not the file that was expected: its SHA-256 is {found}, not {SHA256}. "
-            "Delete it and try "
-            "again."
+            "Delete it and try again."
         )
 
 
@@ -92,7 +81,7 @@ def main(arguments):
     try:
         print(fetch(flags.FLAGS.data_dir))
     except (ValueError, OSError) as error:
-        print(f"fetch_data.py: error: {error}", file=sys.stderr)
+        print(f"fetch_data: {error}", file=sys.stderr)
         return 1
     return 0
 

@@ -26,7 +26,7 @@ import tempfile
 import numpy as np
 import quiet  # only for what is printed
 import tensorflow.compat.v1 as tf
-from absl import app, flags
+from absl import app, flags, logging
 
 import partial_embed as pe  # changed
 
@@ -162,6 +162,7 @@ def run(directory, epochs):
 
 @quiet.command
 def main():
+    logging.set_verbosity(logging.INFO)  # what pe.growing did
     with tempfile.TemporaryDirectory() as temporary:
         directory = flags.FLAGS.directory or temporary
         os.makedirs(directory, exist_ok=True)

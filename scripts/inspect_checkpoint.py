@@ -4,13 +4,13 @@
     python scripts/inspect_checkpoint.py run/ --tensor=embedding --rows=0:5
 
 PATH is a checkpoint prefix, a directory, or its `checkpoint` file; any format
-that TensorFlow has written since 0.12. For a table that grew, the rows of each
-generation are shown; for a delta, what it belongs to.
+that TensorFlow has written since 0.12. A table comes out, one line a tensor. For
+a table that grew, the rows of each generation are shown; for a delta, what it
+belongs to.
 """
 
-import sys
-
 import numpy as np
+import quiet  # before all that imports TensorFlow
 from absl import app, flags
 
 from partial_embed.files.checkpoint import Checkpoint
@@ -72,52 +72,45 @@ def describe(path, tensor=None, rows=None):
     is_delta = DELTA_KEY in checkpoint
     lines = [checkpoint.prefix + (", a delta" if is_delta else "")]
     if "global_step" in checkpoint:
-        lines.append("step {}".format(int(checkpoint.read("global_step"))))
-    listing = [("tensor", "shape", "dtype", "slices", "slot of")]
+        lines.append(f"step {int(checkpoint.read('global_step'))}")
     slices = slice_counts(checkpoint.prefix)
-    for name in names:
-        if name != DELTA_KEY:
-            listing.append(
-                (
-                    name,
-                    str(list(checkpoint.shapes[name])),
-                    checkpoint.dtypes[name].name,
-                    str(slices.get(name) or ""),
-                    table_of(name, checkpoint.shapes) or "",
-                )
-            )
-    lines += [""] + columns(listing)
+    listing = [
+        [
+            name,
+            str(list(checkpoint.shapes[name])),
+            checkpoint.dtypes[name].name,
+            str(slices.get(name) or ""),
+            table_of(name, checkpoint.shapes) or "",
+        ]
+        for name in names
+        if name != DELTA_KEY
+    ]
+    lines += ["", *columns([["tensor", "shape", "dtype", "slices", "slot of"], *listing])]
     for name, entry in sorted(read_generations(checkpoint).items()):
-        lines += ["", "{}: {} rows".format(name, entry["rows"])]
+        lines += ["", f"{name}: {entry['rows']} rows"]
         for number, runs in enumerate(entry["generations"]):
             lines.append(f"  generation {number}: rows {describe_runs(runs)}")
-    if is_delta:
-        for name, entry in sorted(read_delta(checkpoint)["tables"].items()):
-            lines += [
-                "",
-                "{}: rows {} of {}, grown from {}".format(
-                    name, describe_runs(entry["trainable"]), entry["rows"], entry["base"]
-                ),
-                "  fingerprint of the frozen rows: {}".format(entry["frozen"]),
-            ]
+    tables = read_delta(checkpoint)["tables"] if is_delta else {}
+    for name, entry in sorted(tables.items()):
+        trained = describe_runs(entry["trainable"])
+        lines += [
+            "",
+            f"{name}: rows {trained} of {entry['rows']}, grown from {entry['base']}",
+            f"  fingerprint of the frozen rows: {entry['frozen']}",
+        ]
     for name in names if rows is not None else []:
         if len(checkpoint.shapes[name]) > 1 and (tensor or not table_of(name, checkpoint.shapes)):
             value = checkpoint.read(name)
             lines += ["", f"{name}[{rows}]"]
-            first = range(len(value))[chosen].start
-            for number, row in enumerate(value[chosen], first):
-                text = np.array2string(row, precision=6, threshold=20, max_line_width=100)
-                lines.append("{:>8}  {}".format(number, text.replace("\n", "\n" + " " * 10)))
+            for number in range(len(value))[chosen]:
+                row = np.array2string(value[number], precision=6, threshold=20, max_line_width=100)
+                lines.append(f"{number:>8}  " + row.replace("\n", "\n" + " " * 10))
     return lines
 
 
-def main(argv):
-    if len(argv) != 2:
-        raise app.UsageError("Expected one checkpoint: a prefix, directory or state file.")
-    try:
-        print("\n".join(describe(argv[1], FLAGS.tensor, FLAGS.rows)))
-    except (ValueError, OSError) as error:
-        sys.exit(f"inspect_checkpoint: {error}")
+@quiet.command
+def main(path):
+    print("\n".join(describe(path, FLAGS.tensor, FLAGS.rows)))
 
 
 if __name__ == "__main__":

@@ -13,11 +13,11 @@ says whose rows count:
         --vocabulary=run/entities.txt --output=published/model.ckpt
 
 With --vocabulary, the keys of the merged rows are written to
-<output>.vocabulary.txt. Nothing is written unless everything fits.
+<output>.vocabulary.txt. Nothing is written unless everything fits. What comes out is
+one line: which checkpoint was written, from which.
 """
 
-import sys
-
+import quiet  # before all that imports TensorFlow
 from absl import app, flags
 
 import partial_embed as pe
@@ -34,21 +34,17 @@ flags.DEFINE_bool("allow_nonfinite", False, "Merge tables that hold NaN or Inf."
 flags.mark_flags_as_required(["base", "delta", "output"])
 
 
-def main(argv):
-    if len(argv) > 1:
-        raise app.UsageError("Unknown arguments: {}.".format(" ".join(argv[1:])))
-    try:
-        pe.merge_checkpoint(
-            FLAGS.base,
-            FLAGS.delta,
-            FLAGS.output,
-            policy=FLAGS.policy,
-            vocabulary=FLAGS.vocabulary,
-            allow_nonfinite=FLAGS.allow_nonfinite,
-        )
-    except (ValueError, OSError) as error:
-        sys.exit(f"merge_checkpoint: {error}")
-    print("Wrote {} from {} and {}.".format(FLAGS.output, FLAGS.base, ", ".join(FLAGS.delta)))
+@quiet.command
+def main():
+    pe.merge_checkpoint(
+        FLAGS.base,
+        FLAGS.delta,
+        FLAGS.output,
+        policy=FLAGS.policy,
+        vocabulary=FLAGS.vocabulary,
+        allow_nonfinite=FLAGS.allow_nonfinite,
+    )
+    print(f"Wrote {FLAGS.output} from {FLAGS.base} and {', '.join(FLAGS.delta)}.")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
 """Restores a checkpoint as a script does that knows TensorFlow and nothing else.
 
 Every table is one `tf.get_variable`, and `tf.train.Saver` fills it. Nothing here is part of
-partial_embed, nor imports
-it: it stands for whatever reads your checkpoints today.
+partial_embed, nor imports it: it stands for whatever reads your checkpoints today.
 
   python scripts/plain_restore.py runs/grown/model.ckpt-300 tables.npz entity:135x256
 

@@ -9,6 +9,8 @@ import os
 import sys
 import tempfile
 
+from absl import flags, logging
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
@@ -41,13 +43,15 @@ def command(main):
     """Makes of `main(*words)` what `app.run` calls; words are the arguments that are no flags.
 
     An error that a user can mend becomes one line on stderr, `script: message`, and the exit
-    status 1.
+    status 1. What is logged below WARNING is not shown unless --verbosity=0 asks for it.
     """
 
     @functools.wraps(main)
     def run(arguments):
         script = os.path.splitext(os.path.basename(arguments[0]))[0]
         words, names = arguments[1:], list(inspect.signature(main).parameters)
+        if not flags.FLAGS["verbosity"].present:
+            logging.set_verbosity(logging.WARNING)
         try:
             if len(words) != len(names):
                 raise ValueError(

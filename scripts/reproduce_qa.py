@@ -24,13 +24,12 @@ The last line says how many promises were kept. If one was broken, the exit stat
 import collections
 import functools
 import os
-import sys
 import tempfile
 
 import numpy as np
-import quiet  # noqa: F401 (before all that imports TensorFlow)
+import quiet  # before all that imports TensorFlow
 import tensorflow.compat.v1 as tf
-from absl import app, flags, logging
+from absl import app, flags
 
 import partial_embed as pe
 
@@ -38,25 +37,6 @@ DIMENSIONS = 10
 
 Session2018 = collections.namedtuple("Session2018", "x y_ z table weight lookup loss train")
 Script = collections.namedtuple("Script", "embedding pairs labels scores loss step train saver")
-
-
-def define_flags():
-    """Defines the flags; a function, for a program that imports this file has flags of its own."""
-    flags.DEFINE_integer("n_e", 20, "Entities of the base model.", lower_bound=2)
-    flags.DEFINE_integer("new", 2, "Entities that are added.", lower_bound=1)
-    flags.DEFINE_integer(
-        "steps", 400, "Training steps of each of the runs of part 2.", lower_bound=1
-    )
-    flags.DEFINE_integer("seed", 0, "Of the start values.")
-    flags.DEFINE_enum(
-        "load_with",
-        "growing",
-        ["growing", "get_embedding"],
-        "How the asker's script comes to its grown table: unchanged, under "
-        "`with pe.growing(checkpoint)`; or with pe.get_embedding(..., checkpoint=...) where it "
-        "called tf.get_variable.",
-    )
-    flags.DEFINE_string("directory", None, "Where to keep the checkpoints; nowhere by default.")
 
 
 class Promises:
@@ -68,7 +48,7 @@ class Promises:
     def check(self, promise, kept):
         """Notes a promise and prints it; `kept` is computed from what the session gave."""
         self._kept.append(bool(kept))
-        print("  [{}] {}".format("kept" if kept else "BROKEN", promise))
+        print(f"  [{'kept' if kept else 'BROKEN'}] {promise}")
 
     def summary(self):
         """Prints the count; returns the exit status."""
@@ -136,23 +116,14 @@ def reproduce_session(promises, seed):
                 session.run(model.train, feed)
                 after = session.run([e, e_old, model.lookup], feed)
                 print(f"\none step on x = [0], y_ = [[0, 1]], z = {z}")
-                print(f"row 0 of {half} before and after:")
-                print(f"{before[2][0]}\n{after[2][0]}")
-                moved, moved_old = moved_rows(before[0], after[0]), moved_rows(before[1], after[1])
-                print(
-                    "rows of e that moved: {}; rows of e_old: {}".format(
-                        moved or "none", moved_old or "none"
-                    )
-                )
+                print(f"row 0 of {half} before and after:\n{before[2][0]}\n{after[2][0]}")
+                moved = [moved_rows(*pair) for pair in zip(before[:2], after[:2])]
+                said = [rows or "none" for rows in moved]
+                print(f"rows of e that moved: {said[0]}; rows of e_old: {said[1]}")
                 if z:
-                    promises.check(
-                        "z True: row 0 of e moved, and no other", (moved, moved_old) == ([0], [])
-                    )
+                    promises.check("z True: row 0 of e moved, and no other", moved == [[0], []])
                 else:
-                    promises.check(
-                        "z False: nothing moved, not e and not e_old",
-                        (moved, moved_old) == ([], []),
-                    )
+                    promises.check("z False: nothing moved, not e and not e_old", moved == [[], []])
 
 
 # --- 2. what the asker was after ----------------------------------------------------
@@ -220,14 +191,10 @@ def train_base(directory, n_e, steps, seed):
         script = training_script(n_e, seed)
         session.run(tf.global_variables_initializer())
         train_on(session, script, pairs, labels, steps, seed)
-        print(
-            f"trained {n_e} entities: {accuracy(session, script, pairs, labels):.0%} of the pairs "
-            "right"
-        )
-        prefix = script.saver.save(
-            session, os.path.join(directory, "base", "model.ckpt"), script.step
-        )
-        return prefix, session.run(script.embedding)
+        right = accuracy(session, script, pairs, labels)
+        print(f"trained {n_e} entities: {right:.0%} of the pairs right")
+        prefix = os.path.join(directory, "base", "model.ckpt")
+        return script.saver.save(session, prefix, script.step), session.run(script.embedding)
 
 
 def grow(promises, directory, base, n_e, new, steps, seed, load_with):
@@ -257,26 +224,21 @@ def grow(promises, directory, base, n_e, new, steps, seed, load_with):
             script = training_script(n_e + new, seed + 2, make_embedding)
         session.run(tf.global_variables_initializer())
         first = session.run(script.embedding)
-        accuracies = [accuracy(session, script, pairs, labels)]
+        before = accuracy(session, script, pairs, labels)
         frozen = pe.record_frozen_rows(session)
         train_on(session, script, pairs, labels, steps, seed)
         frozen.verify(session)
-        accuracies.append(accuracy(session, script, pairs, labels))
+        after = accuracy(session, script, pairs, labels)
         print(
-            "added {}: {:.0%} of the new pairs right before training, {:.0%} after".format(
-                new, *accuracies
-            )
+            f"added {new}: {before:.0%} of the new pairs right before training, {after:.0%} after"
         )
         last = session.run(script.embedding)
-        moved = moved_rows(first, last)
         promises.check(
             f"training moved the {new} new rows and no other",
-            moved == list(range(n_e, n_e + new)),
+            moved_rows(first, last) == list(range(n_e, n_e + new)),
         )
-        prefix = script.saver.save(
-            session, os.path.join(directory, "grown", "model.ckpt"), script.step
-        )
-        return prefix, last
+        prefix = os.path.join(directory, "grown", "model.ckpt")
+        return script.saver.save(session, prefix, script.step), last
 
 
 def solve_problem(promises, directory, n_e, new, steps, seed, load_with="growing"):
@@ -307,14 +269,8 @@ def solve_problem(promises, directory, n_e, new, steps, seed, load_with="growing
         promises.check("and trains on, old rows and new", moved and moved[0] < n_e <= moved[-1])
 
 
-def main(arguments):
-    if arguments[1:]:
-        print(
-            f"reproduce_qa.py: error: unexpected argument {arguments[1]!r}.",
-            file=sys.stderr,
-        )
-        return 1
-    logging.set_verbosity(logging.WARNING)
+@quiet.command
+def main():
     options = flags.FLAGS
     promises = Promises()
     print("1. The session of the answer\n")
@@ -324,18 +280,23 @@ def main(arguments):
         directory = options.directory or temporary
         for name in ("base", "grown"):
             os.makedirs(os.path.join(directory, name), exist_ok=True)
-        solve_problem(
-            promises,
-            directory,
-            options.n_e,
-            options.new,
-            options.steps,
-            options.seed,
-            options.load_with,
-        )
+        sizes = options.n_e, options.new, options.steps
+        solve_problem(promises, directory, *sizes, options.seed, options.load_with)
     return promises.summary()
 
 
 if __name__ == "__main__":
-    define_flags()
+    flags.DEFINE_integer("n_e", 20, "Entities of the base model.", lower_bound=2)
+    flags.DEFINE_integer("new", 2, "Entities that are added.", lower_bound=1)
+    flags.DEFINE_integer("steps", 400, "Training steps of each run of part 2.", lower_bound=1)
+    flags.DEFINE_integer("seed", 0, "Of the start values.")
+    flags.DEFINE_enum(
+        "load_with",
+        "growing",
+        ["growing", "get_embedding"],
+        "How the asker's script comes to its grown table: unchanged, under "
+        "`with pe.growing(checkpoint)`; or with pe.get_embedding(..., checkpoint=...) where it "
+        "called tf.get_variable.",
+    )
+    flags.DEFINE_string("directory", None, "Where to keep the checkpoints; nowhere by default.")
     app.run(main)

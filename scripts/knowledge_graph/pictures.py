@@ -21,19 +21,12 @@ def draw_curve(path, title, epochs, grown, retrained):
       retrained: one number, the MRR after retraining from scratch.
     """
     figure, axes = plt.subplots(figsize=(6.4, 4.0))
-    axes.axhline(
-        retrained,
-        color=LEVEL,
-        linestyle="--",
-        label=f"everything retrained: {retrained:.3f}",
+    level, reached = (
+        f"everything retrained: {retrained:.3f}",
+        f"only new rows trained: {grown[-1]:.3f}",
     )
-    axes.plot(
-        epochs,
-        grown,
-        color=NEW,
-        marker=".",
-        label=f"only new rows trained: {grown[-1]:.3f}",
-    )
+    axes.axhline(retrained, color=LEVEL, linestyle="--", label=level)
+    axes.plot(epochs, grown, color=NEW, marker=".", label=reached)
     axes.set(
         title=title, xlabel="epoch", ylabel="MRR on unseen triples of new entities", ylim=(0, 1)
     )
@@ -61,20 +54,11 @@ def draw_rows(path, title, before, after, num_old):
         both, (before, after), ("new rows as initialised", "new rows trained")
     ):
         points = np.matmul(table - center, components.T)
-        axes.scatter(
-            points[:num_old, 0],
-            points[:num_old, 1],
-            s=16,
-            color=OLD,
-            label=f"{num_old} old",
-        )
-        axes.scatter(
-            points[num_old:, 0],
-            points[num_old:, 1],
-            s=26,
-            color=NEW,
-            label=f"{len(table) - num_old} new",
-        )
+        for rows, size, color, kind in (
+            (points[:num_old], 16, OLD, "old"),
+            (points[num_old:], 26, NEW, "new"),
+        ):
+            axes.scatter(rows[:, 0], rows[:, 1], s=size, color=color, label=f"{len(rows)} {kind}")
         axes.set(title=when, xlabel="first component")
         axes.legend(loc="best")
     both[0].set_ylabel("second component")

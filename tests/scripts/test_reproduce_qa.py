@@ -109,5 +109,5 @@ def test_help_teaches(scripts):
 def test_a_wrong_argument_is_named(capsys):
     assert reproduce_qa.main(["reproduce_qa.py", "200"]) == 1
     printed = capsys.readouterr()
-    assert "unexpected argument '200'" in printed.err
+    assert "expected flags alone, found 200" in printed.err
     assert printed.out == ""

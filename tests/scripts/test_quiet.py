@@ -1,0 +1,89 @@
+"""What scripts print is theirs: no notes of TensorFlow, and errors in one line."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import quiet
+import tensorflow.compat.v1 as tf
+
+import partial_embed as pe
+
+
+@pytest.fixture
+def run(scripts):
+    """Returns `run(script, *arguments)`, in an environment that asks TensorFlow for no silence."""
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, sys.path)))
+    for name in ("TF_CPP_MIN_LOG_LEVEL", "TF_ENABLE_ONEDNN_OPTS"):
+        environment.pop(name, None)
+
+    def run(script, *arguments):
+        return subprocess.run(
+            [sys.executable, os.path.join(scripts, script), *arguments],
+            check=False,
+            capture_output=True,
+            text=True,
+            env=environment,
+        )
+
+    return run
+
+
+@pytest.fixture
+def grown(tmp_path, write_checkpoint):
+    """Prefixes of a base, and of a delta on it."""
+    base = write_checkpoint({"embedding": np.ones([2, 2], np.float32)})
+    with tf.Graph().as_default(), tf.Session() as session:
+        pe.get_embedding("embedding", [3, 2], checkpoint=base)
+        session.run(tf.global_variables_initializer())
+        return base, pe.Saver(delta=True).save(session, str(tmp_path / "delta.ckpt"))
+
+
+def test_only_what_merge_and_inspect_have_to_say(run, grown, tmp_path):
+    base, delta = grown
+    merged = str(tmp_path / "merged.ckpt")
+    found = run("merge_checkpoint.py", f"--base={base}", f"--delta={delta}", f"--output={merged}")
+    assert (found.returncode, found.stderr) == (0, "")
+    assert found.stdout == f"Wrote {merged} from {base} and {delta}.\n"
+    found = run("inspect_checkpoint.py", merged, "--rows=1")
+    assert (found.returncode, found.stderr) == (0, "")
+    assert found.stdout.startswith(merged + "\n\ntensor ")
+
+
+def test_an_error_is_one_line(run, grown, tmp_path):
+    nowhere = str(tmp_path / "nowhere.ckpt")
+    for script, arguments in (
+        ("inspect_checkpoint.py", [nowhere]),
+        ("merge_checkpoint.py", [f"--base={nowhere}", f"--delta={grown[1]}", "--output=out"]),
+    ):
+        found = run(script, *arguments)
+        assert (found.returncode, found.stdout) == (1, "")
+        assert found.stderr.startswith(f"{script[:-3]}: No checkpoint at {nowhere}.")
+        assert found.stderr.count("\n") == 1
+
+
+def test_a_command_tells_what_went_wrong(capsys):
+    def run(main, *words):
+        status = quiet.command(main)(["some/script.py", *words])
+        return status, capsys.readouterr().err
+
+    def main(path):
+        if path == "stop":
+            raise KeyboardInterrupt
+        if path == "graph":
+            raise tf.errors.NotFoundError(None, None, "no\n such file")
+        if path == "bug":
+            raise KeyError(path)
+        raise OSError(path)
+
+    assert run(lambda: 3) == (3, "")
+    assert run(main, "of\nyours") == (1, "script: of yours\n")
+    assert run(main, "graph") == (1, "script: no such file\n")
+    assert run(main, "stop") == (130, "script: stopped.\n")
+    assert run(main) == (1, "script: expected PATH, found nothing; --help says more.\n")
+    assert run(main, "a", "b") == (1, "script: expected PATH, found a b; --help says more.\n")
+    assert run(lambda: 0, "a") == (1, "script: expected flags alone, found a; --help says more.\n")
+    with pytest.raises(KeyError):
+        run(main, "bug")
