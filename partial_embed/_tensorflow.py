@@ -99,6 +99,28 @@ def place_of_ops():
     )
 
 
+def set_save_slice(variable, full_name, full_shape, offset):
+    """Makes plain Savers write and read a variable as a slice of a larger tensor."""
+    extent = variable.shape.as_list()
+    variable._set_save_slice_info(tf.Variable.SaveSliceInfo(full_name, full_shape, offset, extent))
+
+
+class VariableLike(TensorLike):
+    """Stands where TensorFlow expects a variable, and gives it what it asks for by private names.
+
+    Subclasses have `snapshot`, a tensor, and `refuse`, which raises an error.
+    """
+
+    def _as_graph_element(self):
+        """What `Session.run` fetches."""
+        return self.snapshot
+
+    @property
+    def _lazy_read(self):
+        """What `tf.scatter_update` and its kin ask of what is no reference."""
+        return self.refuse()
+
+
 __all__ = [
     "BulkSaverBuilder",
     "BundleEntryProto",
@@ -110,10 +132,12 @@ __all__ = [
     "SavedTensorSlices",
     "TensorLike",
     "Variable",
+    "VariableLike",
     "get_gradient_function",
     "place_of_ops",
     "save_slice_info",
     "set_input",
+    "set_save_slice",
     "update_checkpoint_state",
     "variable_definitions",
     "variable_from_definition",

@@ -1,8 +1,9 @@
 """One table, two variables: `PartialEmbedding`."""
 
+import numpy as np
 import tensorflow.compat.v1 as tf
 
-from partial_embed._tensorflow import PartitionedVariable, TensorLike
+from partial_embed._tensorflow import PartitionedVariable, VariableLike
 from partial_embed.table.lookup import IdDivider, as_ids, gather_rows, locate, trainable_rows_of
 
 # Keys of graph collections. Not strings, so that export_meta_graph leaves them out.
@@ -25,7 +26,7 @@ def parts_of(variable):
     return list(variable) if isinstance(variable, PartitionedVariable) else [variable]
 
 
-class PartialEmbedding(TensorLike):
+class PartialEmbedding(VariableLike):
     """A table [rows, ...] whose old rows are frozen and whose new rows train.
 
     `embedding` of 6 rows, 4 of them trained before:
@@ -51,47 +52,38 @@ class PartialEmbedding(TensorLike):
         table_name: str, `name` without the `:0`: the table's name on disk.
     """
 
-    def __init__(self, table_name, plan, frozen, trainable, source=None, tensor_name=None):
-        self.table_name = table_name
-        self.plan = plan
+    def __init__(self, plan, frozen, trainable):
+        """Joins the variables that were made by a `TablePlan`; see `get_embedding`."""
+        self.table_name = plan.name
+        self.plan = plan.rows
         self.frozen = frozen
         self.trainable = trainable
-        self.source = source
-        self.tensor_name = tensor_name or table_name
-        self.trainable_keys = None
-        self.num_frozen_rows = plan.num_frozen_rows
-        example = trainable if trainable is not None else self.frozen_parts[0]
-        self._dtype = example.dtype.base_dtype
-        self._shape = tf.TensorShape([plan.num_rows]).concatenate(example.shape[1:])
-        self._graph = example.graph
-        self._halves = [half for half in (frozen, trainable) if half is not None]
-        self._divide = IdDivider(plan, self._shape.as_list()[1:], table_name)
+        self.source = plan.checkpoint
+        self.tensor_name = plan.tensor_name
+        self.trainable_keys = plan.keys and [plan.keys[row] for row in plan.rows.trainable_rows]
+        self.num_frozen_rows = plan.rows.num_frozen_rows
+        self.shape = tf.TensorShape(plan.shape)
+        self.dtype = plan.dtype
+        self.graph = self.variables[0].graph
+        self._divide = IdDivider(plan.rows, plan.shape[1:], plan.name)
         # What sess.run(e) fetches, under the name that the variable would have.
         with tf.control_dependencies(None):
-            with tf.name_scope(table_name + "/value/"):  # and not at the root, as `concat`
+            with tf.name_scope(f"{plan.name}/value/"):  # and not at the root, as `concat`
                 value = self.value()
             with tf.name_scope(None):
-                self._snapshot = tf.identity(value, name=table_name)
+                self.snapshot = tf.identity(value, name=plan.name)
         tf.add_to_collection(_EMBEDDINGS, self)
 
     def __repr__(self):
+        trainable = getattr(self.trainable, "name", None)
         return (
-            "<PartialEmbedding {!r} shape={} dtype={} frozen rows={}; pass its .trainable ({}) "
-            "to optimizers>".format(
-                self.name,
-                self.shape.as_list(),
-                self.dtype.name,
-                self.num_frozen_rows,
-                getattr(self.trainable, "name", None),
-            )
+            f"<PartialEmbedding {self.name!r} shape={self.shape.as_list()} dtype={self.dtype.name} "
+            f"frozen rows={self.num_frozen_rows}; pass its .trainable ({trainable}) to optimizers>"
         )
 
-    name = property(lambda self: self.table_name + ":0")
-    shape = property(lambda self: self._shape)
-    dtype = property(lambda self: self._dtype)
-    graph = property(lambda self: self._graph)
-    op = property(lambda self: self._snapshot.op)
-    device = property(lambda self: self._snapshot.device)
+    name = property(lambda self: f"{self.table_name}:0")
+    op = property(lambda self: self.snapshot.op)
+    device = property(lambda self: self.snapshot.device)
 
     @property
     def frozen_parts(self):
@@ -105,11 +97,8 @@ class PartialEmbedding(TensorLike):
 
     def offsets(self):
         """Returns [(variable, row at which it begins), ...] of [frozen; trainable]."""
-        found, offset = [], 0
-        for variable in self.variables:
-            found.append((variable, offset))
-            offset += variable.shape.as_list()[0]
-        return found
+        rows = [variable.shape.as_list()[0] for variable in self.variables]
+        return list(zip(self.variables, np.cumsum([0] + rows).tolist()))
 
     @property
     def initializer(self):
@@ -118,7 +107,7 @@ class PartialEmbedding(TensorLike):
 
     def get_shape(self):
         """Returns the shape of the whole table, a `tf.TensorShape`."""
-        return self._shape
+        return self.shape
 
     # --- O(batch) -------------------------------------------------------------
 
@@ -128,26 +117,29 @@ class PartialEmbedding(TensorLike):
         Gradients reach the trainable rows that are in the batch, and no other.
 
         Args:
-            ids: int32 or int64 tensor of any shape, from 0 to rows - 1; old and
-                new mixed, repeated, or none at all.
+            ids: int32 or int64 tensor of any shape, or ragged, from 0 to rows - 1;
+                old and new mixed, repeated, or none at all.
             name: name of the result.
 
         Returns:
             Tensor of shape `ids.shape + shape[1:]`.
 
         Raises:
-            TypeError: if ids are not int32 or int64.
+            TypeError: if ids are not int32 or int64, or cannot name all rows.
             tf.errors.InvalidArgumentError: when the step runs, if an id is
                 negative or too large; names the ids and the number of rows.
         """
+        if isinstance(ids, tf.RaggedTensor):
+            return tf.ragged.map_flat_values(self.lookup, ids)
         # embedding_lookup asks for colocation with the table, of which the
         # halves may be on two devices.
         anywhere = tf.get_default_graph().colocate_with(None, ignore_existing=True)
         default_name = self.table_name.replace("/", "_") + "_lookup"
         with tf.name_scope(name, default_name) as scope, anywhere:
-            ids = as_ids(ids, self.table_name)
+            ids = as_ids(ids, self.table_name, self.plan.num_rows)
             divided = self._divide(ids)
-            rows = [gather_rows(*pair) for pair in zip(self._halves, divided.rows)]
+            halves = [half for half in (self.frozen, self.trainable) if half is not None]
+            rows = [gather_rows(*pair) for pair in zip(halves, divided.rows)]
             # Partition and stitch, not two gathers and a choice: a choice sends a
             # zero gradient to a row that was not asked for, and momentum moves it.
             if len(rows) == 2 and ids.shape.rank == 1:
@@ -155,7 +147,7 @@ class PartialEmbedding(TensorLike):
             else:
                 rows = tf.dynamic_stitch(divided.places, rows) if len(rows) == 2 else rows[0]
                 rows = tf.reshape(rows, divided.shape, name=scope or None)
-            rows.set_shape(ids.shape.concatenate(self._shape[1:]))
+            rows.set_shape(ids.shape.concatenate(self.shape[1:]))
             return rows
 
     def sparse_read(self, indices, name=None):
@@ -178,13 +170,13 @@ class PartialEmbedding(TensorLike):
         Raises:
             ValueError: if the table is not of rank 2.
         """
-        if self._shape.rank != 2:
+        if self.shape.rank != 2:
             raise ValueError(
                 f"matmul needs a table of rank 2, {self.table_name} has shape "
-                f"{self._shape.as_list()}."
+                f"{self.shape.as_list()}."
             )
         with tf.name_scope(name, self.table_name.replace("/", "_") + "_matmul"):
-            x = tf.convert_to_tensor(x, self._dtype)
+            x = tf.convert_to_tensor(x, self.dtype)
             scores = [tf.matmul(x, part, transpose_b=True) for part in self.variables]
             scores = scores[0] if len(scores) == 1 else tf.concat(scores, 1)
             return scores if self.plan.in_order else tf.gather(scores, self._order(), axis=1)
@@ -229,26 +221,18 @@ class PartialEmbedding(TensorLike):
 
     def eval(self, session=None):
         """Returns the whole table as a numpy array, in the given or default session."""
-        return self._snapshot.eval(session=session)
-
-    def _as_graph_element(self):
-        return self._snapshot
+        return self.snapshot.eval(session=session)
 
     # --- not possible on a table with frozen rows -------------------------------
 
-    def _refuse(self, *unused_args, **unused_kwargs):
+    def refuse(self, *unused_args, **unused_kwargs):
+        """Raises the TypeError of what would assign to old rows: all the methods below."""
+        first = f"{self.num_frozen_rows} + i" if self.plan.contiguous else "plan.trainable_rows[i]"
         raise TypeError(
-            "{} holds {} frozen rows and cannot be assigned to as a whole. Assign to its new rows, "
-            "{}.trainable, whose row i is row {} of the table.".format(
-                self.name,
-                self.num_frozen_rows,
-                self.table_name,
-                f"{self.num_frozen_rows} + i" if self.plan.contiguous else "plan.trainable_rows[i]",
-            )
+            f"{self.name} holds {self.num_frozen_rows} frozen rows and cannot be assigned to as a "
+            f"whole. Assign to its new rows, {self.table_name}.trainable, whose row i is row "
+            f"{first} of the table."
         )
-
-    # What tf.scatter_update and its kin ask of what is no reference.
-    _lazy_read = property(_refuse)
 
     def ref(self):
         """Refused: what asks for it (a moving average, a dict of variables) wants a variable."""
@@ -261,10 +245,10 @@ class PartialEmbedding(TensorLike):
     def __iter__(self):
         raise TypeError(f"{self.name} cannot be iterated over, as no variable can.")
 
-    assign = assign_add = assign_sub = load = count_up_to = _refuse
-    scatter_update = scatter_add = scatter_sub = scatter_nd_update = scatter_nd_add = _refuse
-    scatter_nd_sub = scatter_mul = scatter_div = scatter_min = scatter_max = _refuse
-    batch_scatter_update = _refuse
+    assign = assign_add = assign_sub = load = count_up_to = refuse
+    scatter_update = scatter_add = scatter_sub = scatter_nd_update = scatter_nd_add = refuse
+    scatter_nd_sub = scatter_mul = scatter_div = scatter_min = scatter_max = refuse
+    batch_scatter_update = refuse
 
 
 def _overload(operator):

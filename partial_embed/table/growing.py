@@ -1,6 +1,5 @@
 """The one line for a legacy script: `with pe.growing(checkpoint):`."""
 
-import fnmatch
 import functools
 
 import tensorflow.compat.v1 as tf
@@ -8,11 +7,11 @@ from absl import logging
 
 from partial_embed._tensorflow import variable_store
 from partial_embed.files.checkpoint import Checkpoint
-from partial_embed.files.growth import read_generations, refuse_delta
-from partial_embed.table.embedding import FROZEN_VARIABLES, frozen_variables_in
-from partial_embed.table.get_embedding import create
-from partial_embed.table.loading import is_optimizer_state, loading_initializer
-from partial_embed.table.vocabulary import Vocabulary, align_vocabularies
+from partial_embed.files.growth import refuse_delta
+from partial_embed.table.loading import is_optimizer_state, load_unchanged
+from partial_embed.table.make_table import find_or_make
+from partial_embed.table.patterns import Patterns
+from partial_embed.table.vocabulary import as_vocabulary
 
 
 class growing:
@@ -65,23 +64,22 @@ class growing:
     ):
         self._checkpoint = Checkpoint(checkpoint)
         refuse_delta(self._checkpoint)
-        self._train = [train] if isinstance(train, str) else list(train or ())
-        # What applies to tables whose names match a pattern, by argument of create().
+        train = [train] if isinstance(train, str) else train or ()
+        vocabularies = {p: as_vocabulary(v) for p, v in (vocabularies or {}).items()}
+        self._train = Patterns(dict.fromkeys(train, True))
+        # By the names that plan_table has for them.
         self._by_pattern = {
-            "trainable_rows": dict(trainable_rows or {}),
-            "vocabulary": {
-                pattern: given if isinstance(given, Vocabulary) else align_vocabularies(*given)
-                for pattern, given in dict(vocabularies or {}).items()
-            },
-            "initializer": dict(initializers or {}),
+            "trainable_rows": Patterns(trainable_rows or {}),
+            "vocabulary": Patterns(vocabularies),
+            "initializer": Patterns(initializers or {}),
         }
         self._generation = generation
         self._allow_nonfinite = allow_nonfinite
-        self._unmatched = set(self._train) - {"all"}
-        self._unmatched.update(p for patterns in self._by_pattern.values() for p in patterns)
-        self._report = {}
-        self._open = []
-        self._depth = 0
+        self._report = {}  # what happened to each variable, by its name
+        self._open = []  # what to undo at the end of each `with`
+        self._depth = 0  # of the calls of tf.get_variable that are going on
+
+    # --- open, and closed ----------------------------------------------------------
 
     def __enter__(self):
         scope = tf.get_variable_scope()
@@ -105,29 +103,29 @@ class growing:
         scope.set_custom_getter(outer)
         if error_type is not None:
             return
+        prefix = self._checkpoint.prefix
         if not self._report:
             raise ValueError(
-                "No variable of {} was made in this graph while growing was open. If the script "
-                "opens a graph of its own inside (with tf.Graph().as_default()), pass growing to "
-                "the scope it makes its variables in: tf.variable_scope(..., custom_getter="
-                "pe.growing(...)). The checkpoint holds: {}.".format(
-                    self._checkpoint.prefix, ", ".join(sorted(self._checkpoint.shapes))
-                )
+                f"No variable of {prefix} was made in this graph while growing was open. If the "
+                "script opens a graph of its own inside (with tf.Graph().as_default()), pass "
+                "growing to the scope it makes its variables in: tf.variable_scope(..., "
+                "custom_getter=pe.growing(...)). The checkpoint holds: "
+                f"{', '.join(sorted(self._checkpoint.shapes)[:12])}."
             )
-        if self._unmatched:
+        unmatched = self._train.unmatched.union(*[p.unmatched for p in self._by_pattern.values()])
+        if unmatched:
             raise ValueError(
-                f"The patterns {sorted(self._unmatched)} match no variable that could obey them. "
-                "They are shell-style, "
-                f"like decoder/*. There are:\n{self.summary()}"
+                f"The patterns {sorted(unmatched)} match no variable that could obey them. They "
+                f"are shell-style, like decoder/*. There are:\n{self.summary()}"
             )
-        logging.info("Growing from %s:\n%s", self._checkpoint.prefix, self.summary())
+        logging.info("Growing from %s:\n%s", prefix, self.summary())
 
     def summary(self):
         """Returns what happened to each variable so far, one a line."""
-        width = max([len(name) for name in self._report] or [0])
-        return "\n".join(
-            "  {:{}}  {}".format(name, width, what) for name, what in self._report.items()
-        )
+        width = max(map(len, self._report), default=0)
+        return "\n".join(f"  {name:{width}}  {what}" for name, what in self._report.items())
+
+    # --- what makes variables ------------------------------------------------------
 
     def __call__(self, getter, name, *args, **kwargs):
         """The custom getter: what `tf.get_variable` calls."""
@@ -169,78 +167,46 @@ class growing:
         variable_store().pop(name, None)  # tf.get_variable knows nothing of tf.Variable
         return variable
 
+    # --- what becomes of a variable -------------------------------------------------
+
     def _grow_or_load(self, getter, name, kwargs):
         shape, initializer = kwargs.pop("shape", None), kwargs.get("initializer")
         made = [variable.op.name for variable in tf.global_variables()]
-        trainable = kwargs.get("trainable")
-        if name not in self._checkpoint or is_optimizer_state(name, trainable, made):
+        if name not in self._checkpoint or is_optimizer_state(name, kwargs.get("trainable"), made):
             return getter(name, shape=shape, **kwargs)
-        if shape is None and (initializer is None or callable(initializer)):
-            return getter(name, shape=None, **kwargs)  # one that is there, to be used again
         if shape is None:
+            if initializer is None or callable(initializer):
+                return getter(name, shape=None, **kwargs)  # one that is there, to be used again
             shape = tf.convert_to_tensor(initializer).shape
-        asked, held = tf.TensorShape(shape), self._checkpoint.shapes[name]
-        dtype = tf.as_dtype(kwargs.get("dtype") or tf.float32).base_dtype
-        table = {}
-        for argument, patterns in self._by_pattern.items():
-            matching = self._matching(name, patterns)
-            if matching:
-                table[argument] = patterns[matching[0]]
-        same = asked.is_fully_defined() and asked.as_list() == list(held)
-        if same and not table:
-            variable = self._load(getter, name, asked.as_list(), dtype, kwargs)
+        shape = tf.TensorShape(shape)
+        dtype = tf.as_dtype(kwargs.pop("dtype", None) or tf.float32).base_dtype
+        kwargs.update(shape=shape, dtype=dtype)
+        options = {option: patterns.get(name) for option, patterns in self._by_pattern.items()}
+        options = {option: value for option, value in options.items() if value is not None}
+        same = shape.is_fully_defined() and shape.as_list() == list(self._checkpoint.shapes[name])
+        if same and not options:
+            kwargs.update(shape=shape.as_list(), trains=self._train.get(name))
+            variable, what = load_unchanged(
+                getter, name, self._checkpoint, self._allow_nonfinite, **kwargs
+            )
         else:
-            variable = create(
-                getter,
-                name,
-                shape=asked,
-                checkpoint=self._checkpoint,
-                generation=self._generation if asked.rank else None,
-                allow_nonfinite=self._allow_nonfinite,
-                **dict(kwargs, **table),
-            )
-            frozen = variable.num_frozen_rows
-            self._report[name] = "{} rows frozen, {} {}".format(
-                frozen,
-                variable.plan.num_rows - frozen,
-                "new, not trainable" if trainable is False else "train",
-            )
+            variable, what = self._grow(getter, name, options, kwargs)
+        self._report[name] = what
         if not self._open:  # used as a custom getter, there is no end to wait for
-            logging.info(
-                "Growing from %s: %s: %s", self._checkpoint.prefix, name, self._report[name]
-            )
+            logging.info("Growing from %s: %s: %s", self._checkpoint.prefix, name, what)
         return variable
 
-    def _matching(self, name, patterns):
-        found = [p for p in patterns if p == "all" or fnmatch.fnmatchcase(name, p)]
-        self._unmatched.difference_update(found)
-        return found
-
-    def _load(self, getter, name, shape, dtype, kwargs):
-        """A variable of unchanged shape: loaded, and frozen unless `train` says other."""
-        self._checkpoint.check(name, dtype, shape)
-        matching = self._matching(name, self._train)
-
-        initialize = loading_initializer(self._checkpoint, name, shape, self._allow_nonfinite)
-        arguments = dict(kwargs, shape=shape, initializer=initialize)
-        if not matching:
-            arguments["trainable"] = False
-        fixed = kwargs.get("trainable") is False  # by the script
-        what = "" if fixed else ", trains" if matching else ", frozen"
-        self._report[name] = "loaded" + what
-        variable = getter(name, **arguments)
-        grown = read_generations(self._checkpoint).get(name)
-        if grown and len(grown["generations"]) > 1 and not matching and not fixed:
-            logging.warning(
-                "%s has grown in %s already, and gains no row now: none of its rows trains. If "
-                "that is where an interrupted run of yours saved, grow from the base it grew from, "
-                "and restore this with partial_embed.Saver.",
-                name,
-                self._checkpoint.prefix,
-            )
-        # What the script would not train anyway (a step counter, a moving
-        # average) is its own business and may change.
-        known = any(variable is frozen for frozen, _ in frozen_variables_in())
-        if not matching and not fixed and not known:
-            tf.add_to_collection(FROZEN_VARIABLES, (variable, self._checkpoint))
-        return variable
+    def _grow(self, getter, name, options, kwargs):
+        """Returns (the table, what was done to it, in words)."""
+        if "initializer" in options:
+            kwargs["initializer"] = options.pop("initializer")
+        if kwargs["shape"].rank:
+            options["generation"] = self._generation
+        options.update(checkpoint=self._checkpoint, allow_nonfinite=self._allow_nonfinite)
+        table = find_or_make(getter, name, options, **kwargs)
+        others = table.plan.num_rows - table.num_frozen_rows
+        what = "new, not trainable" if kwargs.get("trainable") is False else "train"
+        if table.plan.source is not None:
+            dropped = table.plan.checkpoint_rows - int((table.plan.source >= 0).sum())
+            what += f", {dropped} of the checkpoint's dropped" if dropped else ""
+        return table, f"{table.num_frozen_rows} rows frozen, {others} {what}"

@@ -12,10 +12,28 @@ import tensorflow.compat.v1 as tf
 RowsOfTable = namedtuple("RowsOfTable", ["full_shape", "var_offset"])
 
 
-class XavierInitializer:
-    """See `xavier_initializer`."""
+class xavier_initializer:
+    """`tf.contrib.layers.xavier_initializer(uniform, seed, dtype)`, value for value.
+
+    With `n = (fan_in + fan_out) / 2`, draws from `U(-sqrt(3/n), sqrt(3/n))`, or,
+    if not uniform, from a normal of standard deviation `sqrt(1.3/n)` truncated
+    at two of them. `tf.glorot_normal_initializer` uses another deviation.
+
+    Args:
+        uniform: bool, which of the two.
+        seed: int or None, the seed of the random op.
+        dtype: float dtype of the values unless the variable asks for another.
+
+    Raises:
+        TypeError: if dtype is not a float type.
+
+    Source: Glorot and Bengio (2010), "Understanding the difficulty of training
+    deep feedforward neural networks"; the constant 1.3 is contrib's.
+    """
 
     def __init__(self, uniform=True, seed=None, dtype=tf.float32):
+        if not tf.as_dtype(dtype).is_floating:
+            raise TypeError(f"xavier_initializer needs a float dtype, got {dtype}.")
         self._uniform = uniform
         self._seed = seed
         self._dtype = tf.as_dtype(dtype)
@@ -38,32 +56,6 @@ class XavierInitializer:
             return tf.random_uniform(shape, -limit, limit, dtype, seed=self._seed)
         stddev = math.sqrt(1.3 / mean_fan)
         return tf.truncated_normal(shape, 0.0, stddev, dtype, seed=self._seed)
-
-
-def xavier_initializer(uniform=True, seed=None, dtype=tf.float32):
-    """Returns `tf.contrib.layers.xavier_initializer(uniform, seed, dtype)`, value for value.
-
-    With `n = (fan_in + fan_out) / 2`, draws from `U(-sqrt(3/n), sqrt(3/n))`, or,
-    if not uniform, from a normal of standard deviation `sqrt(1.3/n)` truncated
-    at two of them. `tf.glorot_normal_initializer` uses another deviation.
-
-    Args:
-        uniform: bool, which of the two.
-        seed: int or None, the seed of the random op.
-        dtype: float dtype of the values unless the variable asks for another.
-
-    Returns:
-        An initializer for `tf.get_variable` and `get_embedding`.
-
-    Raises:
-        TypeError: if dtype is not a float type.
-
-    Source: Glorot and Bengio (2010), "Understanding the difficulty of training
-    deep feedforward neural networks"; the constant 1.3 is contrib's.
-    """
-    if not tf.as_dtype(dtype).is_floating:
-        raise TypeError(f"xavier_initializer needs a float dtype, got {dtype}.")
-    return XavierInitializer(uniform, seed, dtype)
 
 
 def for_rows(initializer, full_shape, row_offset):

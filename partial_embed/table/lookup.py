@@ -18,8 +18,17 @@ Attributes:
 """
 
 
-def as_ids(ids, what):
-    """Returns ids as an int32 or int64 tensor; a TypeError names the table, `what`."""
+def as_ids(ids, what, num_rows):
+    """Returns ids as an int32 or int64 tensor.
+
+    Args:
+        ids: what a lookup was given.
+        what: str, the table, for errors.
+        num_rows: int, its rows.
+
+    Raises:
+        TypeError: if they are of another dtype, or cannot name all rows.
+    """
     ids = tf.convert_to_tensor(ids, name="ids")
     if ids.dtype.base_dtype not in (tf.int32, tf.int64):
         if ids.shape.num_elements() == 0:  # [] becomes float32
@@ -27,6 +36,10 @@ def as_ids(ids, what):
         raise TypeError(
             f"Ids of {what} must be int32 or int64, got {ids.dtype.base_dtype.name} ({ids.name}). "
             "Cast them: tf.cast(ids, tf.int64)."
+        )
+    if num_rows > ids.dtype.max:
+        raise TypeError(
+            f"{what} has {num_rows} rows, more than int32 can count. Feed int64 ids ({ids.name})."
         )
     return ids
 

@@ -44,7 +44,7 @@ def lookup_cond(embedding, ids, is_new, name=None):
             "the other. Use lookup(ids)."
         )
     with tf.name_scope(name, embedding.table_name.replace("/", "_") + "_lookup_cond"):
-        ids = as_ids(ids, embedding.table_name)
+        ids = as_ids(ids, embedding.table_name, embedding.shape.as_list()[0])
         is_new = tf.convert_to_tensor(is_new, name="is_new")
         if is_new.dtype.base_dtype != tf.bool:
             raise TypeError(f"is_new must be a bool scalar, got {is_new.dtype.name}.")

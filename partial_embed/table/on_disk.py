@@ -1,15 +1,29 @@
-"""How the two variables of a table lie in a checkpoint: as slices, or joined."""
+"""How the variables of a table are one tensor on disk: its slices, or joined to be saved."""
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from partial_embed._tensorflow import SaveableObject, SaveSpec
-from partial_embed.files.runs import row_indices
+from partial_embed._tensorflow import SaveableObject, SaveSpec, set_save_slice
 from partial_embed.files.tensors import can_slice, slice_spec
+from partial_embed.table.loading import row_indices
+
+
+def save_as_one_tensor(embedding, plan):
+    """Makes plain Savers write and read the variables of a table as one tensor of its name.
+
+    Args:
+        embedding: `PartialEmbedding`.
+        plan: its `TablePlan`.
+    """
+    if in_slices(embedding):
+        for variable, row in embedding.offsets():
+            set_save_slice(variable, plan.name, plan.shape, plan.part_offset(row))
+    else:
+        tf.add_to_collection(tf.GraphKeys.SAVEABLE_OBJECTS, Whole(embedding, plan.name))
 
 
 class Whole(SaveableObject):
-    """A table whose two variables are no slices of it, saved as one tensor."""
+    """A table whose variables are no slices of it, saved as one tensor."""
 
     def __init__(self, embedding, disk_name):
         self._embedding = embedding
@@ -23,21 +37,15 @@ class Whole(SaveableObject):
         (value,) = restored_tensors
         plan = self._embedding.plan
         rows = np.concatenate([plan.frozen_rows(), plan.trainable_rows])
-        return tf.group(
-            *[
-                tf.assign(
-                    variable,
-                    tf.gather(
-                        value, row_indices(rows[offset : offset + variable.shape.as_list()[0]])
-                    ),
-                )
-                for variable, offset in self._embedding.offsets()
-            ]
-        )
+        assigned = []
+        for variable, offset in self._embedding.offsets():
+            part = rows[offset : offset + variable.shape.as_list()[0]]
+            assigned.append(tf.assign(variable, tf.gather(value, row_indices(part))))
+        return tf.group(*assigned)
 
 
 def in_slices(embedding):
-    """Whether a table's two variables are saved, and restored, as slices of one tensor.
+    """Returns whether a table's variables are saved and restored as slices of one tensor.
 
     Where they are not, rows stand in another order, or TensorFlow cannot slice
     the dtype, and the table is joined to be saved.
@@ -46,7 +54,7 @@ def in_slices(embedding):
 
 
 def slice_of(variable, num_rows, offset):
-    """The slice a variable is of a table of `num_rows`; "" for all of it."""
+    """Returns the slice that a variable is of a table of `num_rows`; "" for all of it."""
     shape = variable.shape.as_list()
     if shape[0] == num_rows:
         return ""

@@ -9,69 +9,24 @@ import os
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from partial_embed.files.runs import row_indices
-from partial_embed.files.tensors import restore
+from partial_embed.table.initializers import for_rows
+from partial_embed.table.loading import load_rows, row_indices
 
 # Rows from which mean and covariance are estimated, spread over larger tables.
 _SAMPLE_ROWS = 1 << 17
 
 
-class OldRows:
-    """The rows a new row may look at: those of the table that the checkpoint holds."""
-
-    def __init__(self, name, plan, checkpoint, tensor_name, keys):
-        self.name = name
-        self._plan = plan
-        self._checkpoint = checkpoint
-        self._tensor_name = tensor_name
-        self._keys = keys
-
-    def read(self, rows=None):
-        """Returns rows of the table (all old ones by default) as a tensor."""
-        if self._checkpoint is None:
-            raise ValueError(
-                f"The new rows of {self.name} shall start from old ones, but there is no "
-                "checkpoint. Give "
-                "checkpoint=."
-            )
-        checkpoint = self._checkpoint
-        value = restore(
-            checkpoint.prefix,
-            self._tensor_name,
-            checkpoint.dtypes[self._tensor_name],
-            shape=checkpoint.shapes[self._tensor_name],
-        )
-        if rows is None:
-            source = self._plan.source_of(np.arange(self._plan.num_rows))
-            source = source[source >= 0]
-            source = source[:: max(1, len(source) // _SAMPLE_ROWS)]
-            return tf.gather(value, row_indices(source))
-        return tf.gather(value, row_indices(self._plan.source_of(rows)))
-
-    def number(self, row):
-        """Returns the row number of a row named by number or key; checks it."""
-        if isinstance(row, str):
-            if not self._keys:
-                raise ValueError(
-                    f"{self.name} has no vocabulary, so {row!r} names no row. Give vocabulary=, or "
-                    "row "
-                    "numbers."
-                )
-            if row not in self._keys:
-                raise ValueError(f"{row!r} is no key of {self.name}.")
-            row = self._keys.index(row)
-        row = int(row)
-        if not 0 <= row < self._plan.num_rows or self._plan.source_of(np.array([row]))[0] < 0:
-            raise ValueError(
-                f"Row {row} of {self.name} cannot be copied: it is not among the "
-                f"{self._plan.checkpoint_rows} rows of the "
-                "checkpoint."
-            )
-        return row
-
-
 class RowInit:
-    """An initializer of new rows; subclasses compute `new_rows`."""
+    """An initializer of new rows of a table that grows.
+
+    Attributes:
+        new_rows: function of (table, rows, row_shape, dtype): a `TablePlan`, an int64
+            array of row numbers to fill, the shape of a row as a list of ints, and
+            a `tf.DType`; returns a tensor [len(rows)] + row_shape.
+    """
+
+    def __init__(self, new_rows):
+        self.new_rows = new_rows
 
     def __call__(self, shape, dtype=None, partition_info=None):
         raise ValueError(
@@ -79,38 +34,61 @@ class RowInit:
             "growing, or in get_embedding with checkpoint=."
         )
 
-    def new_rows(self, old, rows, row_shape, dtype):
-        """Returns the values of new rows.
 
-        Args:
-            old: `OldRows`.
-            rows: int64 array, the row numbers to fill.
-            row_shape: list of ints, shape of a row.
-            dtype: `tf.DType` of the table.
+def old_rows(table, rows=None):
+    """Returns rows of a `TablePlan` as the checkpoint holds them; by default a sample of all."""
+    if table.checkpoint is None:
+        raise ValueError(
+            f"The new rows of {table.name} shall start from old ones, but there is no checkpoint. "
+            "Give checkpoint=."
+        )
+    source = table.rows.source_of(np.arange(table.rows.num_rows) if rows is None else rows)
+    if rows is None:
+        source = source[source >= 0]
+        source = source[:: max(1, len(source) // _SAMPLE_ROWS)]
+    return load_rows(table.checkpoint, table.tensor_name, source)
 
-        Returns:
-            Tensor [len(rows)] + row_shape.
-        """
-        raise NotImplementedError
+
+def old_row(table, row):
+    """Returns the number of a row that the checkpoint holds, named by its number or key."""
+    if isinstance(row, str):
+        if not table.keys:
+            raise ValueError(
+                f"{table.name} has no vocabulary, so {row!r} names no row. Give vocabulary=, or "
+                "row numbers."
+            )
+        if row not in table.keys:
+            raise ValueError(f"{row!r} is no key of {table.name}.")
+        row = table.keys.index(row)
+    row = int(row)
+    if not 0 <= row < table.rows.num_rows or table.rows.source_of(np.array([row]))[0] < 0:
+        raise ValueError(
+            f"Row {row} of {table.name} cannot be copied: it is not among the "
+            f"{table.rows.checkpoint_rows} rows of the checkpoint."
+        )
+    return row
 
 
-class _Normal(RowInit):
-    def __init__(self, scale, seed):
-        self._scale, self._seed = scale, seed
+def as_row_init(initializer):
+    """Returns a TensorFlow initializer, or an array of values, as a `RowInit`.
 
-    def new_rows(self, old, rows, row_shape, dtype):
-        size = int(np.prod(row_shape))
-        sample = tf.cast(tf.reshape(old.read(), [-1, size]), tf.float64)
-        mean = tf.reduce_mean(sample, 0)
-        centered = sample - mean
-        count = tf.cast(tf.shape(sample)[0], tf.float64)
-        covariance = tf.matmul(centered, centered, transpose_a=True) / count
-        # Eigenvectors, where Cholesky would ask for more rows than columns.
-        values, vectors = tf.self_adjoint_eig(covariance)
-        noise = tf.random_normal([len(rows), size], dtype=tf.float64, seed=self._seed)
-        noise *= tf.sqrt(tf.maximum(values, 0.0)) * self._scale
-        drawn = mean + tf.matmul(noise, vectors, transpose_b=True)
-        return tf.cast(tf.reshape(drawn, [len(rows)] + row_shape), dtype)
+    What is drawn is drawn as rows of the whole table. An array is of all rows of
+    the table, or of those that train.
+    """
+
+    def drawn(table, rows, row_shape, dtype):
+        draw = for_rows(initializer, table.shape, int(rows[0]) if len(rows) else 0)
+        return draw([len(rows)] + row_shape, dtype)
+
+    def given(table, rows, row_shape, dtype):
+        values = tf.convert_to_tensor(initializer, dtype)
+        if values.shape.as_list() != table.shape:
+            rows = np.searchsorted(table.rows.trainable_rows, rows)
+        return tf.gather(values, row_indices(rows))
+
+    if isinstance(initializer, RowInit):
+        return initializer
+    return RowInit(drawn if callable(initializer) else given)
 
 
 def normal_like_old_rows(scale=1.0, seed=None):
@@ -132,32 +110,22 @@ def normal_like_old_rows(scale=1.0, seed=None):
     """
     if scale < 0:
         raise ValueError(f"scale must be 0 or more, got {scale}.")
-    return _Normal(scale, seed)
 
+    def new_rows(table, rows, row_shape, dtype):
+        size = int(np.prod(row_shape))
+        sample = tf.cast(tf.reshape(old_rows(table), [-1, size]), tf.float64)
+        mean = tf.reduce_mean(sample, 0)
+        centered = sample - mean
+        count = tf.cast(tf.shape(sample)[0], tf.float64)
+        covariance = tf.matmul(centered, centered, transpose_a=True) / count
+        # Eigenvectors, where Cholesky would ask for more rows than columns.
+        values, vectors = tf.self_adjoint_eig(covariance)
+        noise = tf.random_normal([len(rows), size], dtype=tf.float64, seed=seed)
+        noise *= tf.sqrt(tf.maximum(values, 0.0)) * scale
+        drawn = mean + tf.matmul(noise, vectors, transpose_b=True)
+        return tf.cast(tf.reshape(drawn, [len(rows)] + row_shape), dtype)
 
-class _Mean(RowInit):
-    def __init__(self, neighbours):
-        self._neighbours = [np.ravel(np.asarray(row)).tolist() for row in neighbours]
-
-    def new_rows(self, old, rows, row_shape, dtype):
-        if len(self._neighbours) != len(rows):
-            raise ValueError(
-                f"{old.name} has {len(rows)} new rows; expected one list of old rows for each, got "
-                f"{len(self._neighbours)}."
-            )
-        lengths = np.array([len(near) for near in self._neighbours])
-        if not lengths.all():
-            raise ValueError(
-                f"The list of old rows for new row {rows[np.argmin(lengths)]} of {old.name} is "
-                "empty."
-            )
-        near = np.array([old.number(row) for group in self._neighbours for row in group])
-        values = old.read(near)
-        if (lengths == 1).all():
-            return values
-        groups = np.repeat(np.arange(len(rows)), lengths)
-        mean = tf.segment_mean(tf.cast(values, tf.float64), tf.constant(groups, tf.int32))
-        return tf.cast(mean, dtype)
+    return RowInit(new_rows)
 
 
 def mean_of_rows(neighbours):
@@ -174,25 +142,30 @@ def mean_of_rows(neighbours):
         ValueError: when the table is made, if there are more or fewer lists than
             new rows, one is empty, or names a row that is not old.
     """
-    return _Mean(neighbours)
+    neighbours = [np.ravel(np.asarray(row)).tolist() for row in neighbours]
+    lengths = np.array([len(near) for near in neighbours])
 
-
-class _Values(RowInit):
-    def __init__(self, values):
-        self._values = values
-
-    def new_rows(self, old, rows, row_shape, dtype):
-        values = self._values
-        if isinstance(values, (str, os.PathLike)):
-            values = np.load(os.fspath(values), mmap_mode="r")
-        expected = [len(rows)] + row_shape
-        if list(values.shape) != expected:
+    def new_rows(table, rows, row_shape, dtype):
+        del row_shape  # the old rows'
+        if len(neighbours) != len(rows):
             raise ValueError(
-                f"The new rows of {old.name} need values of shape {expected}, got "
-                f"{list(values.shape)}."
+                f"{table.name} has {len(rows)} new rows; expected one list of old rows for each, "
+                f"got {len(neighbours)}."
             )
-        kind = dtype.as_numpy_dtype
-        return tf.py_func(lambda: np.asarray(values, kind), [], dtype, stateful=False)
+        if not lengths.all():
+            raise ValueError(
+                f"The list of old rows for new row {rows[np.argmin(lengths)]} of {table.name} is "
+                "empty."
+            )
+        near = [old_row(table, row) for group in neighbours for row in group]
+        values = old_rows(table, np.array(near))
+        if (lengths == 1).all():
+            return values
+        groups = np.repeat(np.arange(len(rows)), lengths)
+        mean = tf.segment_mean(tf.cast(values, tf.float64), tf.constant(groups, tf.int32))
+        return tf.cast(mean, dtype)
+
+    return RowInit(new_rows)
 
 
 def values_from(values):
@@ -207,4 +180,17 @@ def values_from(values):
     Raises:
         ValueError: when the table is made, if the shape is another.
     """
-    return _Values(values if isinstance(values, (str, os.PathLike)) else np.asarray(values))
+    is_path = isinstance(values, (str, os.PathLike))
+
+    def new_rows(table, rows, row_shape, dtype):
+        array = np.load(os.fspath(values), mmap_mode="r") if is_path else np.asarray(values)
+        expected = [len(rows)] + row_shape
+        if list(array.shape) != expected:
+            raise ValueError(
+                f"The new rows of {table.name} need values of shape {expected}, got "
+                f"{list(array.shape)}."
+            )
+        kind = dtype.as_numpy_dtype
+        return tf.py_func(lambda: np.asarray(array, kind), [], dtype, stateful=False)
+
+    return RowInit(new_rows)

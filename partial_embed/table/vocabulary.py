@@ -99,6 +99,12 @@ def align_vocabularies(old, new):
     return Vocabulary(list(old), list(new), source)
 
 
+def as_vocabulary(given):
+    """Returns a `Vocabulary`, given one, None, or the paths or keys (old, new) of one."""
+    known = given is None or isinstance(given, Vocabulary)
+    return given if known else align_vocabularies(*given)
+
+
 def check_vocabulary(vocabulary, name, num_rows, checkpoint_rows):
     """Raises ValueError unless the keys are as many as the rows they name."""
     for keys, rows, what in (
@@ -108,8 +114,7 @@ def check_vocabulary(vocabulary, name, num_rows, checkpoint_rows):
         if len(keys) != rows:
             raise ValueError(
                 f"The vocabulary of {name} has {len(keys)} keys, and {what} has {rows} rows: line "
-                f"{min(len(keys), rows) + 1} names no row. "
-                "Expected one line a row."
+                f"{rows + 1} names no row. Expected one line a row."
                 if len(keys) > rows
                 else f"The vocabulary of {name} ends at line {len(keys)}, and {what} has {rows} "
                 "rows. Expected one line a row."

@@ -5,6 +5,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 import partial_embed as pe
+from partial_embed.table.lookup import as_ids
 
 
 @pytest.fixture(params=[False, True], ids=["v1", "v2"])
@@ -192,3 +193,21 @@ def test_an_exported_graph_is_plain_tensorflow(numbered, start, tmp_path):
             assert session.run("rows:0", {"ids:0": [5, 0]})[:, 0].tolist() == [5, 0]
             with pytest.raises(tf.errors.InvalidArgumentError, match="embedding has 6 rows"):
                 session.run("rows:0", {"ids:0": [6]})
+
+
+def test_ids_that_cannot_name_all_rows():
+    ids = tf.placeholder(tf.int32, [None], name="few")
+    assert as_ids(ids, "table", 2**31 - 1) is ids
+    with pytest.raises(TypeError, match="table has 2147483648 rows.*Feed int64 ids .few:0"):
+        as_ids(ids, "table", 2**31)
+    assert as_ids(tf.constant([1], tf.int64), "table", 2**40).dtype == tf.int64
+
+
+def test_ragged_ids(start):
+    table = pe.get_embedding("table", [6, 2], num_frozen_rows=3)
+    ids = tf.ragged.constant([[0, 5], [], [3]])
+    session = start()
+    rows = session.run(table)
+    forms = [table.lookup(ids), tf.nn.embedding_lookup(table, ids), tf.gather(table, ids)]
+    for found in session.run(forms):
+        assert found.to_list() == [rows[[0, 5]].tolist(), [], rows[[3]].tolist()]

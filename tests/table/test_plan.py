@@ -6,7 +6,8 @@ import tensorflow.compat.v1 as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from partial_embed.files.runs import from_runs, row_indices, to_runs
+from partial_embed.files.runs import from_runs, to_runs
+from partial_embed.table.loading import row_indices
 from partial_embed.table.plan import RowPlan, plan_rows
 
 

@@ -228,3 +228,15 @@ def test_several_tables_grow_on_one_vocabulary(write_checkpoint, start, random):
         assert tables[name].plan.trainable_rows.tolist() == [1]
     np.testing.assert_array_equal(session.run(tables["item"])[:2], arrays["item"])
     assert tables["item"].trainable_keys == ["r"]
+
+
+def test_keys_that_are_dropped_are_counted(write_checkpoint):
+    prefix = write_checkpoint({"table": np.zeros([4, 2], np.float32)})
+    with pe.growing(prefix, vocabularies={"table": (list("abcd"), list("bxa"))}) as growing:
+        tf.get_variable("table", [3, 2])
+    assert "2 rows frozen, 1 train, 2 of the checkpoint's dropped" in growing.summary()
+
+
+def test_tables_of_no_columns():
+    with pytest.raises(ValueError, match=r"The table table .4, 0. holds no numbers"):
+        pe.get_embedding("table", [4, 0], num_frozen_rows=2)

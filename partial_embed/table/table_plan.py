@@ -1,0 +1,193 @@
+"""The plan of one table's variables: what it is called, its rows, and where their values come from.
+
+A plan is made once, and all that can be checked is checked then; `make_table` follows it.
+"""
+
+import typing
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from partial_embed.files.checkpoint import Checkpoint
+from partial_embed.files.growth import refuse_delta, rows_of_generation
+from partial_embed.table.loading import load_rows, row_indices
+from partial_embed.table.plan import RowPlan, plan_rows
+from partial_embed.table.row_init import RowInit, as_row_init
+from partial_embed.table.vocabulary import as_vocabulary, check_vocabulary
+
+
+class TablePlan(typing.NamedTuple):
+    """What the variables of one table are made from.
+
+    Attributes:
+        name: str, the table's full name, in the graph and on disk.
+        shape: list of ints, of the whole table.
+        dtype: `tf.DType`.
+        rows: `RowPlan`.
+        initializer: `RowInit` of rows that are not loaded.
+        checkpoint: `Checkpoint` that the others are loaded from, or None.
+        tensor_name: str, the table's name there.
+        keys: list of str, the vocabulary's key of each row; or None.
+        allow_nonfinite: bool, whether to load rows that hold NaN or Inf.
+    """
+
+    name: str
+    shape: list
+    dtype: tf.DType
+    rows: RowPlan
+    initializer: RowInit
+    checkpoint: typing.Optional[Checkpoint]
+    tensor_name: str
+    keys: typing.Optional[list]
+    allow_nonfinite: bool
+
+    # Where a part of the rows is a part of the table: the one place that says along which axis.
+
+    def part_shape(self, num_rows):
+        """Returns the shape of so many of its rows, a list of ints."""
+        return [num_rows] + self.shape[1:]
+
+    def part_offset(self, row):
+        """Returns where a part begins that begins with a row, a list of ints."""
+        return [row] + [0] * (len(self.shape) - 1)
+
+    def initial_values(self, rows):
+        """Returns an initializer for a variable of some rows: old ones are loaded, others drawn.
+
+        Args:
+            rows: int64 array, row numbers of the table.
+        """
+
+        def initialize(shape, dtype=None, partition_info=None):
+            del dtype
+            start = partition_info.var_offset[0] if partition_info is not None else 0
+            return self._values(rows[start : start + shape[0]], list(shape[1:]))
+
+        return initialize
+
+    def _values(self, rows, row_shape):
+        sources = self.rows.source_of(rows)
+        old, new = np.flatnonzero(sources >= 0), np.flatnonzero(sources < 0)
+        values = []
+        if len(old):
+            values.append(
+                load_rows(self.checkpoint, self.tensor_name, sources[old], self.allow_nonfinite)
+            )
+        if len(new) or not len(old):
+            drawn = self.initializer.new_rows(self, rows[new], row_shape, self.dtype)
+            values.append(tf.convert_to_tensor(drawn, self.dtype))
+            values[-1].set_shape([len(new)] + row_shape)
+        if len(values) == 1:
+            return values[0]
+        return tf.dynamic_stitch([tf.cast(row_indices(at), tf.int32) for at in (old, new)], values)
+
+
+def plan_table(
+    name,
+    shape,
+    dtype,
+    initializer=None,
+    checkpoint=None,
+    tensor_name=None,
+    num_frozen_rows=None,
+    trainable_rows=None,
+    vocabulary=None,
+    generation=None,
+    allow_nonfinite=False,
+):
+    """Returns a `TablePlan`; for the arguments and the errors see `get_embedding`."""
+    if not shape.is_fully_defined() or not shape.rank or not shape.as_list()[0]:
+        raise ValueError(
+            f"The table {name} needs a shape [rows, ...] of known numbers, got {shape}."
+        )
+    shape, tensor_name = shape.as_list(), tensor_name or name
+    vocabulary = as_vocabulary(vocabulary)
+    checkpoint_rows, source = 0, None
+    if checkpoint is not None:
+        if num_frozen_rows is not None:
+            raise ValueError(
+                f"{name}: give checkpoint= or num_frozen_rows=, not both; the checkpoint says how "
+                "many rows are old."
+            )
+        checkpoint = Checkpoint(checkpoint)
+        refuse_delta(checkpoint)
+        checkpoint_rows, source = _old_rows(
+            name, shape, dtype, checkpoint, tensor_name, vocabulary, generation
+        )
+    elif vocabulary is not None or generation is not None:
+        raise ValueError(f"{name}: vocabulary= and generation= need checkpoint=.")
+    elif num_frozen_rows is None and trainable_rows is None:
+        raise ValueError(
+            f"{name}: nothing says which rows are frozen. Give checkpoint=, num_frozen_rows= or "
+            "trainable_rows=."
+        )
+    elif num_frozen_rows is not None and (
+        int(num_frozen_rows) != num_frozen_rows or not 0 <= num_frozen_rows <= shape[0]
+    ):
+        raise ValueError(
+            f"{name}: num_frozen_rows must be from 0 to {shape[0]}, the rows of the table; got "
+            f"{num_frozen_rows}."
+        )
+    rows = plan_rows(name, shape[0], checkpoint_rows, num_frozen_rows, trainable_rows, source)
+    if initializer is None:
+        floating = dtype.is_floating
+        initializer = tf.glorot_uniform_initializer() if floating else tf.zeros_initializer()
+    plan = TablePlan(
+        name,
+        shape,
+        dtype,
+        rows,
+        as_row_init(initializer),
+        checkpoint,
+        tensor_name,
+        vocabulary and vocabulary.new_keys,
+        allow_nonfinite,
+    )
+    if not callable(initializer):
+        _check_values(plan, initializer)
+    return plan
+
+
+def _check_values(plan, values):
+    """Raises ValueError unless an array of initial values has a value for all that need one."""
+    given = list(np.shape(values) or tf.convert_to_tensor(values).shape.as_list())
+    wanted = {"the whole table": plan.shape}
+    if plan.checkpoint is not None or not plan.rows.num_frozen_rows:
+        part = plan.part_shape(len(plan.rows.trainable_rows))
+        wanted = {"the rows that train": part, **wanted}
+    if given not in wanted.values():
+        texts = [f"{what}, {shape}" for what, shape in wanted.items()]
+        raise ValueError(
+            f"The initial values of {plan.name} have shape {given}; expected {', or '.join(texts)}."
+        )
+
+
+def _old_rows(name, shape, dtype, checkpoint, tensor_name, vocabulary, generation):
+    """Returns (rows taken from the checkpoint, see `RowPlan.source`), checked."""
+    checkpoint.expect(tensor_name)
+    held = checkpoint_rows = (checkpoint.shapes[tensor_name] or [0])[0]
+    kept = None
+    if generation is not None:
+        kept = rows_of_generation(checkpoint, tensor_name, generation)
+        checkpoint_rows = len(kept)
+        if np.array_equal(kept, np.arange(len(kept))):
+            kept = None
+    # Rows may be dropped by a vocabulary or a generation, and not otherwise.
+    drops = vocabulary is not None or generation is not None
+    max_rows = max(shape[0], held) if drops else shape[0]
+    checkpoint.check(tensor_name, dtype, [max_rows] + shape[1:])
+    if vocabulary is not None:
+        check_vocabulary(vocabulary, name, shape[0], checkpoint_rows)
+        source = vocabulary.source
+    elif checkpoint_rows > shape[0]:
+        raise ValueError(
+            f"The table {name} has {shape[0]} rows, generation {generation} of {tensor_name} in "
+            f"{checkpoint.prefix} has {checkpoint_rows}. Ask for as many or more."
+        )
+    else:
+        source = None
+    if kept is None:
+        return checkpoint_rows, source
+    if source is None:
+        source = np.where(np.arange(shape[0]) < checkpoint_rows, np.arange(shape[0]), -1)
+    return held, np.where(source >= 0, kept[np.maximum(source, 0)], -1)
