@@ -408,3 +408,57 @@ def test_inspecting_every_format(data, describe):
 def test_rows_that_mean_nothing(data, describe, rows):
     with pytest.raises(ValueError, match="--rows=.*expected START:STOP"):
         describe(data("v2_adam"), None, rows)
+
+
+def test_a_name_for_the_merged_checkpoint(folder, base):
+    _, delta = grow(base[0], folder)
+    with pytest.raises(ValueError, match="is no name for a checkpoint"):
+        pe.merge_checkpoint(base[0], delta, "")
+
+
+def test_the_vocabulary_of_renumbered_rows(folder):
+    old, new = folder("old.txt"), folder("new.txt")
+    for path, keys in ((old, "abcde"), (new, "xcayeb")):
+        with open(path, "w") as stream:
+            stream.write("".join(key + "\n" for key in keys))
+    base, _ = train_base(folder("base.ckpt"), rows=5)
+    whole, delta = grow(base, folder, rows=6, ids=(0, 3), vocabularies={"model/ent": (old, new)})
+    merged = pe.merge_checkpoint(base, delta, folder("merged"), vocabulary=old)
+    assert_merged(merged, whole)
+    with open(merged + ".vocabulary.txt", "rb") as left, open(new, "rb") as right:
+        assert left.read() == right.read()
+    with pytest.raises(ValueError, match="has 6 keys"):
+        pe.merge_checkpoint(base, delta, folder("other"), vocabulary=new)
+    assert not os.path.exists(folder("other.index"))
+
+
+@pytest.mark.parametrize("delta", [False, True], ids=["whole", "merged"])
+def test_slots_of_partitioned_variables_that_growing_froze(folder, delta):
+    def script(rows):
+        with tf.variable_scope("m", partitioner=tf.fixed_size_partitioner(2)):
+            table = tf.get_variable("table", [rows, 3])
+            weight = tf.get_variable("weight", [3, 2])
+        loss = tf.reduce_sum(tf.matmul(tf.nn.embedding_lookup(table, [0, rows - 1]), weight) ** 2)
+        return tf.train.AdamOptimizer(0.1).minimize(loss)
+
+    def train(step, saver, name):
+        with tf.Session() as session:
+            session.run(tf.global_variables_initializer())
+            session.run(step)
+            return saver.save(session, folder(name))
+
+    with tf.Graph().as_default():
+        base = train(script(4), tf.train.Saver(), "base")
+    with tf.Graph().as_default():
+        with pe.growing(base):
+            step = script(6)
+        saved = train(step, pe.Saver(delta=delta), "grown")
+    if delta:
+        saved = pe.merge_checkpoint(base, saved, folder("merged"))
+    with tf.Graph().as_default(), tf.Session() as session:
+        script(6)
+        tf.train.Saver().restore(session, saved)  # every variable
+    for name in ("m/weight/Adam", "m/weight/Adam_1"):
+        np.testing.assert_array_equal(
+            tf.train.load_variable(saved, name), tf.train.load_variable(base, name)
+        )

@@ -226,6 +226,12 @@ def test_arguments_it_does_not_take(base, arguments):
         pe.Saver(**arguments)
 
 
+def test_a_table_alone_is_a_list_of_one(session, folder, base):
+    model, _ = grow(session, base[0])
+    saved = pe.Saver(model.table).save(session, folder("table.ckpt"))
+    assert tf.train.list_variables(saved) == [("model/ent", [NEW, WIDTH])]
+
+
 @pytest.mark.parametrize("delta", [False, True])
 def test_sharded(session, folder, base, delta):
     model, _ = grow(session, base[0])

@@ -580,3 +580,19 @@ def test_a_plain_saver_writes_and_reads_one_table(
         table = pe.get_embedding("embedding", [6, 2], num_frozen_rows=2, use_resource=use_resource)
         tf.train.Saver().restore(session, prefix)
         assert session.run(table)[:, 0].tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_what_a_table_cannot_do_as_a_whole(numbered):
+    table = numbered()
+    with pytest.raises(TypeError, match="cannot be iterated over"):
+        list(table)
+    with pytest.raises(TypeError, match="give embedding.trainable"):
+        tf.train.ExponentialMovingAverage(0.9).apply([table])
+
+
+def test_it_knows_whether_it_is_initialized(numbered):
+    table = numbered()
+    with tf.Session() as session:
+        assert not session.run(table.is_initialized())
+        session.run(table.initializer)
+        assert session.run(table.is_initialized())

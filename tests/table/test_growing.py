@@ -381,3 +381,52 @@ def test_the_graph_does_not_hold_the_table(write_checkpoint, graph):
     with pe.growing(prefix):
         tf.get_variable("entity", [2001, 8])
     assert graph.as_graph_def().ByteSize() < 20000
+
+
+def test_a_delta_is_no_base(base, start, tmp_path):
+    with pe.growing(base):
+        script(6)
+    delta = pe.Saver(delta=True).save(start(), str(tmp_path / "delta"))
+    for make in (
+        lambda: pe.growing(delta),
+        lambda: pe.get_embedding("entity", [6, 2], checkpoint=delta),
+    ):
+        with tf.Graph().as_default(), pytest.raises(ValueError, match="is a delta") as error:
+            make()
+        assert f"merge_checkpoint({base!r}, {delta!r}, output)" in str(error.value)
+
+
+def test_a_table_is_found_again_after_growing(base):
+    with pe.growing(base):
+        table = script(6)[0]["entity"]
+        with tf.variable_scope("", reuse=True):
+            assert tf.get_variable("entity") is table
+            assert tf.get_variable("decoder/weight").op.name == "decoder/weight"
+    for reuse in (True, tf.AUTO_REUSE):
+        with tf.variable_scope("", reuse=reuse):
+            assert tf.get_variable("entity", [6, 2]) is table
+            assert tf.get_variable("entity") is table
+    with tf.variable_scope("", reuse=True), pytest.raises(ValueError, match="shape"):
+        tf.get_variable("entity", [7, 2])
+    with tf.variable_scope(""), pytest.raises(ValueError, match="already exists"):
+        tf.get_variable("entity", [6, 2])
+
+
+def test_a_base_that_has_grown_already_is_warned_about(base, start, tmp_path, caplog):
+    with pe.growing(base):
+        tf.get_variable("entity", [6, 2])
+    grown = pe.Saver().save(start(), str(tmp_path / "grown"))
+    with tf.Graph().as_default(), caplog.at_level(logging.WARNING, "absl"), pe.growing(grown):
+        tf.get_variable("entity", [6, 2])
+    assert f"has grown in {grown} already, and gains no row now" in caplog.text
+
+
+def test_a_path_that_is_none(tmp_path):
+    with pytest.raises(ValueError, match="the path is None"):
+        pe.growing(tf.train.latest_checkpoint(str(tmp_path / "nowhere")))
+
+
+def test_train_may_be_none(base):
+    with pe.growing(base, train=None):
+        variables, _ = script(6)
+    assert variables["weight"] not in tf.trainable_variables()

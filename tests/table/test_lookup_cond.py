@@ -83,3 +83,8 @@ def test_arguments_are_checked(numbered):
         pe.lookup_cond(table, [0.0], True)
     with pytest.raises(ValueError, match=r"4 of the one and 0 of the other. Use lookup\(ids\)"):
         pe.lookup_cond(numbered((4, 2), name="nothing_new"), [0], True)
+
+
+def test_a_plain_variable_is_no_table():
+    with pytest.raises(TypeError, match="needs a PartialEmbedding"):
+        pe.lookup_cond(tf.get_variable("weight", [3, 2]), [0], True)

@@ -116,6 +116,8 @@ def test_moved_dropped_and_new_keys():
 def test_a_list_with_a_key_twice():
     with pytest.raises(ValueError, match="more than once"):
         pe.align_vocabularies(list("aa"), list("ab"))
+    with pytest.raises(ValueError, match="Keys must be texts"):
+        pe.align_vocabularies(["a", ""], ["a"])
 
 
 @pytest.mark.parametrize(

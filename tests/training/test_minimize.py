@@ -163,3 +163,14 @@ def test_a_table_without_new_rows_can_be_named_beside_others(numbered, start, ar
     session = start()
     session.run(train)
     assert session.run(whole)[:, 0].tolist() == [0, 1, 2, 3]
+
+
+def test_what_growing_froze_is_refused_by_name(write_checkpoint):
+    prefix = write_checkpoint(
+        {"table": np.ones([4, 2], np.float32), "weight": np.ones([2, 2], np.float32)}
+    )
+    with pe.growing(prefix):
+        table, weight = tf.get_variable("table", [6, 2]), tf.get_variable("weight", [2, 2])
+    loss = tf.reduce_sum(tf.matmul(table.lookup([5]), weight))
+    with pytest.raises(ValueError, match="which growing froze"):
+        pe.minimize(descent(), loss, var_list=[weight])

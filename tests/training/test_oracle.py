@@ -219,3 +219,34 @@ def test_an_old_batch_moves_nothing_under_momentum(numbered, start, same_bits, u
     after = session.run(table.trainable)
     assert same_bits(after[0], before[1][0])
     assert (after[1] != before[1][1]).all()
+
+
+@pytest.mark.parametrize("optimizer", ["GradientDescent", "Adam"])
+@pytest.mark.parametrize(
+    "loss_of",
+    [
+        tf.nn.l2_loss,
+        lambda table: tf.reduce_sum(tf.nn.l2_normalize(table, 1) * tf.range(8.0)),
+        lambda table: tf.reduce_sum(tf.matmul(tf.ones([2, 8]), table, transpose_b=True) ** 2),
+    ],
+    ids=["decay", "normalize", "scores"],
+)
+def test_whole_reads_of_scattered_tables_match_the_oracle(start, same_bits, optimizer, loss_of):
+    values = np.random.RandomState(0).randn(8, 8).astype(np.float32)
+    rows, others = [1, 4, 6], [0, 2, 3, 5, 7]
+    partial = pe.get_embedding("partial", [8, 8], initializer=values, trainable_rows=rows)
+    whole = tf.get_variable("whole", initializer=values)
+    keep = tf.constant(np.isin(np.arange(8), rows)[:, None] & np.ones([8, 8], bool))
+    one, other = OPTIMIZERS[optimizer](), OPTIMIZERS[optimizer]()
+    ((gradient, _),) = other.compute_gradients(loss_of(whole), [whole])
+    steps = [
+        one.minimize(loss_of(partial), var_list=[partial.trainable]),
+        other.apply_gradients([(tf.where(keep, gradient, tf.zeros_like(gradient)), whole)]),
+    ]
+    session = start()
+    for _ in range(5):
+        session.run(steps)
+    after, expected = session.run([partial, whole])
+    assert same_bits(after[rows], expected[rows])
+    assert same_bits(after[others], values[others])
+    assert (after[rows] != values[rows]).any()

@@ -1,0 +1,181 @@
+"""What benchmark.py measures; each function runs in a process of its own, in its default graph.
+
+Each takes the sizes, a `benchmark.Setting`, and returns seconds unless it says otherwise.
+"""
+
+import os
+import time
+
+import numpy as np
+import quiet  # noqa: F401 (before all that imports TensorFlow)
+import tensorflow.compat.v1 as tf
+
+import partial_embed as pe
+
+OPTIMIZERS = {
+    "SGD": lambda: tf.train.GradientDescentOptimizer(0.1),
+    "Momentum": lambda: tf.train.MomentumOptimizer(0.1, 0.9),
+    "Adam": lambda: tf.train.AdamOptimizer(0.1),
+}
+
+
+def seconds_of(function, *arguments, **options):
+    """Returns how many seconds a call took."""
+    start = time.perf_counter()
+    function(*arguments, **options)
+    return time.perf_counter() - start
+
+
+def place(at, name, slots):
+    """Returns the prefix of a checkpoint."""
+    return os.path.join(at.directory, f"{name}{'-adam' if slots else ''}.ckpt")
+
+
+def make_zeros(at, plain):
+    """Makes the table of zeros, as one variable or with its old rows frozen."""
+    shape, zeros = [at.rows + at.new_rows, at.dim], tf.zeros_initializer()
+    if plain:
+        return tf.get_variable("embedding", shape, initializer=zeros)
+    return pe.get_embedding("embedding", shape, initializer=zeros, num_frozen_rows=at.rows)
+
+
+def make_trained(at, rows, slots):
+    """Makes one variable of some rows, or with None the table that grows; Adam's slots if asked."""
+    if rows is None:
+        shape, base = [at.rows + at.new_rows, at.dim], place(at, "base", slots)
+        table = pe.get_embedding("embedding", shape, checkpoint=base)
+    else:
+        drawn = tf.random_uniform_initializer(-0.1, 0.1, seed=1)
+        table = tf.get_variable("embedding", [rows, at.dim], initializer=drawn)
+    if slots:
+        last = tf.nn.embedding_lookup(table, [table.shape.as_list()[0] - 1])
+        tf.train.AdamOptimizer(0.1).minimize(tf.reduce_sum(last))
+
+
+def prepare(at):
+    """Writes bases, deltas, and the whole tables they stand for, without and with slots."""
+    for slots in (False, True):
+        for rows, savers in (
+            (at.rows, {"base": tf.train.Saver}),
+            (None, {"delta": lambda: pe.Saver(delta=True), "whole": pe.Saver}),
+        ):
+            with tf.Graph().as_default(), tf.Session() as session:
+                make_trained(at, rows, slots)
+                session.run(tf.global_variables_initializer())
+                for name, saver in savers.items():
+                    saver().save(session, place(at, name, slots), write_meta_graph=False)
+    return 0.0
+
+
+def nothing(at):
+    """What TensorFlow itself takes."""
+    del at
+    variable = tf.get_variable("tiny", [2, 2])
+    with tf.Session() as session:
+        return seconds_of(session.run, variable.initializer)
+
+
+def files(at, plain, load, save=False, slots=False):
+    """Loads a table and, if asked, saves it whole.
+
+    Args:
+        at: the `Setting`.
+        plain: whether that is one variable and a `tf.train.Saver`; else it grows.
+        load: name of the checkpoint that a Saver restores; None: initializers load.
+        save: False: loading is measured; True: saving; "both": both.
+        slots: whether there are Adam's slots.
+    """
+    rows = at.rows if load == "base" else at.rows + at.new_rows
+    make_trained(at, rows if plain else None, slots)
+    saver, initializer = (tf.train if plain else pe).Saver(), tf.global_variables_initializer()
+    with tf.Session() as session:
+        if load:
+            loading = seconds_of(saver.restore, session, place(at, load, slots))
+        else:
+            loading = seconds_of(session.run, initializer)
+        if not save:
+            return loading
+        output = os.path.join(at.directory, "output.ckpt")
+        saving = seconds_of(saver.save, session, output, write_meta_graph=False)
+        return loading + saving if save == "both" else saving
+
+
+def merge(at, slots):
+    """Merges base and delta."""
+    prefixes = [place(at, name, slots) for name in ("base", "delta")]
+    return seconds_of(pe.merge_checkpoint, *prefixes, os.path.join(at.directory, "output.ckpt"))
+
+
+def prove(at, hashing):
+    """Seconds a GB, of one of the two passes: once before training and once after it."""
+    table = make_zeros(at, plain=False)
+    with tf.Session() as session:
+        session.run(tf.global_variables_initializer())
+
+        def compare():
+            before = session.run(table.frozen)
+            np.testing.assert_array_equal(before, session.run(table.frozen))
+
+        def compare_hashes():
+            pe.record_frozen_rows(session).verify(session)
+
+        return seconds_of(compare_hashes if hashing else compare) / (2 * 4e-9 * at.rows * at.dim)
+
+
+def build(at, plain, number, shared=False, count_ops=False):
+    """Builds lookups in a graph; returns seconds, or how many ops they are made of."""
+
+    def look_up(table, ids):
+        for some in ids:
+            tf.nn.embedding_lookup(table, some)
+
+    values = []
+    for _ in range(6):  # The first one is slower.
+        with tf.Graph().as_default() as graph:
+            table = make_zeros(at, plain)
+            ids = [tf.placeholder(tf.int32, [None]) for _ in range(1 if shared else number)]
+            before = len(graph.get_operations())
+            seconds = seconds_of(look_up, table, ids * number if shared else ids)
+            values.append(len(graph.get_operations()) - before if count_ops else seconds)
+    return float(np.median(values[1:]))
+
+
+def training_step(at, form, optimizer):
+    """Builds one form of a table that trains its new rows; returns table, ids and training op."""
+    if form == "concat":
+        zeros = tf.zeros_initializer()
+        old = tf.get_variable("old", [at.rows, at.dim], initializer=zeros, trainable=False)
+        table = tf.concat(
+            [old, tf.get_variable("new", [at.new_rows, at.dim], initializer=zeros)], 0
+        )
+    else:
+        table = make_zeros(at, plain=form != "partial")
+    if form == "table mask":
+        mask = tf.cast(tf.range(at.rows + at.new_rows) >= at.rows, tf.float32)[:, None]
+        table = mask * table + tf.stop_gradient((1 - mask) * table)
+    ids = tf.placeholder(tf.int32, [None])
+    weight = tf.get_variable("weight", [at.dim, 2], initializer=tf.ones_initializer())
+    loss = tf.reduce_mean(tf.square(tf.matmul(tf.nn.embedding_lookup(table, ids), weight) - 1.0))
+    gradients = dict((v, g) for g, v in optimizer.compute_gradients(loss, tf.trainable_variables()))
+    if form == "gradient mask":
+        whole = gradients[table]
+        new = tf.cast(whole.indices >= at.rows, tf.float32)[:, None]
+        gradients[table] = tf.IndexedSlices(whole.values * new, whole.indices, whole.dense_shape)
+    return table, ids, optimizer.apply_gradients([(g, v) for v, g in gradients.items()])
+
+
+def step(at, form, optimizer):
+    """The median step of one form, in batches half of old ids and half of new ones."""
+    _, ids, train = training_step(at, form, OPTIMIZERS[optimizer]())
+    random, half = np.random.RandomState(0), at.batch // 2
+    new = at.rows, at.rows + at.new_rows
+    feeds = [
+        {ids: np.concatenate([random.randint(at.rows, size=half), random.randint(*new, size=half)])}
+        for _ in range(20)
+    ]
+    with tf.Session() as session:
+        session.run(tf.global_variables_initializer())
+        times = [seconds_of(session.run, train, feed) for feed in feeds]
+        if np.median(times[5:]) < 0.02:
+            times += [seconds_of(session.run, train, feed) for _ in range(20) for feed in feeds]
+    return float(np.median(times[5:]))
