@@ -51,7 +51,6 @@ def make_table(
         regularizer, constraint: for the trainable one alone.
         collections, **arguments: for both.
     """
-
     if any(e.table_name == plan.name for e in embeddings_in()):  # of tf.Variable
         raise ValueError(f"The table {plan.name} already exists.")
 

@@ -149,8 +149,8 @@ def mean_of_rows(neighbours):
         del row_shape  # the old rows'
         if len(neighbours) != len(rows):
             raise ValueError(
-                f"{table.name} has {len(rows)} new rows; expected one list of old rows for each, got "
-                f"{len(neighbours)}."
+                f"{table.name} has {len(rows)} new rows; expected one list of old rows for each, "
+                f"got {len(neighbours)}."
             )
         if not lengths.all():
             raise ValueError(
