@@ -45,22 +45,25 @@ def as_ids(ids, what, num_rows):
 
 
 def ids_outside(what, num_rows):
-    """Returns what `checked_ids` shall say of a table that has no such rows."""
+    """Returns what the failing step says of a table that has no such rows."""
     return (
         f"{what} has {num_rows} rows, so ids go from 0 to {num_rows - 1}. Ids outside (up to 20):"
     )
 
 
-def checked_ids(ids, num_rows, message):
-    """Returns `ids`, [n], after an op that fails if one is not from 0 to `num_rows` - 1."""
+def find_outside(ids, num_rows):
+    """Returns (whether all `ids`, [n], are from 0 to `num_rows` - 1, those that are not)."""
     outside = tf.not_equal(ids, tf.clip_by_value(ids, 0, num_rows - 1))
     bad = tf.gather_nd(ids, tf.where_v2(outside))
+    return tf.equal(tf.size(bad), 0), bad
+
+
+def after_check(tensors, message, all_inside, bad):
+    """Returns tensors, after an op that fails, with a message, if not `all_inside`."""
     # Raw, for tf.Assert adds a tf.cond.
-    check = tf.raw_ops.Assert(
-        condition=tf.equal(tf.size(bad), 0), data=[message, bad], summarize=20
-    )
+    check = tf.raw_ops.Assert(condition=all_inside, data=[message, bad], summarize=20)
     with tf.control_dependencies([check]):
-        return tf.identity(ids)
+        return tf.raw_ops.IdentityN(input=tensors)
 
 
 def locate(ids, trainable_rows):
@@ -105,45 +108,47 @@ class IdDivider:
         """Returns ids, an int32 or int64 tensor of any shape, as `Divided`."""
         place, dtype = place_of_ops(), ids.dtype.base_dtype
         if (place, dtype) not in self._made:
-            self._made[place, dtype] = self._arguments(dtype)
+            self._made[place, dtype] = self._constants(dtype)
         if (place, id(ids)) not in self._made:
-            arguments = self._made[place, dtype]
+            message, arguments = self._made[place, dtype]
             divide = _dividing_function(*[(a.dtype, a.shape.rank) for a in arguments])
+            divided, *found = divide(ids, *arguments)
+            divided = divided._replace(rows=after_check(divided.rows, message, *found))
             # With ids, that their number be no other tensor's.
-            self._made[place, id(ids)] = divide(ids, *arguments), ids
+            self._made[place, id(ids)] = divided, ids
         return self._made[place, id(ids)][0]
 
-    def _arguments(self, dtype):
+    def _constants(self, dtype):
         plan = self._plan
-        arguments = [
-            tf.constant(plan.num_rows, dtype),
-            tf.constant(self._row_shape, tf.int32),
-            tf.constant(self._message),
-        ]
+        arguments = [tf.constant(plan.num_rows, dtype), tf.constant(self._row_shape, tf.int32)]
         if 0 < plan.num_frozen_rows < plan.num_rows:
             arguments.append(trainable_rows_of(plan, dtype))
-        return arguments
+        return tf.constant(self._message), arguments
 
 
 @functools.lru_cache(maxsize=None)
 def _dividing_function(*arguments):
     """One function of all ops between ids and gathers, so that a graph has one op for them.
 
+    Of none that can fail: of functions that are stopped because another one
+    failed, TensorFlow may say that they were cancelled, and not why.
+
     Args:
         *arguments: for each of the function's arguments but ids (dtype, rank).
     """
 
-    def divide(ids, num_rows, row_shape, message, *trainable_rows):
+    def divide(ids, num_rows, row_shape, *trainable_rows):
         shape = tf.concat([tf.shape(ids), row_shape], 0)
-        ids = checked_ids(tf.reshape(ids, [-1]), num_rows, message)
-        if not trainable_rows:  # nor is there a second variable
-            return Divided(shape, [ids], [])
-        trains, in_frozen, in_trainable = locate(ids, *trainable_rows)
-        half = tf.cast(trains, tf.int32)
-        frozen, _ = tf.dynamic_partition(in_frozen, half, 2)
-        _, trainable = tf.dynamic_partition(in_trainable, half, 2)
-        places = tf.dynamic_partition(tf.range(tf.size(ids)), half, 2)
-        return Divided(shape, [frozen, trainable], places)
+        ids = tf.reshape(ids, [-1])
+        rows, places = [ids], []
+        if trainable_rows:  # and so two variables
+            trains, in_frozen, in_trainable = locate(ids, *trainable_rows)
+            half = tf.cast(trains, tf.int32)
+            frozen, _ = tf.dynamic_partition(in_frozen, half, 2)
+            _, trainable = tf.dynamic_partition(in_trainable, half, 2)
+            rows = [frozen, trainable]
+            places = tf.dynamic_partition(tf.range(tf.size(ids)), half, 2)
+        return (Divided(shape, rows, places),) + find_outside(ids, num_rows)
 
     ids = tf.TensorSpec(None, arguments[0][0])
     others = [tf.TensorSpec([None] * rank, dtype) for dtype, rank in arguments]

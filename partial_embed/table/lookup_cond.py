@@ -3,7 +3,7 @@
 import tensorflow.compat.v1 as tf
 
 from partial_embed.table.embedding import PartialEmbedding
-from partial_embed.table.lookup import as_ids, checked_ids, gather_rows, ids_outside
+from partial_embed.table.lookup import after_check, as_ids, find_outside, gather_rows, ids_outside
 
 
 def lookup_cond(embedding, ids, is_new, name=None):
@@ -64,7 +64,8 @@ def lookup_cond(embedding, ids, is_new, name=None):
         ):
             count = variable.get_shape().as_list()[0]
             message = ids_outside(f"The {half} half of {embedding.table_name}", count)
-            rows.append(gather_rows(variable, checked_ids(half_ids, count, message)))
+            (checked,) = after_check([half_ids], message, *find_outside(half_ids, count))
+            rows.append(gather_rows(variable, checked))
         shape = tf.concat([tf.shape(ids), embedding.shape.as_list()[1:]], 0)
         rows = tf.reshape(tf.concat(rows, 0), shape)
         rows.set_shape(ids.shape.concatenate(embedding.shape[1:]))
