@@ -38,13 +38,8 @@ endif
 legacy-fixtures: .venv-tf1/test
 	.venv-tf1/bin/python tests/legacy/make_fixtures.py
 
-tf1-fixtures:
-ifeq ($(strip $(PYTHON37)),)
-	@echo "make tf1-fixtures: NOT RUN. Genuine TensorFlow 1.15.5 needs a CPython 3.7; none is on PATH or in pyenv. Give one as PYTHON37=/path/to/python3.7."
-else
-	@$(MAKE) .venv-tf1/test
-	.venv-tf1/bin/python scripts/make_tf1_fixtures.py
-endif
+tf1-fixtures: .venv-tf1/test
+	.venv-tf1/bin/python tests/legacy/make_tf1_fixtures.py
 
 soak: .venv/test
 	PARTIAL_EMBED_SOAK=1 .venv/bin/python -m pytest tests/saving/test_faults.py tests/saving/test_writers.py -v
@@ -71,6 +66,7 @@ wheel: .venv/test
 	@touch $@
 
 .venv-tf1/test: setup.py
+	@test -n "$(strip $(PYTHON37))" || { echo "TensorFlow 1.15.5 needs a CPython 3.7: give one as PYTHON37=/path/to/python3.7."; exit 1; }
 	$(PYTHON37) -m venv .venv-tf1
 	.venv-tf1/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip<24.1'
 	.venv-tf1/bin/python -m pip install --quiet tensorflow==1.15.5 numpy==1.18.5 protobuf==3.19.6 \

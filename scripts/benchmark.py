@@ -63,7 +63,7 @@ PARTS = {
         "of the same ids, in ops": ("build", False, 50, True, True),
     },
 }
-for _optimizer in ("SGD", "Momentum", "Adam"):
+for _optimizer in ("SGD", "Momentum", "Adagrad", "Adam"):
     PARTS[f"step, {_optimizer}"] = {
         f"a step of {_optimizer}: one variable, all rows train": ("step", "plain", _optimizer),
         f"{_optimizer}, a grown table": ("step", "partial", _optimizer),

@@ -15,6 +15,7 @@ import partial_embed as pe
 OPTIMIZERS = {
     "SGD": lambda: tf.train.GradientDescentOptimizer(0.1),
     "Momentum": lambda: tf.train.MomentumOptimizer(0.1, 0.9),
+    "Adagrad": lambda: tf.train.AdagradOptimizer(0.1),
     "Adam": lambda: tf.train.AdamOptimizer(0.1),
 }
 

@@ -11,11 +11,12 @@ writes the tables to tables.npz.
 import sys
 
 import numpy as np
-import tensorflow.compat.v1 as tf
 
 
 def main(checkpoint, output, *tables):
     """Restores the tables, each given as `name:rows x columns`, and saves them as a .npz file."""
+    import tensorflow.compat.v1 as tf  # here, for --help is quiet without it
+
     tf.disable_v2_behavior()
     variables = {}
     for table in tables:
@@ -30,5 +31,6 @@ def main(checkpoint, output, *tables):
 
 if __name__ == "__main__":
     if len(sys.argv) < 4:
-        sys.exit(__doc__)
+        print(__doc__)
+        sys.exit(1)
     main(*sys.argv[1:])

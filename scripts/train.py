@@ -20,8 +20,9 @@ stopped. Flags can live in a file:
 
   python scripts/train.py --flagfile=umls.flags --seed=1
 
-The checkpoint holds each table as one tensor, which any script restores with tf.train.Saver. Watch
-a run with tensorboard --logdir=runs.
+What comes out is the path of the newest checkpoint; on stderr, how each epoch went. The checkpoint
+holds each table as one tensor, which any script restores with tf.train.Saver. Watch a run with
+tensorboard --logdir=runs.
 """
 
 import sys

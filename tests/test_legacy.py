@@ -30,10 +30,11 @@ LAYERS = {
     "transd": ["model/rel_embeddings", "model/rel_transfer"],
     "factorization": ["mf/mu"],
 }
+# How the slots of a table are called: what stands before its name, and after it.
 SLOTS = {
     "transe": [],
-    "transd": ["model/{}/Adagrad"],
-    "factorization": ["{}/Adam", "{}/Adam_1"],
+    "transd": [("model/", "/Adagrad")],
+    "factorization": [("", "/Adam"), ("", "/Adam_1")],
 }
 
 
@@ -85,8 +86,8 @@ def test_an_old_model_grows(legacy, read_checkpoint, same_bits, script):
         assert same_bits(start[name][:before], old[name])
         moved = (grown[name] != start[name]).reshape([after, -1]).any(axis=1)
         assert moved.tolist() == [False] * before + [True] * (after - before)
-        for pattern in SLOTS[script]:
-            slot = pattern.format(name)
+        for before_name, after_name in SLOTS[script]:
+            slot = before_name + name + after_name
             assert same_bits(grown[slot][:before], old[slot])
             assert (grown[slot][before:] != start[slot][before:]).any()
     for name in LAYERS[script]:

@@ -1,6 +1,6 @@
 """Every form of checkpoint that TensorFlow 1 had: read, grown from, and saved whole.
 
-`make tf1-fixtures` writes the files again; see scripts/make_tf1_fixtures.py.
+`make tf1-fixtures` writes the files again; see tests/legacy/make_tf1_fixtures.py.
 """
 
 import hashlib

@@ -35,7 +35,7 @@ def write_triples(path, entities, relations, count, seed, ratings=False):
     with open(path, "w") as stream:
         stream.write(f"{entities} {relations}\n")
         for row in rows:
-            stream.write("{} {} {}\n".format(*row))
+            stream.write(" ".join(map(str, row)) + "\n")
 
 
 def write_data(directory):

@@ -1,6 +1,8 @@
 """What scripts print is theirs: no notes of TensorFlow, and errors in one line."""
 
+import ast
 import os
+import pathlib
 import subprocess
 import sys
 
@@ -87,3 +89,21 @@ def test_a_command_tells_what_went_wrong(capsys):
     assert run(lambda: 0, "a") == (1, "script: expected flags alone, found a; --help says more.\n")
     with pytest.raises(KeyError):
         run(main, "bug")
+
+
+def test_every_script_teaches_how_it_is_called(scripts):
+    """absl's --help shows the docstring, then the flags."""
+    for path in pathlib.Path(scripts).glob("*.py"):
+        code = path.read_text(encoding="utf-8")
+        if "__main__" in code:
+            text = ast.get_docstring(ast.parse(code))
+            assert f"python scripts/{path.name}" in text, path.name
+            assert text.count("\n") > 4, path.name
+            assert "app.run(main)" in code or path.name == "plain_restore.py"
+
+
+def test_every_script_that_uses_tensorflow_is_quiet(scripts):
+    for path in pathlib.Path(scripts).glob("*.py"):
+        code = path.read_text(encoding="utf-8")
+        if "import tensorflow" in code and path.name not in ("quiet.py", "plain_restore.py"):
+            assert code.index("\nimport quiet") < code.index("import tensorflow"), path.name

@@ -240,7 +240,7 @@ def test_growth_that_does_not_fit(capfd, tmp_path, directories):
     assert "--model=transe does not fit the checkpoint" in grow()
     settings["model"] = "distmult"
     settings["data_dir"] = directories["base-data"]
-    assert "nothing new to train: {} has the 18 entities".format(directories["base-data"]) in grow()
+    assert f"nothing new to train: {directories['base-data']} has the 18 entities" in grow()
     settings["data_dir"] = directories["grown-data"]
     same = fails(capfd, checkpoint_dir=directories["base"], **settings)
     assert "--grow_from and --checkpoint_dir are the same directory" in same
@@ -249,7 +249,7 @@ def test_growth_that_does_not_fit(capfd, tmp_path, directories):
     is_new = triples.touches_new(grown.train, 18, 4)
     settings["data_dir"] = str(tmp_path / "silent")
     triples.write_dataset(settings["data_dir"], grown._replace(train=grown.train[~is_new]))
-    assert "no triple of {}".format(os.path.join(settings["data_dir"], "train.txt")) in grow()
+    assert f"no triple of {settings['data_dir']}/train.txt" in grow()
 
     settings["data_dir"] = str(tmp_path / "shuffled")
     triples.write_dataset(settings["data_dir"], grown._replace(entities=grown.entities[::-1]))
@@ -291,7 +291,7 @@ def test_another_run_in_the_directory(capfd, directories):
     settings = dict(SMALL, data_dir=directories["base-data"], checkpoint_dir=directories["base"])
     settings["seed"] = 4
     line = fails(capfd, **settings)
-    assert "{} holds a run with seed=3, and this one has 4".format(directories["base"]) in line
+    assert f"{directories['base']} holds a run with seed=3, and this one has 4" in line
 
 
 # Stopping and continuing.

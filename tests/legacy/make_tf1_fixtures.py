@@ -3,7 +3,7 @@
 Run by genuine TensorFlow 1.15.5 (`make tf1-fixtures`), and by no other. The same
 bytes every time:
 
-    python scripts/make_tf1_fixtures.py [DIRECTORY]
+    python tests/legacy/make_tf1_fixtures.py [DIRECTORY]
 
 Each case is a directory with one checkpoint `model.ckpt`. `true.npz` has what the
 live sessions held, as `case|tensor name`; `files.txt` lists all files with their
@@ -168,5 +168,5 @@ def main(directory):
 
 
 if __name__ == "__main__":
-    HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    main(sys.argv[1] if len(sys.argv) > 1 else os.path.join(HERE, "tests", "data", "tf1"))
+    TESTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    main(sys.argv[1] if len(sys.argv) > 1 else os.path.join(TESTS, "data", "tf1"))
