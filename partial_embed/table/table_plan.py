@@ -96,9 +96,9 @@ def plan_table(
     allow_nonfinite=False,
 ):
     """Returns a `TablePlan`; for the arguments and the errors see `get_embedding`."""
-    if not shape.is_fully_defined() or not shape.rank or not shape.as_list()[0]:
+    if not shape.is_fully_defined() or not shape.rank or 0 in shape.as_list():
         raise ValueError(
-            f"The table {name} needs a shape [rows, ...] of known numbers, got {shape}."
+            f"The table {name} needs a shape [rows, ...] of known numbers above 0, got {shape}."
         )
     shape, tensor_name = shape.as_list(), tensor_name or name
     vocabulary = as_vocabulary(vocabulary)

@@ -208,6 +208,8 @@ def test_ragged_ids(start):
     ids = tf.ragged.constant([[0, 5], [], [3]])
     session = start()
     rows = session.run(table)
-    forms = [table.lookup(ids), tf.nn.embedding_lookup(table, ids), tf.gather(table, ids)]
+    forms = [table.lookup(ids), tf.gather(table, ids)]
+    if tf.__version__[0] != "1":  # whose embedding_lookup takes no ragged ids of a variable either
+        forms.append(tf.nn.embedding_lookup(table, ids))
     for found in session.run(forms):
         assert found.to_list() == [rows[[0, 5]].tolist(), [], rows[[3]].tolist()]

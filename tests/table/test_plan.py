@@ -6,6 +6,7 @@ import tensorflow.compat.v1 as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
+import partial_embed as pe
 from partial_embed.files.runs import from_runs, to_runs
 from partial_embed.table.loading import row_indices
 from partial_embed.table.plan import RowPlan, plan_rows
@@ -100,3 +101,8 @@ def test_every_row_is_in_one_half(old, new, data):
     both = np.concatenate([plan.frozen_rows(), plan.trainable_rows])
     assert sorted(both.tolist()) == list(range(old + new))
     assert set(plan.trainable_rows.tolist()) == set(rows) | set(range(old, old + new))
+
+
+def test_tables_of_no_columns():
+    with pytest.raises(ValueError, match="The table table needs a shape .* above 0, got .4, 0"):
+        pe.get_embedding("table", [4, 0], num_frozen_rows=2)

@@ -237,8 +237,3 @@ def test_keys_that_are_dropped_are_counted(write_checkpoint):
     with pe.growing(prefix, vocabularies={"table": (list("abcd"), list("bxa"))}) as growing:
         tf.get_variable("table", [3, 2])
     assert "2 rows frozen, 1 train, 2 of the checkpoint's dropped" in growing.summary()
-
-
-def test_tables_of_no_columns():
-    with pytest.raises(ValueError, match=r"The table table .4, 0. holds no numbers"):
-        pe.get_embedding("table", [4, 0], num_frozen_rows=2)
