@@ -172,8 +172,10 @@ def test_one_ids_tensor_everywhere(control_flow, random, arguments, use_resource
             np.testing.assert_array_equal(found, expected)
             rows = table.plan.trainable_rows
             np.testing.assert_allclose(gradient, full[rows], rtol=1e-6, atol=1e-6)
-        with pytest.raises(tf.errors.InvalidArgumentError, match="table has 8 rows(.|\n)*9"):
-            session.run(results[0], {ids: [0, 9], chosen: flag})
+        # And not that a function was cancelled because of it, which may be said now and then.
+        for _ in range(10):
+            with pytest.raises(tf.errors.InvalidArgumentError, match="table has 8 rows(.|\n)*9"):
+                session.run(results[0], {ids: [0, 9], chosen: flag})
 
 
 def test_an_exported_graph_is_plain_tensorflow(numbered, start, tmp_path):
