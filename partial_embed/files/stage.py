@@ -132,7 +132,7 @@ def take(prefix, seconds):
     while True:
         with contextlib.suppress(FileExistsError):
             os.mkdir(path)
-        if os.path.lexists(path) and not _is_directory(path):
+        if not _is_directory(path, missing=True):
             raise FileExistsError(f"{path} is in the way")
         try:
             lock = try_lock(_lock_of(path))
@@ -211,12 +211,12 @@ def _empty(stage):
             unlink(entry.path)
 
 
-def _is_directory(path):
-    """Whether a directory stands there, and no link to one."""
+def _is_directory(path, missing=False):
+    """Whether a directory stands there, and no link to one; `missing` if nothing does."""
     try:
         return stat.S_ISDIR(os.lstat(path).st_mode)
     except FileNotFoundError:
-        return False
+        return missing
 
 
 def unlink(path):

@@ -80,7 +80,9 @@ def locate(ids, trainable_rows):
     """
     if trainable_rows.shape.rank == 0:
         return ids >= trainable_rows, ids, ids - trainable_rows
-    position = tf.cast(tf.searchsorted(trainable_rows, ids), ids.dtype)
+    # Raw, for tf.searchsorted of TF 1.15 fails where there are no ids.
+    rows, values = trainable_rows[tf.newaxis], ids[tf.newaxis]
+    position = tf.raw_ops.LowerBound(sorted_inputs=rows, values=values, out_type=ids.dtype)[0]
     # One row more than there is, for ids beyond the last trainable one.
     padded = tf.concat([trainable_rows, tf.constant([-1], ids.dtype)], 0)
     return tf.equal(tf.gather(padded, position), ids), ids - position, position

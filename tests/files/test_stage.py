@@ -1,5 +1,6 @@
 """What a save removes, and what it never touches, in a directory that came from elsewhere."""
 
+import concurrent.futures
 import hashlib
 import json
 import os
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from partial_embed.files.publish import publish, staging
-from partial_embed.files.stage import STAGE_PREFIX, tidy
+from partial_embed.files.stage import STAGE_PREFIX, end, take, tidy
 from partial_embed.files.tensors import write_part
 
 SOAK = bool(os.environ.get("PARTIAL_EMBED_SOAK"))
@@ -179,3 +180,15 @@ def test_a_journal_removes_no_file_that_an_index_knows(run):
         "model.index",
         "model.meta",
     ]
+
+
+def test_a_stage_that_ends_while_another_takes_it(run):
+    def writer():
+        for _ in range(1000):
+            stage = take(str(run / "model"), seconds=10)
+            end(stage)
+        return True
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        assert all(future.result() for future in [pool.submit(writer) for _ in range(4)])
+    assert os.listdir(str(run)) == []
