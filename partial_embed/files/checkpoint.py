@@ -66,7 +66,7 @@ class Checkpoint:
             "tensor_name=."
         )
 
-    def check(self, name, dtype, max_shape):
+    def check(self, name, dtype, max_shape, axis=0):
         """Checks a table of the checkpoint against what the graph asks for.
 
         Args:
@@ -74,15 +74,22 @@ class Checkpoint:
             dtype: `tf.DType` wanted.
             max_shape: list of ints, the shape of the table in the graph; the
                 checkpoint may hold fewer rows.
+            axis: int, along which its rows are counted.
 
         Raises:
             ValueError: if name, rank, dtype or a dimension does not fit.
         """
         self.expect(name)
         shape, want = list(self.shapes[name]), list(max_shape)
-        if len(shape) != len(want) or shape[1:] != want[1:]:
-            problem = "every dimension but the first must be equal"
-        elif shape[:1] > want[:1]:
+        others = [a for a, sizes in enumerate(zip(shape, want)) if a != axis and len(set(sizes)) > 1]
+        if len(shape) != len(want):
+            problem = "it must have as many dimensions"
+        elif others:
+            problem = (
+                f"a table grows along one axis, and here axis {others[0]} and axis {axis} differ; "
+                "to leave it alone under growing, say skip="
+            )
+        elif shape and shape[axis] > want[axis]:
             problem = "a table can gain rows, not lose them"
         elif self.dtypes[name] != dtype:
             problem = f"the dtype must be equal; ask for dtype=tf.{self.dtypes[name].name}"

@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 
-def refuse_nonfinite(value, what):
+def refuse_nonfinite(value, what, axis=0):
     """Returns `value`, after an op that fails if a row of it holds NaN or Inf.
 
     A product with zeros is NaN exactly for such rows, and needs one number a
@@ -13,13 +13,18 @@ def refuse_nonfinite(value, what):
     Args:
         value: float tensor [rows, ...].
         what: str that names the table and its checkpoint, for the error.
+        axis: int, along which rows are counted.
     """
     numbers = value.dtype.is_floating or value.dtype.is_complex
     if not numbers or value.shape.rank == 0:
         return value
-    row_size = int(np.prod(value.shape.as_list()[1:]))
-    flat = tf.reshape(value, [-1, row_size])
-    marks = tf.reshape(tf.matmul(flat, tf.zeros([row_size, 1], value.dtype)), [-1])
+    shape = value.shape.as_list()
+    before, after = int(np.prod(shape[:axis])), int(np.prod(shape[axis + 1 :]))
+    marks = value
+    if axis:
+        marks = tf.matmul(tf.zeros([1, before], value.dtype), tf.reshape(value, [before, -1]))
+    marks = tf.matmul(tf.reshape(marks, [-1, after]), tf.zeros([after, 1], value.dtype))
+    marks = tf.reshape(marks, [-1])
     bad = tf.reshape(tf.where_v2(tf.not_equal(marks, marks)), [-1])
     message = (
         f"{what}: rows with NaN or Inf (all of them, up to 20). Repair the checkpoint, or pass "

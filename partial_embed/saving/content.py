@@ -16,6 +16,7 @@ from partial_embed.table.embedding import (
     parts_of,
 )
 from partial_embed.table.on_disk import Whole, in_slices, slice_of
+from partial_embed.table.plan import rows_of
 
 
 class Table(namedtuple("Table", ["name", "embedding", "slots"])):
@@ -32,7 +33,8 @@ class Table(namedtuple("Table", ["name", "embedding", "slots"])):
         rows, found = frozen_rows(self.embedding.plan), []
         for variable, offset in self.embedding.offsets():
             if variable is not self.embedding.trainable:
-                found.append((variable, rows[offset : offset + variable.shape.as_list()[0]]))
+                count = rows_of(variable, self.embedding.plan.axis)
+                found.append((variable, rows[offset : offset + count]))
         return found
 
     def trainable(self):
@@ -89,7 +91,7 @@ class Content(namedtuple("Content", ["tables", "unchanged", "plain", "foreign"])
                 if delta:
                     saveables.append(Saved(variable, name + DELTA_ROWS, ""))
                 else:
-                    spec = slice_of(variable, plan.num_rows, first)
+                    spec = slice_of(variable, plan, first)
                     saveables.append(Saved(variable, name, spec))
         by_label = {}
         for saveable in saveables:

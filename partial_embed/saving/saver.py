@@ -25,6 +25,7 @@ from partial_embed.saving.source import (
     stored,
 )
 from partial_embed.table.on_disk import in_slices
+from partial_embed.table.plan import with_rows
 from partial_embed.training.frozen_rows import FrozenRows
 
 # How often a checkpoint is read that is replaced all the while.
@@ -257,7 +258,7 @@ class _Built:
         """Notes that a whole checkpoint has the slots of all rows from now on."""
         checkpoint = Checkpoint(prefix)
         for table in self._content.tables:
-            source = WholeTable(checkpoint, table.name)
+            source = WholeTable(checkpoint, table.name, table.embedding.plan.axis)
             self._sources[table.name] = source
             origin = self._origins.get(table.name)
             if origin is not None and origin.checkpoint.prefix == checkpoint.prefix:
@@ -287,20 +288,17 @@ class _Built:
         """Writes a slot's rows for frozen rows; all of its rows, if they lie among others."""
         embedding, plan = table.embedding, table.embedding.plan
         which, dtype = frozen_rows(plan), slot.variable.dtype.base_dtype
-        source, row_shape = self._source_of_slots(table), slot.variable.shape.as_list()[1:]
+        source, shape = self._source_of_slots(table), slot.variable.shape.as_list()
         found = source and source.slot_rows(slot.name, which)
         rows = source.rows(which) if source else _Frozen(session, embedding)
-        part = [len(which)] + row_shape
+        part, whole = (with_rows(shape, plan.axis, n) for n in (len(which), plan.num_rows))
         value = slot_or_start(found, rows, slot.initial(session), dtype, part)
-        shape = [plan.num_rows] + row_shape
         if in_slices(embedding):
-            spec = slice_spec(shape, [0] * len(shape), part)
+            spec = slice_spec(whole, [0] * len(whole), part)
             write_part(stage.part(), [(slot.name, spec, value.tensor)])
             return
-        whole = np.empty(shape, dtype.as_numpy_dtype)
-        whole[plan.frozen_rows()] = value.read()
-        whole[plan.trainable_rows] = session.run(slot.variable)
-        write_part(stage.part(), [(slot.name, "", whole)])
+        joined = plan.joined(value.read(), session.run(slot.variable))
+        write_part(stage.part(), [(slot.name, "", joined)])
 
     def _source_of_slots(self, table):
         """The newest checkpoint, or should that be deleted what was loaded; None without any."""
@@ -323,7 +321,8 @@ class _Frozen:
         self._session, self._embedding = session, embedding
 
     def read(self):
-        return np.concatenate(self._session.run(self._embedding.frozen_parts))
+        parts = self._session.run(self._embedding.frozen_parts)
+        return np.concatenate(parts, self._embedding.plan.axis)
 
     def tensor(self):
         array = self.read()

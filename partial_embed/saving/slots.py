@@ -62,7 +62,7 @@ def slots_of(embedding, variables):
     if embedding.trainable is None:
         return []
     owner = owner_pattern(embedding.trainable.op.name)
-    count = embedding.trainable.shape.as_list()[0]
+    shape, axis = embedding.trainable.shape.as_list(), embedding.plan.axis
     slots = []
     for variable in variables:
         if not isinstance(variable, Variable) or not owner.search(variable.op.name):
@@ -70,7 +70,10 @@ def slots_of(embedding, variables):
         name = owner.sub(
             lambda match: match.group(1) + embedding.table_name + "/", variable.op.name
         )
-        if variable.shape.rank and variable.shape.as_list()[0] == count:
+        # Of a table [rows, ...] also one number a row.
+        if (variable.shape.as_list() if axis else variable.shape.as_list()[:1]) == (
+            shape if axis else shape[:1]
+        ):
             start = variable.initial_value
             starts_as_rows = embedding.trainable.op in upstream([start])
             with tf.name_scope("slot_start"):

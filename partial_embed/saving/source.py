@@ -20,9 +20,10 @@ from partial_embed.files.growth import DELTA_ROWS
 from partial_embed.files.hashes import fingerprint, row_hashes
 from partial_embed.files.runs import describe_runs, to_runs
 from partial_embed.files.tensors import can_slice, read_tensors, restore, slice_spec
+from partial_embed.table.plan import offset_of, with_rows
 
 
-class Stored(namedtuple("Stored", ["checkpoint", "name", "spec", "rows", "shape"])):
+class Stored(namedtuple("Stored", ["checkpoint", "name", "spec", "rows", "shape", "axis"])):
     """Values in a checkpoint, not read yet.
 
     Attributes:
@@ -31,6 +32,7 @@ class Stored(namedtuple("Stored", ["checkpoint", "name", "spec", "rows", "shape"
         spec: text of the slice of it, "" for all of it.
         rows: int64 array of row numbers to take of that, or None.
         shape: list of ints, the shape of the values.
+        axis: int, along which rows are counted.
     """
 
     dtype = property(lambda self: self.checkpoint.dtypes[self.name])
@@ -39,7 +41,7 @@ class Stored(namedtuple("Stored", ["checkpoint", "name", "spec", "rows", "shape"
     def tensor(self):
         """Returns an op's output that reads the values, in the default graph."""
         value = restore(self.checkpoint.prefix, *[self.key[i] for i in (0, 2, 1)])
-        return value if self.rows is None else tf.gather(value, self.rows)
+        return value if self.rows is None else tf.gather(value, self.rows, axis=self.axis)
 
     def read(self):
         """Returns the values as an array."""
@@ -58,7 +60,7 @@ class Filled(namedtuple("Filled", ["number", "dtype", "shape"])):
         return np.full(self.shape, self.number, self.dtype.as_numpy_dtype)
 
 
-def stored(checkpoint, name, which=None, spec=""):
+def stored(checkpoint, name, which=None, spec="", axis=0):
     """Returns `Stored` rows of a tensor, as a slice where TensorFlow can read that.
 
     Args:
@@ -66,19 +68,20 @@ def stored(checkpoint, name, which=None, spec=""):
         name: name of a tensor that it holds.
         which: range or int64 array of its rows; None for all that `spec` says.
         spec: slice text.
+        axis: int, along which rows are counted.
     """
     shape = list(checkpoint.shapes[name])
     if which is None:
         if spec:
             shape = [int(part.split(",")[1]) for part in spec.split(" ")[-1].split(":")]
-        return Stored(checkpoint, name, spec, None, shape)
-    part = [len(which)] + shape[1:]
-    if isinstance(which, range) and which == range(shape[0]):
-        return Stored(checkpoint, name, "", None, shape)
+        return Stored(checkpoint, name, spec, None, shape, axis)
+    part = with_rows(shape, axis, len(which))
+    if isinstance(which, range) and which == range(shape[axis]):
+        return Stored(checkpoint, name, "", None, shape, axis)
     if isinstance(which, range) and can_slice(checkpoint.dtypes[name]):
-        spec = slice_spec(shape, [which.start] + [0] * (len(shape) - 1), part)
-        return Stored(checkpoint, name, spec, None, part)
-    return Stored(checkpoint, name, "", np.asarray(which, np.int64), part)
+        spec = slice_spec(shape, offset_of(shape, axis, which.start), part)
+        return Stored(checkpoint, name, spec, None, part, axis)
+    return Stored(checkpoint, name, "", np.asarray(which, np.int64), part, axis)
 
 
 def read_all(values):
@@ -94,7 +97,7 @@ def read_all(values):
         found[prefix] = dict(zip(keys, read_tensors(prefix, list(keys))))
     for value in values:
         array = found[value.checkpoint.prefix][value.key]
-        yield array if value.rows is None else array[value.rows]
+        yield array if value.rows is None else np.take(array, value.rows, value.axis)
 
 
 class WholeTable:
@@ -102,9 +105,10 @@ class WholeTable:
 
     is_complete = True
 
-    def __init__(self, checkpoint, name):
+    def __init__(self, checkpoint, name, axis):
         self.checkpoint = checkpoint
         self._name = name
+        self._axis = axis
 
     def rows(self, which):
         """Returns `Stored` rows of the table.
@@ -112,11 +116,11 @@ class WholeTable:
         Args:
             which: range or int64 array, rows of the table as it is now.
         """
-        return stored(self.checkpoint, self._name, which)
+        return stored(self.checkpoint, self._name, which, axis=self._axis)
 
     def slot_rows(self, slot, which):
         """Returns `Stored` rows of a slot, None where the checkpoint has none; see `rows`."""
-        return _slot_rows(self.checkpoint, self._name, slot, which)
+        return _slot_rows(self.checkpoint, self._name, slot, which, self._axis)
 
 
 class BaseTable:
@@ -131,13 +135,13 @@ class BaseTable:
 
     def rows(self, which):
         """Returns `Stored` rows of the table, None if one of them is new; see `WholeTable`."""
-        which = self._held(which)
-        return None if which is None else stored(self.checkpoint, self._name, which)
+        which, axis = self._held(which), self._plan.axis
+        return None if which is None else stored(self.checkpoint, self._name, which, axis=axis)
 
     def slot_rows(self, slot, which):
         """Returns `Stored` rows of a slot, None where the base has none, or not all."""
-        which = self._held(which)
-        return which is not None and _slot_rows(self.checkpoint, self._name, slot, which) or None
+        which, place = self._held(which), (self.checkpoint, self._name, slot)
+        return None if which is None else _slot_rows(*place, which, self._plan.axis)
 
     def _held(self, which):
         """The rows of the base that rows of the table were; None if one was not there."""
@@ -174,7 +178,7 @@ class DeltaTable:
         places = self._places(which)
         if places is None:
             return self.base.rows(which)
-        return stored(self._delta, self._name + DELTA_ROWS, places)
+        return stored(self._delta, self._name + DELTA_ROWS, places, axis=self._plan.axis)
 
     def slot_rows(self, slot, which):
         """Returns `Stored` rows of a slot, None where there are none; see `rows`."""
@@ -182,7 +186,7 @@ class DeltaTable:
         if places is None:
             return self.base.slot_rows(slot, which)
         self._delta.expect(slot + DELTA_ROWS)
-        return stored(self._delta, slot + DELTA_ROWS, places)
+        return stored(self._delta, slot + DELTA_ROWS, places, axis=self._plan.axis)
 
     def _places(self, which):
         new = self._plan.trainable_rows
@@ -192,15 +196,15 @@ class DeltaTable:
         return None
 
 
-def _slot_rows(checkpoint, table, slot, which):
+def _slot_rows(checkpoint, table, slot, which, axis):
     if slot not in checkpoint:
         return None
-    if checkpoint.shapes[slot][:1] != checkpoint.shapes[table][:1]:
+    if checkpoint.shapes[slot][axis : axis + 1] != checkpoint.shapes[table][axis : axis + 1]:
         raise ValueError(
             f"The checkpoint {checkpoint.prefix} holds {checkpoint.describe(slot)}, and "
             f"{checkpoint.describe(table)}; expected as many rows."
         )
-    return stored(checkpoint, slot, which)
+    return stored(checkpoint, slot, which, axis=axis)
 
 
 def slot_or_start(slot_rows, rows, initial, dtype, shape):
@@ -237,7 +241,7 @@ def base_rows(embedding):
     """How many rows the table has that this one grew from, those it dropped included."""
     if embedding.source is None:
         return embedding.num_frozen_rows
-    return embedding.source.shapes[embedding.tensor_name][0]
+    return embedding.source.shapes[embedding.tensor_name][embedding.plan.axis]
 
 
 def open_table(table, checkpoint, known=None):
@@ -255,18 +259,21 @@ def open_table(table, checkpoint, known=None):
     embedding, plan = table.embedding, table.embedding.plan
     name = table.name if table.name in checkpoint else embedding.tensor_name
     checkpoint.expect(name)
-    rows, grown_from = checkpoint.shapes[name][0], plan.checkpoint_rows or plan.num_frozen_rows
+    shape, axis = list(checkpoint.shapes[name]), plan.axis
+    rows = shape[axis] if axis < len(shape) else 0
+    grown_from = plan.checkpoint_rows or plan.num_frozen_rows
     source = embedding.source
     place = (checkpoint.prefix, rows)
     grew_from_it = source is not None and place == (source.prefix, base_rows(embedding))
     drops = plan.source is not None or grew_from_it
     limit = max(rows, plan.num_rows) if drops else plan.num_rows
-    checkpoint.check(name, embedding.dtype, [limit] + embedding.shape.as_list()[1:])
+    most = with_rows(embedding.shape.as_list(), axis, limit)
+    checkpoint.check(name, embedding.dtype, most, axis)
     # The same prefix as the base's: a whole table that was saved over what it grew from.
     replaced = isinstance(known, WholeTable) and known.checkpoint.prefix == checkpoint.prefix
     whole = plan.source is None or checkpoint.prefix != source.prefix
     if rows == plan.num_rows and (whole or replaced):
-        return WholeTable(checkpoint, name)
+        return WholeTable(checkpoint, name, axis)
     if rows == grown_from or grew_from_it:
         return BaseTable(checkpoint, name, plan)
     raise ValueError(
@@ -295,6 +302,11 @@ def open_delta(table, delta, entry, base):
             f"{table.name} of {entry['rows']} rows; here rows {describe_runs(here[1])} of "
             f"{here[0]} train. Build the graph it was saved from, or merge it with its base first."
         )
+    if plan.axis != entry.get("axis", 0):
+        raise ValueError(
+            f"The table {table.name} of the delta {delta.prefix} grew along axis "
+            f"{entry.get('axis', 0)}; here it grows along axis {plan.axis}."
+        )
     check_base(delta.prefix, entry, table.name, base.rows(frozen_rows(plan)))
     return DeltaTable(delta, table.name, plan, base)
 
@@ -302,7 +314,8 @@ def open_delta(table, delta, entry, base):
 def check_base(delta, entry, name, frozen):
     """Raises ValueError unless `Stored` values are those that a delta was trained beside."""
     value = frozen.read()
-    compare_base(delta, entry, name, row_hashes(np.reshape(value, value.shape or [1])), frozen)
+    value = np.moveaxis(value, frozen.axis, 0) if value.shape else value.reshape([1])
+    compare_base(delta, entry, name, row_hashes(value), frozen)
 
 
 def compare_base(delta, entry, name, hashes, frozen):

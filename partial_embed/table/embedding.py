@@ -5,6 +5,7 @@ import tensorflow.compat.v1 as tf
 
 from partial_embed._tensorflow import PartitionedVariable, VariableLike
 from partial_embed.table.lookup import IdDivider, as_ids, gather_rows, locate, trainable_rows_of
+from partial_embed.table.plan import rows_of
 
 # Keys of graph collections. Not strings, so that export_meta_graph leaves them out.
 _EMBEDDINGS = ("partial_embed", "embeddings")
@@ -97,7 +98,7 @@ class PartialEmbedding(VariableLike):
 
     def offsets(self):
         """Returns [(variable, row at which it begins), ...] of [frozen; trainable]."""
-        rows = [variable.shape.as_list()[0] for variable in self.variables]
+        rows = [rows_of(variable, self.plan.axis) for variable in self.variables]
         return list(zip(self.variables, np.cumsum([0] + rows).tolist()))
 
     @property
@@ -135,6 +136,10 @@ class PartialEmbedding(VariableLike):
         # halves may be on two devices.
         anywhere = tf.get_default_graph().colocate_with(None, ignore_existing=True)
         default_name = self.table_name.replace("/", "_") + "_lookup"
+        if self.plan.axis:  # Of a kernel [d, vocabulary]: rows of d, and each variable has some of all.
+            with tf.name_scope(name, default_name) as scope, anywhere:
+                rows = [tf.gather(part, ids) for part in self.variables]
+                return self._join(rows, scope or None, rows[0].shape.rank - self.shape.rank)
         with tf.name_scope(name, default_name) as scope, anywhere:
             ids = as_ids(ids, self.table_name, self.plan.num_rows)
             divided = self._divide(ids)
@@ -155,13 +160,14 @@ class PartialEmbedding(VariableLike):
         return self.lookup(indices, name=name)
 
     def matmul(self, x, name=None):
-        """Returns `matmul(x, whole_table, transpose_b=True)`, without joining the halves.
+        """Returns the scores of a batch against all rows, without joining the halves.
 
-        The scores of a batch against all rows. Costs one product with every
-        row, but no copy of the table; gradients reach the trainable rows only.
+        That is `matmul(x, whole_table, transpose_b=True)`, and of a kernel
+        [d, rows] `matmul(x, kernel)`. Costs one product with every row, but no
+        copy of the table; gradients reach the trainable rows only.
 
         Args:
-            x: tensor [batch, d], for a table [rows, d].
+            x: tensor [batch, d].
             name: name of the result.
 
         Returns:
@@ -177,7 +183,8 @@ class PartialEmbedding(VariableLike):
             )
         with tf.name_scope(name, self.table_name.replace("/", "_") + "_matmul"):
             x = tf.convert_to_tensor(x, self.dtype)
-            scores = [tf.matmul(x, part, transpose_b=True) for part in self.variables]
+            across = self.plan.axis == 0
+            scores = [tf.matmul(x, part, transpose_b=across) for part in self.variables]
             scores = scores[0] if len(scores) == 1 else tf.concat(scores, 1)
             return scores if self.plan.in_order else tf.gather(scores, self._order(), axis=1)
 
@@ -202,12 +209,15 @@ class PartialEmbedding(VariableLike):
         """Returns the whole table as it is when initialized, as a tensor."""
         return self._join([variable.initialized_value() for variable in self.variables])
 
-    def _join(self, parts, name=None):
-        """Puts the values of the variables together in the order of rows."""
+    def _join(self, parts, name=None, leading=0):
+        """Puts values of the variables, which have so many axes more, in the order of rows."""
+        axis = self.plan.axis + leading
         if len(parts) == 1:
             return tf.identity(parts[0], name=name)
         if self.plan.in_order:
-            return tf.concat(parts, 0, name=name)
+            return tf.concat(parts, axis, name=name)
+        if axis:
+            return tf.gather(tf.concat(parts, axis), self._order(), axis=axis, name=name)
         # Stitched, for the gradient of a stitch is dense, as that of a variable is.
         trains = tf.cast(self._locate_all()[0], tf.int32)
         places = tf.dynamic_partition(tf.range(self.plan.num_rows), trains, 2)

@@ -58,17 +58,17 @@ class xavier_initializer:
         return tf.truncated_normal(shape, 0.0, stddev, dtype, seed=self._seed)
 
 
-def for_rows(initializer, full_shape, row_offset):
+def for_rows(initializer, full_shape, offset):
     """Returns an initializer that draws rows as rows of the whole table.
 
     Args:
         initializer: a TensorFlow initializer, its class, or a callable of (shape, dtype).
         full_shape: list of ints, the shape of the whole table.
-        row_offset: int, the table's row at which these rows stand.
+        offset: list of ints, where in it these rows begin.
     """
     if inspect.isclass(initializer):
         initializer = initializer()
-    info = RowsOfTable(list(full_shape), [row_offset] + [0] * (len(full_shape) - 1))
+    info = RowsOfTable(list(full_shape), list(offset))
 
     def initialize(shape, dtype=None, partition_info=None):
         del partition_info  # ours takes its place

@@ -11,9 +11,10 @@ from partial_embed.files.growth import read_generations
 from partial_embed.files.runs import to_runs
 from partial_embed.files.tensors import restore, slice_spec
 from partial_embed.table.embedding import FROZEN_VARIABLES, frozen_variables_in
+from partial_embed.table.plan import offset_of, with_rows
 
 
-def load_slice(checkpoint, name, offset, shape, allow_nonfinite):
+def load_slice(checkpoint, name, offset, shape, allow_nonfinite, axis=0):
     """Returns a slice of a checkpoint's tensor, read when it runs.
 
     Args:
@@ -21,22 +22,24 @@ def load_slice(checkpoint, name, offset, shape, allow_nonfinite):
         name: str, the tensor's name there.
         offset, shape: lists of ints: where the slice begins, and its shape.
         allow_nonfinite: bool; otherwise it fails if a row of it holds NaN or Inf.
+        axis: int, along which rows are counted.
     """
     full, dtype = list(checkpoint.shapes[name]), checkpoint.dtypes[name]
     spec = "" if list(shape) == full else slice_spec(full, offset, shape)
     value = restore(checkpoint.prefix, name, dtype, spec, shape)
-    return value if allow_nonfinite else refuse_nonfinite(value, f"{name} of {checkpoint.prefix}")
+    what = f"{name} of {checkpoint.prefix}"
+    return value if allow_nonfinite else refuse_nonfinite(value, what, axis)
 
 
-def load_rows(checkpoint, name, rows, allow_nonfinite=True):
+def load_rows(checkpoint, name, rows, allow_nonfinite=True, axis=0):
     """Returns rows of a checkpoint's tensor, an int64 array of them; see `load_slice`."""
-    full = list(checkpoint.shapes[name])
+    full, what = list(checkpoint.shapes[name]), f"{name} of {checkpoint.prefix}"
     if len(rows) and (np.diff(rows) == 1).all():  # and no others are read
-        offset = [int(rows[0])] + [0] * len(full[1:])
-        return load_slice(checkpoint, name, offset, [len(rows)] + full[1:], allow_nonfinite)
+        offset, part = offset_of(full, axis, int(rows[0])), with_rows(full, axis, len(rows))
+        return load_slice(checkpoint, name, offset, part, allow_nonfinite, axis)
     value = restore(checkpoint.prefix, name, checkpoint.dtypes[name], shape=full)
-    value = tf.gather(value, row_indices(rows))
-    return value if allow_nonfinite else refuse_nonfinite(value, f"{name} of {checkpoint.prefix}")
+    value = tf.gather(value, row_indices(rows), axis=axis)
+    return value if allow_nonfinite else refuse_nonfinite(value, what, axis)
 
 
 def row_indices(rows):

@@ -36,6 +36,11 @@ def lookup_cond(embedding, ids, is_new, name=None):
         raise TypeError(
             f"lookup_cond needs a PartialEmbedding, as get_embedding returns, got {embedding!r}."
         )
+    if embedding.plan.axis:
+        raise ValueError(
+            f"lookup_cond looks up rows, and {embedding.table_name} has grown along axis "
+            f"{embedding.plan.axis}. Use lookup(ids)."
+        )
     if embedding.frozen is None or embedding.trainable is None:
         raise ValueError(
             f"lookup_cond chooses between frozen and new rows, but {embedding.table_name} has "

@@ -6,6 +6,7 @@ import tensorflow.compat.v1 as tf
 from partial_embed._tensorflow import variable_store
 from partial_embed.table.embedding import PartialEmbedding, embeddings_in, parts_of
 from partial_embed.table.on_disk import save_as_one_tensor
+from partial_embed.table.plan import rows_of
 from partial_embed.table.table_plan import plan_table
 
 
@@ -83,10 +84,10 @@ def make_table(
         collections=collections,
     )
     for part in [] if frozen is None else parts_of(frozen):
-        if part.shape.as_list() != plan.part_shape(part.shape.as_list()[0]):
+        if part.shape.as_list() != plan.part_shape(rows_of(part, plan.rows.axis)):
             raise ValueError(
                 f"The partitioner of {plan.name} divides {plan.shape} along another axis than its "
-                "rows. Partition axis 0."
+                f"rows. Partition axis {plan.rows.axis}."
             )
     embedding = PartialEmbedding(plan, frozen, new)
     save_as_one_tensor(embedding, plan)

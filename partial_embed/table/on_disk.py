@@ -6,6 +6,7 @@ import tensorflow.compat.v1 as tf
 from partial_embed._tensorflow import SaveableObject, SaveSpec, set_save_slice
 from partial_embed.files.tensors import can_slice, slice_spec
 from partial_embed.table.loading import row_indices
+from partial_embed.table.plan import offset_of, rows_of, with_rows
 
 
 def save_as_one_tensor(embedding, plan):
@@ -39,8 +40,9 @@ class Whole(SaveableObject):
         rows = np.concatenate([plan.frozen_rows(), plan.trainable_rows])
         assigned = []
         for variable, offset in self._embedding.offsets():
-            part = rows[offset : offset + variable.shape.as_list()[0]]
-            assigned.append(tf.assign(variable, tf.gather(value, row_indices(part))))
+            part = rows[offset : offset + rows_of(variable, plan.axis)]
+            part = tf.gather(value, row_indices(part), axis=plan.axis)
+            assigned.append(tf.assign(variable, part))
         return tf.group(*assigned)
 
 
@@ -53,9 +55,9 @@ def in_slices(embedding):
     return embedding.plan.contiguous and can_slice(embedding.dtype)
 
 
-def slice_of(variable, num_rows, offset):
-    """Returns the slice that a variable is of a table of `num_rows`; "" for all of it."""
-    shape = variable.shape.as_list()
-    if shape[0] == num_rows:
+def slice_of(variable, plan, row):
+    """Returns the slice, beginning with a row, that a variable is of a table; "" for all of it."""
+    shape, axis = variable.shape.as_list(), plan.axis
+    if shape[axis] == plan.num_rows:
         return ""
-    return slice_spec([num_rows] + shape[1:], [offset] + [0] * (len(shape) - 1), shape)
+    return slice_spec(with_rows(shape, axis, plan.num_rows), offset_of(shape, axis, row), shape)

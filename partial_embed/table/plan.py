@@ -24,9 +24,12 @@ class RowPlan:
         in_order: bool, whether the frozen rows come first.
         contiguous: bool, whether the frozen rows come first and are loaded in
             order, so that both variables are slices of the table.
+        axis: int, along which rows are counted: 1 for a kernel [d, vocabulary],
+            whose rows are columns.
     """
 
-    def __init__(self, num_rows, checkpoint_rows, trainable_rows, source=None):
+    def __init__(self, num_rows, checkpoint_rows, trainable_rows, source=None, axis=0):
+        self.axis = axis
         self.num_rows = num_rows
         self.checkpoint_rows = checkpoint_rows
         self.trainable_rows = trainable_rows
@@ -42,6 +45,15 @@ class RowPlan:
         keep[self.trainable_rows] = False
         return np.flatnonzero(keep)
 
+    def joined(self, frozen, trainable):
+        """Returns the array of all rows, given arrays of those that do not train and that do."""
+        shape = with_rows(trainable.shape, self.axis, self.num_rows)
+        whole = np.empty(shape, trainable.dtype)
+        rows_first = np.moveaxis(whole, self.axis, 0)
+        rows_first[self.frozen_rows()] = np.moveaxis(frozen, self.axis, 0)
+        rows_first[self.trainable_rows] = np.moveaxis(trainable, self.axis, 0)
+        return whole
+
     def source_of(self, rows):
         """Returns the checkpoint's row for each of `rows`, -1 where there is none."""
         if self.source is not None:
@@ -50,7 +62,13 @@ class RowPlan:
 
 
 def plan_rows(
-    name, num_rows, checkpoint_rows=0, num_frozen_rows=None, trainable_rows=None, source=None
+    name,
+    num_rows,
+    checkpoint_rows=0,
+    num_frozen_rows=None,
+    trainable_rows=None,
+    source=None,
+    axis=0,
 ):
     """Divides the rows of a table.
 
@@ -63,7 +81,7 @@ def plan_rows(
         checkpoint_rows: int, rows the checkpoint holds, 0 without a checkpoint.
         num_frozen_rows: int, instead of a checkpoint: the first rows, frozen.
         trainable_rows: ids of rows to train, any order, no duplicates.
-        source: see `RowPlan`.
+        source, axis: see `RowPlan`.
 
     Returns:
         A `RowPlan`.
@@ -79,7 +97,7 @@ def plan_rows(
     else:
         new_rows = np.arange(0)
     if trainable_rows is None:
-        return RowPlan(num_rows, checkpoint_rows, new_rows.astype(np.int64), source)
+        return RowPlan(num_rows, checkpoint_rows, new_rows.astype(np.int64), source, axis)
     asked = np.asarray(list(trainable_rows))
     if asked.size and not np.issubdtype(asked.dtype, np.integer):
         raise ValueError(f"trainable_rows of {name} must be row numbers, got {asked.dtype}.")
@@ -96,4 +114,21 @@ def plan_rows(
             f"trainable_rows of {name} names rows more than once: "
             f"{rows[counts > 1][:10].tolist()}. Name each row once."
         )
-    return RowPlan(num_rows, checkpoint_rows, np.union1d(rows, new_rows).astype(np.int64), source)
+    rows = np.union1d(rows, new_rows).astype(np.int64)
+    return RowPlan(num_rows, checkpoint_rows, rows, source, axis)
+
+
+def with_rows(shape, axis, num_rows):
+    """Returns the shape of so many rows of a table of some shape, a list of ints."""
+    shape = list(shape)
+    return shape[:axis] + [num_rows] + shape[axis + 1 :]
+
+
+def offset_of(shape, axis, row):
+    """Returns where a part of a table begins that begins with a row, a list of ints."""
+    return with_rows([0] * len(shape), axis, row)
+
+
+def rows_of(variable, axis):
+    """Returns how many rows a variable, or an array, has."""
+    return int(variable.shape[axis])

@@ -22,7 +22,8 @@ class RowInit:
     Attributes:
         new_rows: function of (table, rows, row_shape, dtype): a `TablePlan`, an int64
             array of row numbers to fill, the shape of a row as a list of ints, and
-            a `tf.DType`; returns a tensor [len(rows)] + row_shape.
+            a `tf.DType`; returns a tensor [len(rows)] + row_shape, whatever axis
+            the table counts its rows along.
     """
 
     def __init__(self, new_rows):
@@ -33,6 +34,13 @@ class RowInit:
             "This initializer starts new rows from old ones, and the table has none. Use it under "
             "growing, or in get_embedding with checkpoint=."
         )
+
+
+def move_rows(values, axis, to):
+    """Returns values whose rows are counted along another axis."""
+    if axis == to:
+        return values
+    return tf.transpose(values, np.moveaxis(np.arange(len(values.shape)), axis, to))
 
 
 def old_rows(table, rows=None):
@@ -46,7 +54,8 @@ def old_rows(table, rows=None):
     if rows is None:
         source = source[source >= 0]
         source = source[:: max(1, len(source) // _SAMPLE_ROWS)]
-    return load_rows(table.checkpoint, table.tensor_name, source)
+    axis = table.rows.axis
+    return move_rows(load_rows(table.checkpoint, table.tensor_name, source, axis=axis), axis, 0)
 
 
 def old_row(table, row):
@@ -77,14 +86,15 @@ def as_row_init(initializer):
     """
 
     def drawn(table, rows, row_shape, dtype):
-        draw = for_rows(initializer, table.shape, int(rows[0]) if len(rows) else 0)
-        return draw([len(rows)] + row_shape, dtype)
+        offset = table.part_offset(int(rows[0]) if len(rows) else 0)
+        draw = for_rows(initializer, table.shape, offset)
+        return move_rows(draw(table.part_shape(len(rows)), dtype), table.rows.axis, 0)
 
     def given(table, rows, row_shape, dtype):
         values = tf.convert_to_tensor(initializer, dtype)
         if values.shape.as_list() != table.shape:
             rows = np.searchsorted(table.rows.trainable_rows, rows)
-        return tf.gather(values, row_indices(rows))
+        return tf.gather(move_rows(values, table.rows.axis, 0), row_indices(rows))
 
     if isinstance(initializer, RowInit):
         return initializer

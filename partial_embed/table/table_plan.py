@@ -11,8 +11,8 @@ import tensorflow.compat.v1 as tf
 from partial_embed.files.checkpoint import Checkpoint
 from partial_embed.files.growth import refuse_delta, rows_of_generation
 from partial_embed.table.loading import load_rows, row_indices
-from partial_embed.table.plan import RowPlan, plan_rows
-from partial_embed.table.row_init import RowInit, as_row_init
+from partial_embed.table.plan import RowPlan, offset_of, plan_rows, rows_of, with_rows
+from partial_embed.table.row_init import RowInit, as_row_init, move_rows
 from partial_embed.table.vocabulary import as_vocabulary, check_vocabulary
 
 
@@ -45,11 +45,11 @@ class TablePlan(typing.NamedTuple):
 
     def part_shape(self, num_rows):
         """Returns the shape of so many of its rows, a list of ints."""
-        return [num_rows] + self.shape[1:]
+        return with_rows(self.shape, self.rows.axis, num_rows)
 
     def part_offset(self, row):
         """Returns where a part begins that begins with a row, a list of ints."""
-        return [row] + [0] * (len(self.shape) - 1)
+        return offset_of(self.shape, self.rows.axis, row)
 
     def initial_values(self, rows):
         """Returns an initializer for a variable of some rows: old ones are loaded, others drawn.
@@ -60,26 +60,28 @@ class TablePlan(typing.NamedTuple):
 
         def initialize(shape, dtype=None, partition_info=None):
             del dtype
-            start = partition_info.var_offset[0] if partition_info is not None else 0
-            return self._values(rows[start : start + shape[0]], list(shape[1:]))
+            axis = self.rows.axis
+            start = partition_info.var_offset[axis] if partition_info is not None else 0
+            return self._values(rows[start : start + rows_of(tf.TensorShape(shape), axis)])
 
         return initialize
 
-    def _values(self, rows, row_shape):
-        sources = self.rows.source_of(rows)
+    def _values(self, rows):
+        sources, axis = self.rows.source_of(rows), self.rows.axis
         old, new = np.flatnonzero(sources >= 0), np.flatnonzero(sources < 0)
-        values = []
+        place, values = (self.checkpoint, self.tensor_name), []
         if len(old):
-            values.append(
-                load_rows(self.checkpoint, self.tensor_name, sources[old], self.allow_nonfinite)
-            )
+            values.append(load_rows(*place, sources[old], self.allow_nonfinite, axis))
         if len(new) or not len(old):
+            row_shape = self.shape[:axis] + self.shape[axis + 1 :]
             drawn = self.initializer.new_rows(self, rows[new], row_shape, self.dtype)
-            values.append(tf.convert_to_tensor(drawn, self.dtype))
-            values[-1].set_shape([len(new)] + row_shape)
+            drawn = move_rows(tf.convert_to_tensor(drawn, self.dtype), 0, axis)
+            drawn.set_shape(self.part_shape(len(new)))
+            values.append(drawn)
         if len(values) == 1:
             return values[0]
-        return tf.dynamic_stitch([tf.cast(row_indices(at), tf.int32) for at in (old, new)], values)
+        order = np.argsort(np.concatenate([old, new]))
+        return tf.gather(tf.concat(values, axis), row_indices(order), axis=axis)
 
 
 def plan_table(
@@ -93,6 +95,7 @@ def plan_table(
     trainable_rows=None,
     vocabulary=None,
     generation=None,
+    axis=None,
     allow_nonfinite=False,
 ):
     """Returns a `TablePlan`; for the arguments and the errors see `get_embedding`."""
@@ -102,6 +105,8 @@ def plan_table(
         )
     shape, tensor_name = shape.as_list(), tensor_name or name
     vocabulary = as_vocabulary(vocabulary)
+    if axis is not None and not 0 <= axis < len(shape):
+        raise ValueError(f"axis of {name} must be from 0 to {len(shape) - 1}, got {axis}.")
     checkpoint_rows, source = 0, None
     if checkpoint is not None:
         if num_frozen_rows is not None:
@@ -111,8 +116,10 @@ def plan_table(
             )
         checkpoint = Checkpoint(checkpoint)
         refuse_delta(checkpoint)
+        if axis is None:
+            axis = longer_axis(shape, checkpoint.shapes.get(tensor_name, shape))
         checkpoint_rows, source = _old_rows(
-            name, shape, dtype, checkpoint, tensor_name, vocabulary, generation
+            name, shape, dtype, checkpoint, tensor_name, vocabulary, generation, axis
         )
     elif vocabulary is not None or generation is not None:
         raise ValueError(f"{name}: vocabulary= and generation= need checkpoint=.")
@@ -121,14 +128,17 @@ def plan_table(
             f"{name}: nothing says which rows are frozen. Give checkpoint=, num_frozen_rows= or "
             "trainable_rows=."
         )
-    elif num_frozen_rows is not None and (
-        int(num_frozen_rows) != num_frozen_rows or not 0 <= num_frozen_rows <= shape[0]
+    axis = axis or 0
+    if num_frozen_rows is not None and (
+        int(num_frozen_rows) != num_frozen_rows or not 0 <= num_frozen_rows <= shape[axis]
     ):
         raise ValueError(
-            f"{name}: num_frozen_rows must be from 0 to {shape[0]}, the rows of the table; got "
+            f"{name}: num_frozen_rows must be from 0 to {shape[axis]}, the rows of the table; got "
             f"{num_frozen_rows}."
         )
-    rows = plan_rows(name, shape[0], checkpoint_rows, num_frozen_rows, trainable_rows, source)
+    rows = plan_rows(
+        name, shape[axis], checkpoint_rows, num_frozen_rows, trainable_rows, source, axis
+    )
     if initializer is None:
         floating = dtype.is_floating
         initializer = tf.glorot_uniform_initializer() if floating else tf.zeros_initializer()
@@ -148,6 +158,14 @@ def plan_table(
     return plan
 
 
+def longer_axis(shape, held):
+    """Returns the axis along which a table is longer than it was; the first, if none is."""
+    if len(shape) != len(held):
+        return 0  # refused later
+    axes = [axis for axis in range(len(shape)) if shape[axis] > held[axis]]
+    return axes[0] if axes else 0
+
+
 def _check_values(plan, values):
     """Raises ValueError unless an array of initial values has a value for all that need one."""
     given = list(np.shape(values) or tf.convert_to_tensor(values).shape.as_list())
@@ -162,10 +180,11 @@ def _check_values(plan, values):
         )
 
 
-def _old_rows(name, shape, dtype, checkpoint, tensor_name, vocabulary, generation):
+def _old_rows(name, shape, dtype, checkpoint, tensor_name, vocabulary, generation, axis):
     """Returns (rows taken from the checkpoint, see `RowPlan.source`), checked."""
     checkpoint.expect(tensor_name)
-    held = checkpoint_rows = (checkpoint.shapes[tensor_name] or [0])[0]
+    rows, there = shape[axis], list(checkpoint.shapes[tensor_name])
+    held = checkpoint_rows = there[axis] if axis < len(there) else 0
     kept = None
     if generation is not None:
         kept = rows_of_generation(checkpoint, tensor_name, generation)
@@ -174,14 +193,14 @@ def _old_rows(name, shape, dtype, checkpoint, tensor_name, vocabulary, generatio
             kept = None
     # Rows may be dropped by a vocabulary or a generation, and not otherwise.
     drops = vocabulary is not None or generation is not None
-    max_rows = max(shape[0], held) if drops else shape[0]
-    checkpoint.check(tensor_name, dtype, [max_rows] + shape[1:])
+    most = with_rows(shape, axis, max(rows, held) if drops else rows)
+    checkpoint.check(tensor_name, dtype, most, axis)
     if vocabulary is not None:
-        check_vocabulary(vocabulary, name, shape[0], checkpoint_rows)
+        check_vocabulary(vocabulary, name, rows, checkpoint_rows)
         source = vocabulary.source
-    elif checkpoint_rows > shape[0]:
+    elif checkpoint_rows > rows:
         raise ValueError(
-            f"The table {name} has {shape[0]} rows, generation {generation} of {tensor_name} in "
+            f"The table {name} has {rows} rows, generation {generation} of {tensor_name} in "
             f"{checkpoint.prefix} has {checkpoint_rows}. Ask for as many or more."
         )
     else:
@@ -189,5 +208,5 @@ def _old_rows(name, shape, dtype, checkpoint, tensor_name, vocabulary, generatio
     if kept is None:
         return checkpoint_rows, source
     if source is None:
-        source = np.where(np.arange(shape[0]) < checkpoint_rows, np.arange(shape[0]), -1)
+        source = np.where(np.arange(rows) < checkpoint_rows, np.arange(rows), -1)
     return held, np.where(source >= 0, kept[np.maximum(source, 0)], -1)

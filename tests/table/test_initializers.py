@@ -77,7 +77,7 @@ def test_the_default_initializer_has_the_scale_of_the_whole_table(start, write_c
 def test_the_same_rows_as_for_rows_with_the_same_seed(start):
     xavier = pe.xavier_initializer(seed=5)
     table = pe.get_embedding("embedding", [50, 4], num_frozen_rows=47, initializer=xavier)
-    expected = for_rows(xavier, [50, 4], 47)([3, 4], tf.float32)
+    expected = for_rows(xavier, [50, 4], [47, 0])([3, 4], tf.float32)
     new, drawn = start().run([table.trainable, expected])
     assert new.tolist() == drawn.tolist()
 
