@@ -5,6 +5,8 @@ import numpy as np
 
 def to_runs(rows):
     """Returns [[start, stop], ...] of the runs of consecutive numbers in `rows`."""
+    if isinstance(rows, range) and rows.step == 1:
+        return [[rows.start, rows.stop]] if len(rows) else []
     rows = np.asarray(rows, np.int64)
     if not rows.size:
         return []
@@ -19,6 +21,12 @@ def from_runs(runs):
     if not len(runs):
         return np.zeros(0, np.int64)
     return np.concatenate([np.arange(start, stop, dtype=np.int64) for start, stop in runs])
+
+
+def as_range(rows):
+    """Returns an int64 array of rows as a range, if that is what it is; a range as it is."""
+    runs = to_runs(rows)
+    return range(*runs[0]) if len(runs) == 1 else rows
 
 
 def describe_runs(runs, most=10):

@@ -8,7 +8,6 @@ from partial_embed._tensorflow import PartitionedVariable, Variable, save_slice_
 from partial_embed.files.growth import DELTA_ROWS
 from partial_embed.saving.saveables import Saved
 from partial_embed.saving.slots import slots_of
-from partial_embed.saving.source import frozen_rows
 from partial_embed.table.embedding import (
     PartialEmbedding,
     embeddings_in,
@@ -30,7 +29,7 @@ class Table(namedtuple("Table", ["name", "embedding", "slots"])):
 
     def frozen(self):
         """Returns [(frozen variable, its rows of the table), ...]."""
-        rows, found = frozen_rows(self.embedding.plan), []
+        rows, found = self.embedding.plan.frozen_rows(), []
         for variable, offset in self.embedding.offsets():
             if variable is not self.embedding.trainable:
                 count = rows_of(variable, self.embedding.plan.axis)

@@ -9,7 +9,6 @@ from partial_embed.files.tensors import can_slice, dtype_of, slice_spec, write_p
 from partial_embed.saving.source import (
     BaseTable,
     compare_base,
-    frozen_rows,
     slot_or_start,
     stored,
 )
@@ -123,9 +122,9 @@ class MergedTable:
                     f"{self.name}: rows {bad[:20].tolist()} of the {what} hold NaN or Inf. Repair "
                     "it, or pass allow_nonfinite=True."
                 )
-        frozen = frozen_rows(self.plan)
+        frozen = self.plan.frozen_rows()
         if not (self.plan.contiguous and len(old) == len(frozen)):
-            old = old[self.plan.source_of(np.asarray(frozen))]
+            old = old[self.plan.source_of(frozen)]
         self._write(stage, self.name, old, list(old.shape), new)
 
     def _check_frozen(self, hashes):
@@ -133,13 +132,13 @@ class MergedTable:
         whole = stored(self._base, self.base_name)
         for delta in self._deltas:
             plan = delta.plan(self.name)
-            frozen = frozen_rows(plan)
-            part = slice(0, len(frozen)) if plan.contiguous else plan.source_of(np.asarray(frozen))
+            frozen = plan.frozen_rows()
+            part = slice(0, len(frozen)) if plan.contiguous else plan.source_of(frozen)
             entry = delta.tables[self.name]
             compare_base(delta.prefix, entry, self.name, hashes[part], whole)
 
     def _write_slot(self, stage, slot):
-        name, initial, which = slot + DELTA_ROWS, self.slots[slot], frozen_rows(self.plan)
+        name, initial, which = slot + DELTA_ROWS, self.slots[slot], self.plan.frozen_rows()
         having = next(delta for delta in self._deltas if slot in delta.tables[self.name]["slots"])
         shape, dtype = list(having.shapes[name][1:]), having.dtypes[name]
 

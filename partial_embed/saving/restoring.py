@@ -2,7 +2,6 @@
 
 from collections import namedtuple
 
-import numpy as np
 import tensorflow.compat.v1 as tf
 
 from partial_embed.files.checkpoint import Checkpoint
@@ -235,7 +234,7 @@ class RestoreOps:
                 table, rows = rows_of[name]
                 raise ValueError(
                     f"{table} of {restoration.checkpoint.prefix}: rows "
-                    f"{np.asarray(rows)[bad[:20]].tolist()} hold NaN or Inf. Repair the "
+                    f"{[int(rows[row]) for row in bad[:20]]} hold NaN or Inf. Repair the "
                     "checkpoint, or pass allow_nonfinite=True to load it as it is. No variable was "
                     "changed."
                 )

@@ -20,7 +20,6 @@ from partial_embed.saving.source import (
     BaseTable,
     DeltaTable,
     WholeTable,
-    frozen_rows,
     slot_or_start,
     stored,
 )
@@ -287,7 +286,7 @@ class _Built:
     def _write_slot(self, session, stage, table, slot):
         """Writes a slot's rows for frozen rows; all of its rows, if they lie among others."""
         embedding, plan = table.embedding, table.embedding.plan
-        which, dtype = frozen_rows(plan), slot.variable.dtype.base_dtype
+        which, dtype = plan.frozen_rows(), slot.variable.dtype.base_dtype
         source, shape = self._source_of_slots(table), slot.variable.shape.as_list()
         found = source and source.slot_rows(slot.name, which)
         rows = source.rows(which) if source else _Frozen(session, embedding)

@@ -18,7 +18,7 @@ import tensorflow.compat.v1 as tf
 
 from partial_embed.files.growth import DELTA_ROWS
 from partial_embed.files.hashes import fingerprint, row_hashes
-from partial_embed.files.runs import describe_runs, to_runs
+from partial_embed.files.runs import as_range, describe_runs, to_runs
 from partial_embed.files.tensors import can_slice, read_tensors, restore, slice_spec
 from partial_embed.table.plan import offset_of, with_rows
 
@@ -149,7 +149,7 @@ class BaseTable:
         if plan.source is None:
             held = plan.checkpoint_rows or plan.num_frozen_rows
             return which if not len(which) or which[-1] < held else None
-        rows = plan.source_of(np.asarray(which))
+        rows = plan.source_of(which)
         if (rows < 0).any():
             return None
         return as_range(rows)
@@ -225,18 +225,6 @@ def slot_or_start(slot_rows, rows, initial, dtype, shape):
     return rows if initial is None else Filled(initial, dtype, shape)
 
 
-def as_range(rows):
-    """Returns an int64 array of rows as a range, if that is what it is."""
-    if len(rows) and len(to_runs(rows)) == 1:
-        return range(int(rows[0]), int(rows[-1]) + 1)
-    return rows
-
-
-def frozen_rows(plan):
-    """Returns the rows of a plan that do not train, as a range where that can be."""
-    return range(plan.num_frozen_rows) if plan.in_order else plan.frozen_rows()
-
-
 def base_rows(embedding):
     """How many rows the table has that this one grew from, those it dropped included."""
     if embedding.source is None:
@@ -307,7 +295,7 @@ def open_delta(table, delta, entry, base):
             f"The table {table.name} of the delta {delta.prefix} grew along axis "
             f"{entry.get('axis', 0)}; here it grows along axis {plan.axis}."
         )
-    check_base(delta.prefix, entry, table.name, base.rows(frozen_rows(plan)))
+    check_base(delta.prefix, entry, table.name, base.rows(plan.frozen_rows()))
     return DeltaTable(delta, table.name, plan, base)
 
 

@@ -8,7 +8,7 @@ from absl import logging
 
 from partial_embed.files.finite import refuse_nonfinite
 from partial_embed.files.growth import read_generations
-from partial_embed.files.runs import to_runs
+from partial_embed.files.runs import as_range, to_runs
 from partial_embed.files.tensors import restore, slice_spec
 from partial_embed.table.embedding import FROZEN_VARIABLES, frozen_variables_in
 from partial_embed.table.plan import offset_of, with_rows
@@ -32,10 +32,10 @@ def load_slice(checkpoint, name, offset, shape, allow_nonfinite, axis=0):
 
 
 def load_rows(checkpoint, name, rows, allow_nonfinite=True, axis=0):
-    """Returns rows of a checkpoint's tensor, an int64 array of them; see `load_slice`."""
-    full, what = list(checkpoint.shapes[name]), f"{name} of {checkpoint.prefix}"
-    if len(rows) and (np.diff(rows) == 1).all():  # and no others are read
-        offset, part = offset_of(full, axis, int(rows[0])), with_rows(full, axis, len(rows))
+    """Returns rows of a checkpoint's tensor, a range or int64 array of them; see `load_slice`."""
+    full, what, rows = list(checkpoint.shapes[name]), f"{name} of {checkpoint.prefix}", as_range(rows)
+    if isinstance(rows, range):  # and no others are read
+        offset, part = offset_of(full, axis, rows.start), with_rows(full, axis, len(rows))
         return load_slice(checkpoint, name, offset, part, allow_nonfinite, axis)
     value = restore(checkpoint.prefix, name, checkpoint.dtypes[name], shape=full)
     value = tf.gather(value, row_indices(rows), axis=axis)
@@ -43,7 +43,7 @@ def load_rows(checkpoint, name, rows, allow_nonfinite=True, axis=0):
 
 
 def row_indices(rows):
-    """Returns `rows`, an int64 array, as a tensor that adds little to the graph.
+    """Returns `rows`, a range or int64 array, as a tensor that adds little to the graph.
 
     A few runs of consecutive rows are kept as their ends; only a table whose
     order is thoroughly changed is handed over from Python.

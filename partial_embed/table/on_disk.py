@@ -1,6 +1,5 @@
 """How the variables of a table are one tensor on disk: its slices, or joined to be saved."""
 
-import numpy as np
 import tensorflow.compat.v1 as tf
 
 from partial_embed._tensorflow import SaveableObject, SaveSpec, set_save_slice
@@ -36,12 +35,12 @@ class Whole(SaveableObject):
     def restore(self, restored_tensors, restored_shapes):
         del restored_shapes
         (value,) = restored_tensors
-        plan = self._embedding.plan
-        rows = np.concatenate([plan.frozen_rows(), plan.trainable_rows])
-        assigned = []
+        plan, assigned = self._embedding.plan, []
         for variable, offset in self._embedding.offsets():
-            part = rows[offset : offset + rows_of(variable, plan.axis)]
-            part = tf.gather(value, row_indices(part), axis=plan.axis)
+            rows = plan.trainable_rows
+            if variable is not self._embedding.trainable:
+                rows = plan.frozen_rows()[offset : offset + rows_of(variable, plan.axis)]
+            part = tf.gather(value, row_indices(rows), axis=plan.axis)
             assigned.append(tf.assign(variable, part))
         return tf.group(*assigned)
 

@@ -40,7 +40,12 @@ class RowPlan:
         self.contiguous = self.in_order and source is None
 
     def frozen_rows(self):
-        """Returns the rows that do not train, ascending, int64."""
+        """Returns the rows that do not train, ascending: a range if they come first, else int64.
+
+        A table can have billions of them, and a list of those is larger than most memories.
+        """
+        if self.in_order:
+            return range(self.num_frozen_rows)
         keep = np.ones(self.num_rows, bool)
         keep[self.trainable_rows] = False
         return np.flatnonzero(keep)
@@ -54,8 +59,19 @@ class RowPlan:
         rows_first[self.trainable_rows] = np.moveaxis(trainable, self.axis, 0)
         return whole
 
+    def loaded_rows(self):
+        """Returns the checkpoint's rows that the table has, in its order: a range or int64."""
+        return range(self.checkpoint_rows) if self.source is None else self.source[self.source >= 0]
+
     def source_of(self, rows):
-        """Returns the checkpoint's row for each of `rows`, -1 where there is none."""
+        """Returns the checkpoint's row for each of `rows`, -1 where there is none.
+
+        Args:
+            rows: int64 array, or a range; of one that is loaded as it stands the result is it.
+        """
+        if self.source is None and isinstance(rows, range) and rows.stop <= self.checkpoint_rows:
+            return rows
+        rows = np.asarray(rows, np.int64)
         if self.source is not None:
             return self.source[rows]
         return np.where(rows < self.checkpoint_rows, rows, -1)

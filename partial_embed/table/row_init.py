@@ -20,10 +20,10 @@ class RowInit:
     """An initializer of new rows of a table that grows.
 
     Attributes:
-        new_rows: function of (table, rows, row_shape, dtype): a `TablePlan`, an int64
-            array of row numbers to fill, the shape of a row as a list of ints, and
-            a `tf.DType`; returns a tensor [len(rows)] + row_shape, whatever axis
-            the table counts its rows along.
+        new_rows: function of (table, rows, row_shape, dtype): a `TablePlan`, the row
+            numbers to fill (an int64 array, or a range), the shape of a row as a list of
+            ints, and a `tf.DType`; returns a tensor [len(rows)] + row_shape, whatever
+            axis the table counts its rows along.
     """
 
     def __init__(self, new_rows):
@@ -50,10 +50,11 @@ def old_rows(table, rows=None):
             f"The new rows of {table.name} shall start from old ones, but there is no checkpoint. "
             "Give checkpoint=."
         )
-    source = table.rows.source_of(np.arange(table.rows.num_rows) if rows is None else rows)
     if rows is None:
-        source = source[source >= 0]
-        source = source[:: max(1, len(source) // _SAMPLE_ROWS)]
+        held = table.rows.loaded_rows()
+        source = np.asarray(held[:: max(1, len(held) // _SAMPLE_ROWS)], np.int64)
+    else:
+        source = table.rows.source_of(rows)
     axis = table.rows.axis
     return move_rows(load_rows(table.checkpoint, table.tensor_name, source, axis=axis), axis, 0)
 

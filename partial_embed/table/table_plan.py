@@ -55,7 +55,7 @@ class TablePlan(typing.NamedTuple):
         """Returns an initializer for a variable of some rows: old ones are loaded, others drawn.
 
         Args:
-            rows: int64 array, row numbers of the table.
+            rows: range or int64 array, row numbers of the table.
         """
 
         def initialize(shape, dtype=None, partition_info=None):
@@ -67,21 +67,31 @@ class TablePlan(typing.NamedTuple):
         return initialize
 
     def _values(self, rows):
+        if self.checkpoint is None:
+            return self._drawn(rows)
         sources, axis = self.rows.source_of(rows), self.rows.axis
+        if isinstance(sources, range):
+            return self._loaded(sources)
         old, new = np.flatnonzero(sources >= 0), np.flatnonzero(sources < 0)
-        place, values = (self.checkpoint, self.tensor_name), []
-        if len(old):
-            values.append(load_rows(*place, sources[old], self.allow_nonfinite, axis))
-        if len(new) or not len(old):
-            row_shape = self.shape[:axis] + self.shape[axis + 1 :]
-            drawn = self.initializer.new_rows(self, rows[new], row_shape, self.dtype)
-            drawn = move_rows(tf.convert_to_tensor(drawn, self.dtype), 0, axis)
-            drawn.set_shape(self.part_shape(len(new)))
-            values.append(drawn)
-        if len(values) == 1:
-            return values[0]
+        if not len(old):
+            return self._drawn(rows)
+        if not len(new):
+            return self._loaded(sources)
+        values = tf.concat([self._loaded(sources[old]), self._drawn(rows[new])], axis)
         order = np.argsort(np.concatenate([old, new]))
-        return tf.gather(tf.concat(values, axis), row_indices(order), axis=axis)
+        return tf.gather(values, row_indices(order), axis=axis)
+
+    def _loaded(self, sources):
+        place = (self.checkpoint, self.tensor_name, sources)
+        return load_rows(*place, self.allow_nonfinite, self.rows.axis)
+
+    def _drawn(self, rows):
+        axis = self.rows.axis
+        row_shape = self.shape[:axis] + self.shape[axis + 1 :]
+        values = self.initializer.new_rows(self, rows, row_shape, self.dtype)
+        values = move_rows(tf.convert_to_tensor(values, self.dtype), 0, axis)
+        values.set_shape(self.part_shape(len(rows)))
+        return values
 
 
 def plan_table(

@@ -35,7 +35,7 @@ class FrozenRows:
         for variable, _ in frozen_variables_in() if everything else []:
             parts = parts_of(variable)
             count = sum((part.shape.as_list() or [1])[0] for part in parts)
-            self._parts[frozen_name(variable)] = (parts, np.arange(count))
+            self._parts[frozen_name(variable)] = (parts, range(count))
         self._readers = {
             name: [_reader(part) for part in parts] for name, (parts, _) in self._parts.items()
         }
@@ -67,8 +67,9 @@ class FrozenRows:
             raise RuntimeError("Nothing to compare with: call record(session) before training.")
         for name, now in self.hashes(session).items():
             parts, rows = self._parts[name]
-            changed = rows[self._recorded[name] != now]
-            if len(changed):
+            places = np.flatnonzero(self._recorded[name] != now)
+            if len(places):
+                changed = np.asarray(rows)[places]
                 raise RuntimeError(
                     f"{len(changed)} of {len(rows)} frozen rows of {name} changed: rows "
                     f"{describe_runs(to_runs(changed))}. Something wrote to "
@@ -148,7 +149,9 @@ def _reader(variable):
     step = max(1, _CHUNK_BYTES // row_bytes)
     with tf.name_scope(None, "frozen_rows"), variable.graph.colocate_with(variable.op):
         start = tf.placeholder(tf.int64, [], name="start")
-        rows = tf.reshape(tf.convert_to_tensor(variable), shape)[start : start + step]
+        value = tf.convert_to_tensor(variable)
+        # Not reshaped otherwise: a shape given to that is of int32 on TensorFlow 1.15.
+        rows = (value if variable.shape.rank else tf.reshape(value, [1]))[start : start + step]
 
     def read(session):
         for row in range(0, shape[0], step):

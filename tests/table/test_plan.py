@@ -1,5 +1,8 @@
 """Which rows are frozen, which train, and where they are loaded from."""
 
+import tracemalloc
+from collections import namedtuple
+
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
@@ -9,12 +12,17 @@ from hypothesis import strategies as st
 import partial_embed as pe
 from partial_embed.files.runs import from_runs, to_runs
 from partial_embed.table.loading import row_indices
+from partial_embed.table.make_table import make_table
 from partial_embed.table.plan import RowPlan, plan_rows
+from partial_embed.table.row_init import as_row_init, normal_like_old_rows, old_rows
+from partial_embed.table.table_plan import TablePlan
+from partial_embed.training.frozen_rows import FrozenRows
 
 
 def test_the_drawing_in_the_docstring():
     plan = plan_rows("embedding", 6, checkpoint_rows=4, trainable_rows=[1])
     assert plan.frozen_rows().tolist() == [0, 2, 3]
+    assert plan.loaded_rows() == range(4)
     assert plan.trainable_rows.tolist() == [1, 4, 5]
     assert plan.source_of(np.arange(6)).tolist() == [0, 1, 2, 3, -1, -1]
     assert plan.num_frozen_rows == 3
@@ -48,6 +56,7 @@ def test_a_source_of_its_own():
     plan = plan_rows("embedding", 4, checkpoint_rows=3, source=np.array([2, -1, 0, 1]))
     assert plan.trainable_rows.tolist() == [1]
     assert plan.source_of(plan.frozen_rows()).tolist() == [2, 0, 1]
+    assert plan.loaded_rows().tolist() == [2, 0, 1]
     assert not RowPlan(2, 2, np.array([1]), source=np.array([1, -1])).contiguous
 
 
@@ -106,3 +115,56 @@ def test_every_row_is_in_one_half(old, new, data):
 def test_tables_of_no_columns():
     with pytest.raises(ValueError, match="The table table needs a shape .* above 0, got .4, 0"):
         pe.get_embedding("table", [4, 0], num_frozen_rows=2)
+
+
+BILLIONS = 1 << 33
+Huge = namedtuple("Huge", ["prefix", "shapes", "dtypes"])  # what is asked of a `Checkpoint`
+
+
+@pytest.fixture
+def little_memory():
+    """Fails the test if Python and numpy hold more than a few MB at any time in it."""
+    tracemalloc.start()
+    yield
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 64 << 20
+
+
+def huge_table(initializer, checkpoint_rows=BILLIONS, **arguments):
+    """The plan of a table of 2^33 old rows and 2 new ones."""
+    checkpoint = None
+    if checkpoint_rows:
+        checkpoint = Huge("huge", {"ent": [checkpoint_rows, 2]}, {"ent": tf.float32})
+    rows = plan_rows("ent", BILLIONS + 2, checkpoint_rows, **arguments)
+    shape, initializer = [BILLIONS + 2, 2], as_row_init(initializer)
+    return TablePlan("ent", shape, tf.float32, rows, initializer, checkpoint, "ent", None, False)
+
+
+def test_frozen_rows_are_not_listed(little_memory):
+    plan = huge_table(normal_like_old_rows())
+    assert plan.rows.frozen_rows() == range(BILLIONS)
+    assert plan.rows.source_of(range(BILLIONS)) == range(BILLIONS)
+    assert plan.rows.source_of(plan.rows.trainable_rows).tolist() == [-1, -1]
+    assert to_runs(plan.rows.frozen_rows()) == [[0, BILLIONS]]
+    for rows in (plan.rows.frozen_rows(), plan.rows.trainable_rows):
+        value = plan.initial_values(rows)([len(rows), 2])
+        assert value.shape.as_list() == [len(rows), 2]
+    assert old_rows(plan).shape.as_list() == [1 << 17, 2]
+
+
+def test_a_table_of_billions_of_rows_is_made(little_memory):
+    def getter(name, **arguments):
+        return tf.get_variable(name, use_resource=True, **arguments)
+
+    table = make_table(getter, huge_table(tf.zeros_initializer()))
+    assert table.lookup(tf.zeros([3], tf.int64)).shape.as_list() == [3, 2]
+    FrozenRows()
+    pe.Saver()
+
+
+def test_billions_of_frozen_rows_of_no_checkpoint(little_memory):
+    plan = huge_table(tf.zeros_initializer(), 0, num_frozen_rows=BILLIONS, trainable_rows=[])
+    rows = plan.rows.frozen_rows()
+    assert rows == range(BILLIONS)
+    assert plan.initial_values(rows)([len(rows), 2]).shape.as_list() == [BILLIONS, 2]
