@@ -81,7 +81,9 @@ class Checkpoint:
         """
         self.expect(name)
         shape, want = list(self.shapes[name]), list(max_shape)
-        others = [a for a, sizes in enumerate(zip(shape, want)) if a != axis and len(set(sizes)) > 1]
+        others = [
+            a for a, sizes in enumerate(zip(shape, want)) if a != axis and len(set(sizes)) > 1
+        ]
         if len(shape) != len(want):
             problem = "it must have as many dimensions"
         elif others:

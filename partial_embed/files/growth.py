@@ -29,7 +29,8 @@ def growth_text(tables, prefix):
     """Returns the text of a growth record, with checksums of what it says and of whom.
 
     Args:
-        tables: dict of name to `{"rows": int, "generations": [runs, ...]}`; see `to_runs`.
+        tables: dict of name to `{"rows": int, "generations": [runs, ...]}`, see `to_runs`,
+            and "axis", along which rows are counted, where that is not 0.
         prefix: prefix of the checkpoint it is about.
     """
     content = {"format": FORMAT, "checksum": _checksum(tables), "tables": tables}
@@ -68,7 +69,7 @@ def read_generations(checkpoint):
                 shape = checkpoint.shapes.get(name)
                 if shape is None:
                     raise ValueError("the checkpoint holds no such tensor")
-                _check_generations(entry, shape[0] if shape else 0)
+                _check_generations(entry, _rows_of(entry, shape))
     return tables
 
 
@@ -107,7 +108,7 @@ def delta_text(tables, unchanged):
             in the order of the delta's rows), "source" (see `RowPlan`, as runs of
             kept rows, or None), "frozen" (fingerprint of the frozen rows), "slots"
             (name to initial value), "keys" (of the trainable rows, or None),
-            "generations".
+            "generations", and "axis" as in a growth record.
         unchanged: dict of name to {"base": prefix, "base_name": tensor, "frozen": fingerprint,
             "slots": as above} of the variables that were frozen whole.
     """
@@ -185,7 +186,7 @@ def _check_table(name, entry, delta):
     for tensor in (name, *entry["slots"]):
         if not delta.shapes.get(tensor + DELTA_ROWS):
             raise ValueError(f"no tensor {tensor + DELTA_ROWS} of rows")
-    count = delta.shapes[name + DELTA_ROWS][0]
+    count = _rows_of(entry, delta.shapes[name + DELTA_ROWS])
     trainable = _check_runs(entry, "trainable", rows)
     if _length(trainable) != count or (trainable[1:, 0] < trainable[:-1, 1]).any():
         raise ValueError(f"trainable: expected {count} rows in ascending order")
@@ -221,6 +222,13 @@ def _check_generations(entry, rows):
     _disjoint(whole, "generations")
     if _length(whole) != rows:
         raise ValueError(f"generations: they hold {_length(whole)} rows of {rows}")
+
+
+def _rows_of(entry, shape):
+    axis = _count(entry, "axis") if "axis" in entry else 0
+    if axis and axis >= len(shape):
+        raise ValueError(f"axis: {axis}, of a tensor of {len(shape)}")
+    return shape[axis] if shape else 0
 
 
 def _check_runs(entry, key, rows):

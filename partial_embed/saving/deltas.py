@@ -12,10 +12,12 @@ from partial_embed.training.frozen_rows import frozen_name
 def generations_of(embedding):
     """Returns a table's entry in the growth record: rows by generation, this growth the last."""
     plan, known = embedding.plan, {}
+    count = {"rows": plan.num_rows, **({"axis": plan.axis} if plan.axis else {})}
     if embedding.source is not None:
         known = read_generations(embedding.source).get(embedding.tensor_name, {})
+        known = known if known.get("axis", 0) == plan.axis else {}
     if plan.source is None:
-        return {"rows": plan.num_rows, "generations": _grown_at_the_end(embedding, known)}
+        return {**count, "generations": _grown_at_the_end(embedding, known)}
     sources = plan.source
     if known and known["rows"] >= plan.checkpoint_rows:
         older = [from_runs(runs) for runs in known["generations"]]
@@ -28,7 +30,7 @@ def generations_of(embedding):
         generation[rows] = number
     of_row = np.where(sources >= 0, generation[np.maximum(sources, 0)], len(older))
     runs = [to_runs(np.flatnonzero(of_row == number)) for number in range(of_row.max() + 1)]
-    return {"rows": plan.num_rows, "generations": runs}
+    return {**count, "generations": runs}
 
 
 def _grown_at_the_end(embedding, known):

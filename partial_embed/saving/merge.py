@@ -92,8 +92,8 @@ class _Delta(Checkpoint):
         self.tables, self.unchanged = manifest["tables"], manifest["unchanged"]
         for name, entry in self.tables.items():
             base.expect(entry["base_name"])
-            held = base.shapes[entry["base_name"]]
-            if held[:1] != [entry["base_rows"]]:
+            held, axis = base.shapes[entry["base_name"]], entry.get("axis", 0)
+            if held[axis : axis + 1] != [entry["base_rows"]]:
                 raise ValueError(
                     f"The delta {self.prefix} was trained on the base {entry['base']} of "
                     f"{entry['base_rows']} rows of {name}; {base.prefix} holds "
@@ -104,9 +104,8 @@ class _Delta(Checkpoint):
         """Returns the `RowPlan` that one of its tables was grown by."""
         entry = self.tables[name]
         source = None if entry["source"] is None else np.asarray(from_runs(entry["source"]))
-        return RowPlan(
-            entry["rows"], entry["checkpoint_rows"], from_runs(entry["trainable"]), source
-        )
+        rows, held, trainable = entry["rows"], entry["checkpoint_rows"], entry["trainable"]
+        return RowPlan(rows, held, from_runs(trainable), source, entry.get("axis", 0))
 
     def variables(self):
         """Returns the names of what it holds beside tables and their slots."""
@@ -160,7 +159,7 @@ def _merged_keys(path, tables, base):
                 f"The deltas do not know the keys of {table.name}; grow with vocabularies, or "
                 "merge without vocabulary=."
             )
-        rows = base.shapes[table.base_name][0]
+        rows = base.shapes[table.base_name][table.plan.axis]
         if len(old_keys) != rows:
             raise ValueError(
                 f"The vocabulary {path} has {len(old_keys)} keys, {table.name} of {base.prefix} "

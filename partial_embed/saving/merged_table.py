@@ -12,7 +12,7 @@ from partial_embed.saving.source import (
     slot_or_start,
     stored,
 )
-from partial_embed.table.plan import RowPlan
+from partial_embed.table.plan import RowPlan, offset_of, with_rows
 
 
 class MergedTable:
@@ -33,13 +33,15 @@ class MergedTable:
         self._deltas = [delta for delta in deltas if name in delta.tables]
         first = self._deltas[0]
         self.base_name = self._same("the name in the base", lambda d: d.tables[name]["base_name"])
-        self._same("shape and dtype", lambda delta: _row_type(delta, name + DELTA_ROWS))
+        self._axis = self._same("the axis that grows", lambda d: d.tables[name].get("axis", 0))
+        self._same("shape and dtype", lambda delta: self._row_type(delta, name + DELTA_ROWS))
         slots = sorted({slot for delta in self._deltas for slot in delta.tables[name]["slots"]})
         self.slots = {}
         for slot in slots:
             having = [delta for delta in self._deltas if slot in delta.tables[name]["slots"]]
             kind = f"the slot {slot}, its shape and dtype"
-            self._same(kind, lambda delta: _row_type(delta, slot + DELTA_ROWS), having)  # noqa: B023
+            rows = slot + DELTA_ROWS
+            self._same(kind, lambda delta: self._row_type(delta, rows), having)  # noqa: B023
             starts = [delta.tables[name]["slots"][slot] for delta in having]
             self.slots[slot] = policy.one(
                 f"the initial value of {slot}", [d.prefix for d in having], starts
@@ -49,7 +51,8 @@ class MergedTable:
             entry = first.tables[name]
             everything = np.arange(len(self.plan.trainable_rows))
             self._picks = [(everything, everything)]
-            self.generations = {key: entry[key] for key in ("rows", "generations")}
+            known = ("rows", "axis", "generations")
+            self.generations = {key: entry[key] for key in known if key in entry}
             self.keys = entry["keys"] and dict(
                 zip(self.plan.trainable_rows.tolist(), entry["keys"])
             )
@@ -71,7 +74,7 @@ class MergedTable:
 
     def _join(self):
         """Decides which row of which delta stands where."""
-        base_rows = self._base.shapes[self.base_name][0]
+        base_rows = self._base.shapes[self.base_name][self._axis]
         identities, owners, named = [], {}, True
         for delta in self._deltas:
             entry, plan = delta.tables[self.name], delta.plan(self.name)
@@ -102,7 +105,9 @@ class MergedTable:
         runs = known.get("generations", [[[0, base_rows]]]) + ([[[base_rows, rows]]] if new else [])
         self.generations = {"rows": rows, "generations": runs}
         trainable = np.array(old + list(range(base_rows, rows)), np.int64)
-        self.plan = RowPlan(rows, base_rows, trainable)
+        if self._axis:
+            self.generations["axis"] = self._axis
+        self.plan = RowPlan(rows, base_rows, trainable, axis=self._axis)
         self.keys = dict(zip(range(base_rows, rows), new)) if named else None
 
     def write(self, stage, allow_nonfinite):
@@ -112,7 +117,7 @@ class MergedTable:
             self._write_slot(stage, slot)
 
     def _write_table(self, stage, allow_nonfinite):
-        old = stored(self._base, self.base_name).read()
+        old = self._rows_first(stored(self._base, self.base_name).read())
         self._check_frozen(row_hashes(old))
         new = self._combined(lambda delta, _: delta.read(self.name + DELTA_ROWS))
         for rows, what in ((old, "base"), (new, "delta")):
@@ -125,7 +130,7 @@ class MergedTable:
         frozen = self.plan.frozen_rows()
         if not (self.plan.contiguous and len(old) == len(frozen)):
             old = old[self.plan.source_of(frozen)]
-        self._write(stage, self.name, old, list(old.shape), new)
+        self._write(stage, self.name, self._rows_back(old), len(old), new)
 
     def _check_frozen(self, hashes):
         """Raises ValueError unless every delta was trained beside these rows."""
@@ -140,45 +145,58 @@ class MergedTable:
     def _write_slot(self, stage, slot):
         name, initial, which = slot + DELTA_ROWS, self.slots[slot], self.plan.frozen_rows()
         having = next(delta for delta in self._deltas if slot in delta.tables[self.name]["slots"])
-        shape, dtype = list(having.shapes[name][1:]), having.dtypes[name]
+        shape, dtype = list(having.shapes[name]), having.dtypes[name]
 
         def rows_of(delta, count):
             if slot in delta.tables[self.name]["slots"]:
                 return delta.read(name)
             # Trained there by another optimizer: where this one would have started.
             own = stored(delta, self.name + DELTA_ROWS)
-            return slot_or_start(None, own, initial, dtype, [count] + shape).read()
+            part = with_rows(shape, self._axis, count)
+            return slot_or_start(None, own, initial, dtype, part).read()
 
         new = self._combined(rows_of)
         if not len(which):
-            write_part(stage.part(), [(slot, "", new)])
+            write_part(stage.part(), [(slot, "", self._rows_back(new))])
             return
-        part = [len(which)] + shape
+        part = with_rows(shape, self._axis, len(which))
         found = slot in self._base and self._source.slot_rows(slot, which)
         old = slot_or_start(found or None, self._source.rows(which), initial, dtype, part)
         sliced = self.plan.contiguous and can_slice(dtype)
-        self._write(stage, slot, old.tensor if sliced else old.read(), part, new)
+        self._write(stage, slot, old.tensor if sliced else old.read(), len(which), new)
 
     def _combined(self, rows_of):
-        """Returns the rows that train, from each delta's."""
-        arrays = [rows_of(d, len(picked)) for d, (picked, _) in zip(self._deltas, self._picks)]
+        """Returns the rows that train, from each delta's, along the first axis."""
+        arrays = [
+            self._rows_first(rows_of(d, len(picked)))
+            for d, (picked, _) in zip(self._deltas, self._picks)
+        ]
         return self._policy.combined(self.name, arrays, self._picks, len(self.plan.trainable_rows))
 
-    def _write(self, stage, name, old, old_shape, new):
-        """Writes rows of a table or slot, those of the base as an array, or as `Stored.tensor`."""
-        plan = self.plan
-        shape = [plan.num_rows] + list(new.shape[1:])
-        if plan.contiguous and can_slice(dtype_of(new)):
-            for rows, part, start in ((old, old_shape, 0), (new, list(new.shape), old_shape[0])):
-                if part[0]:
-                    offset = [start] + [0] * (len(shape) - 1)
-                    write_part(stage.part(), [(name, slice_spec(shape, offset, part), rows)])
+    def _write(self, stage, name, old, count, new):
+        """Writes a table or slot.
+
+        Args:
+            old: the rows that did not train, an array or a `Stored.tensor`.
+            count: int, how many.
+            new: array of those that did, from `_combined`.
+        """
+        plan, new = self.plan, self._rows_back(new)
+        if not (plan.contiguous and can_slice(dtype_of(new))):
+            write_part(stage.part(), [(name, "", plan.joined(old, new))])
             return
-        whole = np.empty(shape, new.dtype)
-        whole[plan.frozen_rows()] = old
-        whole[plan.trainable_rows] = new
-        write_part(stage.part(), [(name, "", whole)])
+        shape = with_rows(new.shape, self._axis, plan.num_rows)
+        for rows, start, stop in ((old, 0, count), (new, count, plan.num_rows)):
+            if start < stop:
+                offset = offset_of(shape, self._axis, start)
+                spec = slice_spec(shape, offset, with_rows(shape, self._axis, stop - start))
+                write_part(stage.part(), [(name, spec, rows)])
 
+    def _rows_first(self, array):
+        return np.moveaxis(array, self._axis, 0)
 
-def _row_type(checkpoint, name):
-    return list(checkpoint.shapes[name][1:]), checkpoint.dtypes[name].name
+    def _rows_back(self, array):
+        return np.moveaxis(array, 0, self._axis)
+
+    def _row_type(self, checkpoint, name):
+        return with_rows(checkpoint.shapes[name], self._axis, 0), checkpoint.dtypes[name].name

@@ -122,13 +122,14 @@ def _open_deltas(content, checkpoint, entries, known):
 
 
 def _kept_rows(checkpoint, generation):
-    """Returns {table: (rows it has now, which of them a generation had)}."""
+    """Returns {table: (axis, rows it has now, which of them a generation had)}."""
     tables, kept = read_generations(checkpoint), {}
     if not tables or generation >= max(len(e["generations"]) for e in tables.values()):
         rows_of_generation(checkpoint, next(iter(tables), "any table"), generation)  # raises
     for name, entry in tables.items():
         last = min(generation, len(entry["generations"]) - 1)
-        kept[name] = (entry["rows"], rows_of_generation(checkpoint, name, last))
+        which = rows_of_generation(checkpoint, name, last)
+        kept[name] = (entry.get("axis", 0), entry["rows"], which)
     return kept
 
 
@@ -137,9 +138,9 @@ def _checked(saved, checkpoint, name, kept=()):
     checkpoint.expect(name)
     held = list(checkpoint.shapes[name])
     for table in kept:
-        rows, which = kept[table]
-        if belongs_to(name, table) and held[:1] == [rows]:
-            found = stored(checkpoint, name, which)
+        axis, rows, which = kept[table]
+        if belongs_to(name, table) and held[axis : axis + 1] == [rows]:
+            found = stored(checkpoint, name, which, axis=axis)
             _check(saved.variable, found, saved.full_shape)
             if saved.spec:
                 break

@@ -136,7 +136,7 @@ class PartialEmbedding(VariableLike):
         # halves may be on two devices.
         anywhere = tf.get_default_graph().colocate_with(None, ignore_existing=True)
         default_name = self.table_name.replace("/", "_") + "_lookup"
-        if self.plan.axis:  # Of a kernel [d, vocabulary]: rows of d, and each variable has some of all.
+        if self.plan.axis:  # of a kernel [d, vocabulary], both variables hold some of each
             with tf.name_scope(name, default_name) as scope, anywhere:
                 rows = [tf.gather(part, ids) for part in self.variables]
                 return self._join(rows, scope or None, rows[0].shape.rank - self.shape.rank)

@@ -18,6 +18,7 @@ def get_embedding(
     trainable_rows=None,
     vocabulary=None,
     generation=None,
+    axis=None,
     partitioner=None,
     allow_nonfinite=False,
     **kwargs,
@@ -44,6 +45,9 @@ def get_embedding(
             new) of two: rows follow keys. Keys that are new train, keys that vanished are dropped.
         generation: int, take only the rows that the checkpoint's table had in
             that generation; see `Saver`.
+        axis: int, along which the table grows: 1 for a kernel [d, vocabulary], whose
+            "rows" are columns. Default: the one along which it is longer than in the
+            checkpoint, else the first.
         partitioner: divides the frozen variable along its rows.
         allow_nonfinite: load rows that hold NaN or Inf, instead of failing.
         **kwargs: more arguments of `tf.get_variable`. A regularizer sees the
@@ -63,6 +67,7 @@ def get_embedding(
         trainable_rows=trainable_rows,
         vocabulary=vocabulary,
         generation=generation,
+        axis=axis,
         allow_nonfinite=allow_nonfinite,
     )
     scope = tf.get_variable_scope()

@@ -33,12 +33,13 @@ def load_slice(checkpoint, name, offset, shape, allow_nonfinite, axis=0):
 
 def load_rows(checkpoint, name, rows, allow_nonfinite=True, axis=0):
     """Returns rows of a checkpoint's tensor, a range or int64 array of them; see `load_slice`."""
-    full, what, rows = list(checkpoint.shapes[name]), f"{name} of {checkpoint.prefix}", as_range(rows)
+    full, rows = list(checkpoint.shapes[name]), as_range(rows)
     if isinstance(rows, range):  # and no others are read
         offset, part = offset_of(full, axis, rows.start), with_rows(full, axis, len(rows))
         return load_slice(checkpoint, name, offset, part, allow_nonfinite, axis)
     value = restore(checkpoint.prefix, name, checkpoint.dtypes[name], shape=full)
     value = tf.gather(value, row_indices(rows), axis=axis)
+    what = f"{name} of {checkpoint.prefix}"
     return value if allow_nonfinite else refuse_nonfinite(value, what, axis)
 
 

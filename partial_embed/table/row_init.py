@@ -40,7 +40,9 @@ def move_rows(values, axis, to):
     """Returns values whose rows are counted along another axis."""
     if axis == to:
         return values
-    return tf.transpose(values, np.moveaxis(np.arange(len(values.shape)), axis, to))
+    order = list(range(len(values.shape)))
+    order.insert(to, order.pop(axis))
+    return tf.transpose(values, order)
 
 
 def old_rows(table, rows=None):

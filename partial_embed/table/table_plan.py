@@ -11,7 +11,7 @@ import tensorflow.compat.v1 as tf
 from partial_embed.files.checkpoint import Checkpoint
 from partial_embed.files.growth import refuse_delta, rows_of_generation
 from partial_embed.table.loading import load_rows, row_indices
-from partial_embed.table.plan import RowPlan, offset_of, plan_rows, rows_of, with_rows
+from partial_embed.table.plan import RowPlan, offset_of, plan_rows, with_rows
 from partial_embed.table.row_init import RowInit, as_row_init, move_rows
 from partial_embed.table.vocabulary import as_vocabulary, check_vocabulary
 
@@ -62,7 +62,7 @@ class TablePlan(typing.NamedTuple):
             del dtype
             axis = self.rows.axis
             start = partition_info.var_offset[axis] if partition_info is not None else 0
-            return self._values(rows[start : start + rows_of(tf.TensorShape(shape), axis)])
+            return self._values(rows[start : start + tf.TensorShape(shape).as_list()[axis]])
 
         return initialize
 

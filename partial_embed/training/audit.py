@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from partial_embed.files.runs import describe_runs, to_runs
+from partial_embed.table.plan import with_rows
 from partial_embed.training.facts import gather, why_no_gradient
 from partial_embed.training.graph import PLAIN_ASSIGN, source, users
 
@@ -184,9 +185,10 @@ def _check_whole_reads(facts):
         for embedding in facts.embeddings:
             if embedding.frozen_parts and joined.issuperset(v.op for v in embedding.variables):
                 names = sorted(user.name for user in users(op.outputs[0]) & facts.above)
+                rows = embedding.plan.num_rows
                 yield Finding(
                     embedding.table_name,
-                    f"it is read whole ({', '.join(names[:3]) or op.name}): {embedding.shape[0]} "
+                    f"it is read whole ({', '.join(names[:3]) or op.name}): {rows} "
                     "rows at every step, though only new ones learn",
                     "Values and gradients are right, but for weight decay take the rows of the "
                     "batch or the table's .trainable, for scores against all embedding.matmul(x).",
@@ -219,7 +221,7 @@ def _check_samples(facts):
 
 def _check_constants(facts):
     tables = [
-        [rows] + e.shape.as_list()[1:]
+        with_rows(e.shape.as_list(), e.plan.axis, rows)
         for e in facts.embeddings
         for rows in (e.plan.num_rows, e.num_frozen_rows)
     ]

@@ -12,6 +12,7 @@ from partial_embed.table.embedding import (
     frozen_variables_in,
     parts_of,
 )
+from partial_embed.table.plan import rows_of
 from partial_embed.training.graph import PLAIN_ASSIGN, blocked_by, find_writers, upstream
 from partial_embed.training.minimize import as_list, expand
 
@@ -38,7 +39,7 @@ def gather(loss, optimizer, var_list, ids, embeddings):
     operations = loss.graph.get_operations()
     writers = find_writers(operations)
     frozen = {
-        part.op.name: (part, f"{part.shape.as_list()[0]} frozen rows of {e.table_name}")
+        part.op.name: (part, f"{rows_of(part, e.plan.axis)} frozen rows of {e.table_name}")
         for e in embeddings
         for part in e.frozen_parts
     }

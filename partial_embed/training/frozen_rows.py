@@ -36,8 +36,10 @@ class FrozenRows:
             parts = parts_of(variable)
             count = sum((part.shape.as_list() or [1])[0] for part in parts)
             self._parts[frozen_name(variable)] = (parts, range(count))
+        axes = {e.table_name: e.plan.axis for e in embeddings}
         self._readers = {
-            name: [_reader(part) for part in parts] for name, (parts, _) in self._parts.items()
+            name: [_reader(part, axes.get(name, 0)) for part in parts]
+            for name, (parts, _) in self._parts.items()
         }
         self._recorded = None
         if not self._parts:
@@ -142,19 +144,21 @@ class FrozenRowsHook(tf.train.SessionRunHook):
         logging.info("FrozenRowsHook: 0 of %d frozen rows changed.", count)
 
 
-def _reader(variable):
+def _reader(variable, axis):
     """Returns `read(session)`, which yields the hashes of a variable's rows, some at a time."""
     shape = variable.shape.as_list() or [1]
-    row_bytes = max(1, int(np.prod(shape[1:])) * variable.dtype.base_dtype.size)
+    count = shape[axis]
+    row_bytes = max(1, int(np.prod(shape)) // max(1, count) * variable.dtype.base_dtype.size)
     step = max(1, _CHUNK_BYTES // row_bytes)
     with tf.name_scope(None, "frozen_rows"), variable.graph.colocate_with(variable.op):
         start = tf.placeholder(tf.int64, [], name="start")
         value = tf.convert_to_tensor(variable)
         # Not reshaped otherwise: a shape given to that is of int32 on TensorFlow 1.15.
-        rows = (value if variable.shape.rank else tf.reshape(value, [1]))[start : start + step]
+        value = value if variable.shape.rank else tf.reshape(value, [1])
+        rows = value[(slice(None),) * axis + (slice(start, start + step),)]
 
     def read(session):
-        for row in range(0, shape[0], step):
-            yield row_hashes(session.run(rows, {start: row}))
+        for row in range(0, count, step):
+            yield row_hashes(np.moveaxis(session.run(rows, {start: row}), axis, 0))
 
     return read
