@@ -1,12 +1,12 @@
 """Let a trained embedding table gain rows, and train only those."""
 
+from partial_embed.growing import growing
 from partial_embed.meta_graph import GrownGraph, grow_meta_graph
 from partial_embed.saving.merge import merge_checkpoint
 from partial_embed.saving.saver import Saver
 from partial_embed.table import row_init
 from partial_embed.table.embedding import PartialEmbedding
 from partial_embed.table.get_embedding import get_embedding
-from partial_embed.table.growing import growing
 from partial_embed.table.initializers import xavier_initializer
 from partial_embed.table.lookup_cond import lookup_cond
 from partial_embed.table.vocabulary import Vocabulary, align_vocabularies

@@ -9,9 +9,10 @@ import tensorflow.compat.v1 as tf
 
 from partial_embed._tensorflow import set_input, variable_definitions, variable_from_definition
 from partial_embed.files.checkpoint import Checkpoint
-from partial_embed.table.embedding import FROZEN_VARIABLES
+from partial_embed.table.embedding import FROZEN_VARIABLES, FrozenVariable
 from partial_embed.table.get_embedding import get_embedding
-from partial_embed.table.loading import is_optimizer_state, loading_initializer
+from partial_embed.table.loading import loading_initializer
+from partial_embed.table.optimizer_state import is_optimizer_state
 
 _GATHERS = ("Gather", "GatherV2", "ResourceGather")
 _READS = ("Identity", "ReadVariableOp")
@@ -82,7 +83,7 @@ def grow_meta_graph(
                 f"The MetaGraph has no variable {name!r}. It has: {', '.join(sorted(definitions))}."
                 + " (The parts of a partitioned table cannot grow.)" * partitioned
             )
-    state = {n for n in definitions if is_optimizer_state(n, n in trainable, definitions)}
+    state = {n for n in definitions if n not in trainable and is_optimizer_state(n, definitions)}
     state.difference_update(rows)
     graph_def = tf.GraphDef()
     graph_def.CopyFrom(meta_graph.graph_def)
@@ -127,7 +128,9 @@ def grow_meta_graph(
         if name in trainable and (matching or name not in checkpoint):
             tf.add_to_collection(tf.GraphKeys.TRAINABLE_VARIABLES, variable)
         elif name in trainable:
-            tf.add_to_collection(FROZEN_VARIABLES, (variable, checkpoint))
+            tf.add_to_collection(
+                FROZEN_VARIABLES, FrozenVariable(variable, checkpoint, variable.op.name)
+            )
     if unmatched:
         raise ValueError(
             f"The patterns {sorted(unmatched)} match no variable but those that grow. There are: "

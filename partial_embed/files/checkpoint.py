@@ -66,7 +66,7 @@ class Checkpoint:
             "tensor_name=."
         )
 
-    def check(self, name, dtype, max_shape, axis=0):
+    def check(self, name, dtype, max_shape, axis=0, table=None):
         """Checks a table of the checkpoint against what the graph asks for.
 
         Args:
@@ -75,6 +75,7 @@ class Checkpoint:
             max_shape: list of ints, the shape of the table in the graph; the
                 checkpoint may hold fewer rows.
             axis: int, along which its rows are counted.
+            table: its name in the graph, if it is another.
 
         Raises:
             ValueError: if name, rank, dtype or a dimension does not fit.
@@ -98,8 +99,8 @@ class Checkpoint:
         else:
             return
         raise ValueError(
-            f"The table {name} {want} {dtype.name} does not fit the checkpoint {self.prefix}, "
-            f"which holds {self.describe(name)}: {problem}."
+            f"The table {table or name} {want} {dtype.name} does not fit the checkpoint "
+            f"{self.prefix}, which holds {self.describe(name)}: {problem}."
         )
 
     def is_unchanged(self):

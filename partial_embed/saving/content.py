@@ -124,9 +124,7 @@ def content_of(items):
             taken.update(map(id, whole + [slot.variable for slot in slots]))
     # Variables that growing froze whole, by their parts: global_variables lists those.
     frozen = {
-        id(part): (checkpoint, variable)
-        for variable, checkpoint in frozen_variables_in()
-        for part in parts_of(variable)
+        id(part): found for found in frozen_variables_in() for part in parts_of(found.variable)
     }
     unchanged, plain, foreign = [], [], []
     for name, item in items:
@@ -141,7 +139,7 @@ def content_of(items):
             if origin is None:
                 plain.append(saved)
             else:
-                saved.freeze(*origin, _place_on_disk(variable, None)[0])
+                saved.freeze(origin)
                 unchanged.append(saved)
     return Content(tables, unchanged, plain, foreign)
 

@@ -28,9 +28,9 @@ class Saved(SaveableObject):
             value = tf.convert_to_tensor(variable)
         super().__init__(value, [SaveSpec(value, spec, disk_name)], disk_name)
 
-    def freeze(self, checkpoint, whole, name):
-        """Notes where growing loaded it from."""
-        self.source, self.whole = stored(checkpoint, name), whole
+    def freeze(self, frozen):
+        """Notes where growing loaded it from, a `FrozenVariable`."""
+        self.source, self.whole = stored(frozen.checkpoint, frozen.tensor_name), frozen.variable
 
     def place(self, checkpoint, name=None):
         """Returns its `Stored` value in a checkpoint, where it is perhaps called `name`."""

@@ -25,6 +25,7 @@ from partial_embed.saving.source import (
 )
 from partial_embed.table.on_disk import in_slices
 from partial_embed.table.plan import with_rows
+from partial_embed.table.report import reports_in
 from partial_embed.training.frozen_rows import FrozenRows
 
 # How often a checkpoint is read that is replaced all the while.
@@ -84,6 +85,8 @@ class Saver(OpenSaver):
         if self.builder is not None:
             raise ValueError("partial_embed.Saver has a builder of its own. Leave out builder=.")
         self.builder = Builder()
+        for report in reports_in():
+            report.check(tf.get_default_graph())
         content = content_of(items) if items else None
         if content:
             self.var_list = content.saveables(self._delta)

@@ -1,5 +1,7 @@
 """One table, two variables: `PartialEmbedding`."""
 
+from collections import namedtuple
+
 import numpy as np
 import tensorflow.compat.v1 as tf
 
@@ -12,13 +14,17 @@ _EMBEDDINGS = ("partial_embed", "embeddings")
 FROZEN_VARIABLES = ("partial_embed", "frozen_variables")
 
 
+FrozenVariable = namedtuple("FrozenVariable", ["variable", "checkpoint", "tensor_name"])
+FrozenVariable.__doc__ = "A variable that growing froze whole, and what it was loaded from."
+
+
 def embeddings_in(graph=None):
     """Returns the list of all `PartialEmbedding`s of a graph, in order of creation."""
     return (graph or tf.get_default_graph()).get_collection(_EMBEDDINGS)
 
 
 def frozen_variables_in(graph=None):
-    """Returns [(variable, its `Checkpoint`), ...]: frozen whole by `growing`, in order."""
+    """Returns the list of `FrozenVariable`s: frozen whole by `growing`, in order."""
     return (graph or tf.get_default_graph()).get_collection(FROZEN_VARIABLES)
 
 

@@ -1,7 +1,5 @@
 """Variables whose own initializers read a checkpoint: what is loaded, and how."""
 
-import re
-
 import numpy as np
 import tensorflow.compat.v1 as tf
 from absl import logging
@@ -10,7 +8,11 @@ from partial_embed.files.finite import refuse_nonfinite
 from partial_embed.files.growth import read_generations
 from partial_embed.files.runs import as_range, to_runs
 from partial_embed.files.tensors import restore, slice_spec
-from partial_embed.table.embedding import FROZEN_VARIABLES, frozen_variables_in
+from partial_embed.table.embedding import (
+    FROZEN_VARIABLES,
+    FrozenVariable,
+    frozen_variables_in,
+)
 from partial_embed.table.plan import offset_of, with_rows
 
 
@@ -76,28 +78,41 @@ def loading_initializer(checkpoint, name, shape, allow_nonfinite):
 
 
 def load_unchanged(
-    getter, name, checkpoint, allow_nonfinite, trains, shape, dtype, trainable=None, **arguments
+    getter,
+    name,
+    checkpoint,
+    allow_nonfinite,
+    trains,
+    tensor_name,
+    shape,
+    dtype,
+    trainable=None,
+    collections=None,
+    **arguments,
 ):
     """Makes a variable of the checkpoint's shape: loaded, and frozen unless it `trains`.
 
     Args:
         trains: bool, whether it goes on training if the script would have it train.
-        getter, shape, dtype, trainable, **arguments: what a custom getter is given.
+        tensor_name: str, its name in the checkpoint.
+        getter, shape, dtype, trainable, collections, **arguments: what a custom getter is given.
 
     Returns:
-        (the variable, what was done to it, in words).
+        The variable.
     """
-    checkpoint.check(name, dtype, shape)
-    arguments["initializer"] = loading_initializer(checkpoint, name, shape, allow_nonfinite)
-    trainable_here = trainable if trains else False
-    variable = getter(name, shape=shape, dtype=dtype, trainable=trainable_here, **arguments)
-    if trainable is False:  # a step counter, a moving average: the script's own, and may change
-        return variable, "loaded"
-    if trains:
-        return variable, "loaded, trains"
-    if not any(variable is frozen for frozen, _ in frozen_variables_in()):
-        tf.add_to_collection(FROZEN_VARIABLES, (variable, checkpoint))
-    grown = read_generations(checkpoint).get(name)
+    checkpoint.check(tensor_name, dtype, shape, table=name)
+    arguments["initializer"] = loading_initializer(checkpoint, tensor_name, shape, allow_nonfinite)
+    frozen = trainable is not False and not trains
+    if frozen:  # whatever collections the script puts it in
+        trainable, train_key = False, tf.GraphKeys.TRAINABLE_VARIABLES
+        collections = collections and [key for key in collections if key != train_key]
+    arguments.update(trainable=trainable, collections=collections)
+    variable = getter(name, shape=shape, dtype=dtype, **arguments)
+    if not frozen:
+        return variable
+    if not any(variable is known for known, _, _ in frozen_variables_in()):
+        tf.add_to_collection(FROZEN_VARIABLES, FrozenVariable(variable, checkpoint, tensor_name))
+    grown = read_generations(checkpoint).get(tensor_name)
     if grown and len(grown["generations"]) > 1:
         logging.warning(
             "%s has grown in %s already, and gains no row now: none of its rows trains. If "
@@ -106,19 +121,4 @@ def load_unchanged(
             name,
             checkpoint.prefix,
         )
-    return variable, "loaded, frozen"
-
-
-def is_optimizer_state(name, trainable, variable_names):
-    """Returns whether `name` is a slot of one of some variables, or a power of Adam.
-
-    A new optimizer starts afresh, for all of its state or for none of it: it
-    may be made outside, where nothing is loaded.
-    """
-    if trainable is not False:
-        return False
-    if re.search(r"(^|/)beta[12]_power(_\d+)?$", name):
-        return True
-    parts = name.split("/")
-    owners = {"/".join(parts[start:stop]) for stop in range(1, len(parts)) for start in range(stop)}
-    return not owners.isdisjoint(variable_names)
+    return variable

@@ -11,12 +11,31 @@ class Patterns:
     """
 
     def __init__(self, values):
-        """Takes a dict of pattern to value; "all" matches every name."""
+        """Takes a dict of pattern to value, or one or several patterns whose value is True.
+
+        "all" matches every name.
+        """
+        if not isinstance(values, dict):
+            values = dict.fromkeys([values] if isinstance(values, str) else values or (), True)
         self._values = dict(values)
         self.unmatched = set(self._values) - {"all"}
 
+    def find(self, name, fits=None):
+        """Returns (pattern, value) of the first that `name` matches, else (None, None).
+
+        Args:
+            name: str.
+            fits: function of pattern and value, whether it can be of use here; a pattern
+                of which it cannot counts as not matched. Not asked by default.
+        """
+        found = None, None
+        for pattern, value in reversed(list(self._values.items())):
+            matches = pattern == "all" or fnmatch.fnmatchcase(name, pattern)
+            if matches and (fits is None or fits(pattern, value)):
+                self.unmatched.discard(pattern)
+                found = pattern, value
+        return found
+
     def get(self, name):
         """Returns the value of the first pattern that `name` matches, None if there is none."""
-        matching = [p for p in self._values if p == "all" or fnmatch.fnmatchcase(name, p)]
-        self.unmatched.difference_update(matching)
-        return self._values[matching[0]] if matching else None
+        return self.find(name)[1]

@@ -160,7 +160,7 @@ def plan_table(
         as_row_init(initializer),
         checkpoint,
         tensor_name,
-        vocabulary and vocabulary.new_keys,
+        vocabulary and vocabulary.new_keys + ["(out of vocabulary)"] * vocabulary.num_oov_buckets,
         allow_nonfinite,
     )
     if not callable(initializer):
@@ -204,7 +204,7 @@ def _old_rows(name, shape, dtype, checkpoint, tensor_name, vocabulary, generatio
     # Rows may be dropped by a vocabulary or a generation, and not otherwise.
     drops = vocabulary is not None or generation is not None
     most = with_rows(shape, axis, max(rows, held) if drops else rows)
-    checkpoint.check(tensor_name, dtype, most, axis)
+    checkpoint.check(tensor_name, dtype, most, axis, name)
     if vocabulary is not None:
         check_vocabulary(vocabulary, name, rows, checkpoint_rows)
         source = vocabulary.source

@@ -7,14 +7,16 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 
-class Vocabulary(namedtuple("Vocabulary", ["old_keys", "new_keys", "source"])):
+class Vocabulary(namedtuple("Vocabulary", ["old_keys", "new_keys", "source", "num_oov_buckets"])):
     """Two vocabularies of one table, aligned; see `align_vocabularies`.
 
     Attributes:
         old_keys: list of str, the keys of the checkpoint's rows.
         new_keys: list of str, the keys of the table's rows.
         source: int64 array [new keys]: for each its old row, -1 if it has none.
-            None if the old keys are the first of the new ones.
+            None if the old keys are the first of the new ones. Rows of keys that are
+            in no vocabulary come after those of the keys, and stay there.
+        num_oov_buckets: int, how many of those there are.
     """
 
 
@@ -65,12 +67,14 @@ def read_vocabulary(path):
     return keys
 
 
-def align_vocabularies(old, new):
+def align_vocabularies(old, new, num_oov_buckets=0):
     """Says for each row of a table which row of the checkpoint has the same key.
 
     Args:
         old: path of the vocabulary the checkpoint was trained with, or its keys.
         new: path of the vocabulary of the table in the graph, or its keys.
+        num_oov_buckets: int, as in `tf.lookup` tables: how many rows at the end of
+            both tables are for keys that are in no vocabulary. They stay at the end.
 
     Returns:
         A `Vocabulary`, for the `vocabulary=` of `get_embedding` and the
@@ -87,8 +91,11 @@ def align_vocabularies(old, new):
             raise ValueError("Keys must be texts that are not empty, one for each row.")
         if len(set(keys)) != len(keys):
             raise ValueError("A list of keys holds some more than once. A key has one row.")
-    if list(new[: len(old)]) == list(old):
-        return Vocabulary(list(old), list(new), None)
+    num_oov_buckets = int(num_oov_buckets)
+    if num_oov_buckets < 0:
+        raise ValueError(f"num_oov_buckets must be 0 or more, got {num_oov_buckets}.")
+    if list(new[: len(old)]) == list(old) and (not num_oov_buckets or len(old) == len(new)):
+        return Vocabulary(list(old), list(new), None, num_oov_buckets)
     row_of = {key: row for row, key in enumerate(old)}
     source = np.array([row_of.get(key, -1) for key in new], np.int64)
     if (source < 0).all():
@@ -96,11 +103,13 @@ def align_vocabularies(old, new):
             f"The vocabularies have no key in common: the old one begins with {old[0]!r}, the new "
             f"one with {new[0]!r}. Expected one key a line, and nothing else (no counts, no tabs)."
         )
-    return Vocabulary(list(old), list(new), source)
+    buckets = len(old) + np.arange(num_oov_buckets)
+    source = np.concatenate([source, buckets])
+    return Vocabulary(list(old), list(new), source, num_oov_buckets)
 
 
 def as_vocabulary(given):
-    """Returns a `Vocabulary`, given one, None, or the paths or keys (old, new) of one."""
+    """Returns a `Vocabulary`, given one, None, or what `align_vocabularies` takes."""
     known = given is None or isinstance(given, Vocabulary)
     return given if known else align_vocabularies(*given)
 
@@ -111,11 +120,13 @@ def check_vocabulary(vocabulary, name, num_rows, checkpoint_rows):
         (vocabulary.old_keys, checkpoint_rows, "the checkpoint's table"),
         (vocabulary.new_keys, num_rows, "the table in the graph"),
     ):
-        if len(keys) != rows:
+        named = rows - vocabulary.num_oov_buckets
+        if len(keys) != named:
             raise ValueError(
                 f"The vocabulary of {name} has {len(keys)} keys, and {what} has {rows} rows: line "
-                f"{rows + 1} names no row. Expected one line a row."
-                if len(keys) > rows
+                f"{named + 1} names no row. Expected one line a row."
+                if len(keys) > named
                 else f"The vocabulary of {name} ends at line {len(keys)}, and {what} has {rows} "
-                "rows. Expected one line a row."
+                "rows. Expected one line a row; if those at the end are of keys in no vocabulary, "
+                "say how many: (old, new, num_oov_buckets)."
             )

@@ -43,7 +43,7 @@ def gather(loss, optimizer, var_list, ids, embeddings):
         for e in embeddings
         for part in e.frozen_parts
     }
-    for variable, _ in frozen_variables_in():
+    for variable, _, _ in frozen_variables_in():
         frozen.update({v.op.name: (v, "frozen whole by growing") for v in parts_of(variable)})
     tables = [e.trainable for e in embeddings if e.trainable is not None]
     trainable = [v for v in tf.trainable_variables() if isinstance(v, Variable)]

@@ -32,7 +32,7 @@ class FrozenRows:
         embeddings = embeddings_in() if everything else list(embeddings)
         # name -> (its variables in order of rows, which rows of it they are)
         self._parts = {e.table_name: (e.frozen_parts, e.plan.frozen_rows()) for e in embeddings}
-        for variable, _ in frozen_variables_in() if everything else []:
+        for variable, _, _ in frozen_variables_in() if everything else []:
             parts = parts_of(variable)
             count = sum((part.shape.as_list() or [1])[0] for part in parts)
             self._parts[frozen_name(variable)] = (parts, range(count))

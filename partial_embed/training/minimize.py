@@ -115,7 +115,7 @@ def _frozen_in(graph):
         for e in embeddings_in(graph)
         for part in e.frozen_parts
     }
-    for variable, _ in frozen_variables_in(graph):
+    for variable, _, _ in frozen_variables_in(graph):
         for part in parts_of(variable):
             refused[part.op.name] = (
                 "which growing froze. To train it, name it where it is made: growing(checkpoint, "

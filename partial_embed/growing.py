@@ -1,0 +1,239 @@
+"""The one line for a legacy script: `with pe.growing(checkpoint):`."""
+
+import contextlib
+import functools
+import sys
+
+import tensorflow.compat.v1 as tf
+
+from partial_embed._tensorflow import variable_store
+from partial_embed.files.checkpoint import Checkpoint
+from partial_embed.files.growth import refuse_delta
+from partial_embed.files.nearest import nearest
+from partial_embed.graphs import before_first_run, reaching_graphs
+from partial_embed.saving.saver import Saver
+from partial_embed.table.report import REPORTS, Report
+from partial_embed.table.treatment import Treatment
+from partial_embed.training.hold import hold_still
+
+
+def show_on_stderr(report):
+    """Prints a table of what growing did on stderr, with colour if that is a terminal."""
+    print(report.text(colour=sys.stderr.isatty()), file=sys.stderr, flush=True)
+
+
+class growing:
+    """Makes a script's variables grow where a checkpoint holds fewer rows, and loads the rest.
+
+    While it is open, `tf.get_variable(name, shape)` (as `tf.Variable(value,
+    name=name)`) compares `shape` with what the checkpoint holds as `name`:
+
+    - more rows, or columns: a `PartialEmbedding`, old ones loaded and frozen, new ones trainable;
+    - the same shape: the variable, loaded and frozen, unless `train` names it;
+    - not in the checkpoint: the variable as ever.
+
+    What the script itself does not train is judged by how it starts: at zeros,
+    ones or anywhere it is state, as moving statistics are, and loaded; at values
+    that the script has it is data, and stays the script's. Scalars that count
+    (`global_step`) start afresh, like the optimizer that they belong to.
+
+    Loading happens in the variables' own initializers, so
+    `tf.global_variables_initializer()` is all that a script needs to run. What
+    became of which variable is printed on stderr, before the first step.
+
+        with pe.growing("model.ckpt-50"):
+            build_model(num_entities=110)      # or a class that makes graphs of its own
+
+        # for what is built elsewhere; tf.get_variable only
+        tf.variable_scope("model", custom_getter=pe.growing("model.ckpt-50"))
+
+    Args:
+        checkpoint: prefix, directory or `Checkpoint`.
+        train: which variables of unchanged shape go on training: a shell-style
+            pattern or a list of them, like `"decoder/*"`; or "all", which
+            leaves every variable as the script has it. A counter, or data, is
+            loaded if a pattern other than "all" names it.
+        trainable_rows: dict of pattern to ids of old rows that train as well.
+        vocabularies: dict of pattern to `Vocabulary`, or to (old, new) or (old,
+            new, num_oov_buckets), see `align_vocabularies`; rows or columns of those
+            variables follow their keys. "*" means all variables that have one entry a key.
+        initializers: dict of pattern to an initializer for the new rows, in
+            place of the script's.
+        generation: see `get_embedding`; for all tables that grow.
+        allow_nonfinite: load tables that hold NaN or Inf, instead of failing.
+        names: dict of a variable's name here to its name in the checkpoint.
+        skip: pattern, or list of them, of variables that growing leaves alone.
+        hold: pattern, or list of them, of state that the script's own updates
+            shall not move: their ops write what is there.
+        slots: bool, whether what goes on training takes the state of its
+            optimizer along, all of it: build the optimizer inside as well.
+        show: function of a `Report` that shows it; None for silence.
+
+    Raises:
+        ValueError: when opened, if there is no such checkpoint; while open, if a
+            shape does not fit, naming both; when closed, if no variable was made
+            under it, or a pattern matches none.
+    """
+
+    def __init__(
+        self,
+        checkpoint,
+        train=(),
+        trainable_rows=None,
+        vocabularies=None,
+        initializers=None,
+        generation=None,
+        allow_nonfinite=False,
+        names=None,
+        skip=(),
+        hold=(),
+        slots=False,
+        show=show_on_stderr,
+    ):
+        self._checkpoint = Checkpoint(checkpoint)
+        refuse_delta(self._checkpoint)
+        self._treatment = Treatment(
+            self._checkpoint,
+            train,
+            trainable_rows,
+            vocabularies,
+            initializers,
+            generation,
+            allow_nonfinite,
+            names,
+            skip,
+            hold,
+            slots,
+        )
+        self._slots = slots
+        self._show = show or (lambda report: None)
+        self._reports = {}  # by graph
+        self._open = []  # what to undo at the end of each `with`
+        self._depth = 0  # of the calls of tf.get_variable that are going on
+
+    # --- open, and closed ----------------------------------------------------------
+
+    def __enter__(self):
+        undo = contextlib.ExitStack()
+        undo.enter_context(reaching_graphs(self._reach))
+        self._open.append(undo)
+        return self
+
+    def _reach(self, undo):
+        """Makes variables of the default graph come here, until `undo` is closed."""
+        scope = tf.get_variable_scope()
+        outer, custom_getter = scope.custom_getter, self
+        if outer is not None:
+
+            def custom_getter(getter, *args, **kwargs):  # TensorFlow passes it as getter=
+                return self(functools.partial(outer, getter), *args, **kwargs)
+
+        # Set and not entered: entering a scope again restarts its count of names.
+        scope.set_custom_getter(custom_getter)
+        undo.callback(scope.set_custom_getter, outer)
+        undo.enter_context(tf.variable_creator_scope(self._create))
+
+    def __exit__(self, error_type, error, traceback):
+        self._open.pop().close()
+        if error_type is not None:
+            if error_type is ValueError and "No variables to optimize" in str(error):
+                raise ValueError(
+                    f"Nothing to train: no table has more rows than in {self._checkpoint.prefix}, "
+                    "and all else is frozen. Give a table more rows, or say train=.\n"
+                    f"{self.summary()}"
+                ) from error
+            return
+        if not any(report.variables for report in self._reports.values()):
+            raise ValueError(
+                f"No variable of {self._checkpoint.prefix} was made while growing was open. It "
+                f"holds: {nearest('', self._checkpoint.shapes)}."
+            )
+        self.expect_obeyed()
+        for graph, report in self._reports.items():
+            with graph.as_default():
+                for variable in report.held:
+                    hold_still(variable)
+            report.show()
+
+    def expect_obeyed(self):
+        """Raises ValueError if a pattern, or slots=True, was of no use to any variable."""
+        if self._open:
+            return  # There may be more.
+        unmatched = self._treatment.unmatched()
+        if unmatched:
+            made = {name for report in self._reports.values() for name in report.variables}
+            raise ValueError(
+                f"The patterns {unmatched} match no variable that could obey them. They are "
+                f"shell-style, like decoder/*. There are: {nearest(unmatched[0], made)}."
+            )
+        for report in self._reports.values() if self._slots else ():
+            report.expect_slots()
+
+    def summary(self):
+        """Returns what happened to each variable so far, as text."""
+        return "\n".join(report.text() for report in self._reports.values())
+
+    def _report(self):
+        graph = tf.get_default_graph()
+        while graph.building_function:  # the body of a branch or a loop
+            graph = graph.outer_graph
+        if graph not in self._reports:
+            report = Report(self._checkpoint, self._show, self.expect_obeyed)
+            graph.add_to_collection(REPORTS, report)
+            before_first_run(graph, report.show)
+            self._reports[graph] = report
+        return self._reports[graph]
+
+    # --- what makes variables ------------------------------------------------------
+
+    def __call__(self, getter, name, *args, **kwargs):
+        """The custom getter: what `tf.get_variable` calls."""
+        if args:
+            kwargs["shape"] = args[0]
+        if not self._open and self._treatment.holds:
+            raise ValueError("hold= needs growing as a `with`, at whose end the updates are known.")
+        self._depth += 1
+        try:
+            variable = self._treatment(getter, name, self._report(), kwargs)
+        finally:
+            self._depth -= 1
+        # What Estimators and MonitoredTrainingSession save with, unless told otherwise.
+        if name in self._report().loaded() and not tf.get_collection(tf.GraphKeys.SAVERS):
+            tf.add_to_collection(tf.GraphKeys.SAVERS, Saver(defer_build=True))
+        return variable
+
+    def _create(self, next_creator, **kwargs):
+        """The variable creator: what `tf.Variable` calls (and get_variable, in the end)."""
+        name = tf.get_default_graph().unique_name(kwargs.get("name") or "Variable", False)
+        trainable = kwargs.get("trainable")
+        if self._depth or kwargs.get("variable_def"):
+            return next_creator(**kwargs)
+        if not self._treatment.concerns(name, trainable):
+            self._treatment.leave(name, trainable, self._report())
+            return next_creator(**kwargs)
+        initial = kwargs.pop("initial_value")
+        initial = tf.convert_to_tensor(
+            initial() if callable(initial) else initial, kwargs.get("dtype")
+        )
+        given = dict(kwargs, dtype=initial.dtype)
+        foreign = ("reuse", "regularizer", "partitioner")
+
+        def getter(full_name, shape, dtype, initializer, **arguments):
+            arguments = {key: value for key, value in arguments.items() if key not in foreign}
+            start = initializer
+            if callable(initializer):
+                start = functools.partial(initializer, shape, dtype)
+            with tf.name_scope(None):
+                return next_creator(**dict(given, initial_value=start, name=full_name, **arguments))
+
+        variable = self(
+            getter,
+            name,
+            shape=initial.shape,
+            dtype=initial.dtype,
+            initializer=initial,
+            trainable=trainable,
+            collections=kwargs.get("collections"),
+        )
+        variable_store().pop(name, None)  # tf.get_variable knows nothing of tf.Variable
+        return variable

@@ -1,0 +1,84 @@
+"""State of optimizers: how it is named (slots after their variable, and powers), and loaded."""
+
+import functools
+import re
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from partial_embed.table.embedding import embeddings_in
+from partial_embed.table.loading import load_rows, loading_initializer, row_indices
+
+_POWERS = re.compile(r"(^|/)beta[12]_power(_\d+)?$")
+
+
+def is_power(name):
+    """Returns whether a name is that of one of Adam's powers, of which there is one for all."""
+    return bool(_POWERS.search(name))
+
+
+def owners_of(name, variable_names):
+    """Returns those of some variables' names that stand whole in a name, and are not its end."""
+    parts = name.split("/")
+    owners = {"/".join(parts[start:stop]) for stop in range(1, len(parts)) for start in range(stop)}
+    return owners.intersection(variable_names)
+
+
+def is_optimizer_state(name, variable_names):
+    """Returns whether `name` is that of a slot of one of some variables, or of a power of Adam."""
+    return is_power(name) or bool(owners_of(name, variable_names))
+
+
+def load_slot(getter, name, checkpoint, noted, shape=None, dtype=None, initializer=None, **kwargs):
+    """Makes a variable of an optimizer: loaded, where the checkpoint has that of the same variable.
+
+    Of a table, rows that are new start where the optimizer starts them.
+
+    Args:
+        getter, shape, dtype, initializer, **kwargs: what a custom getter is given.
+        name: full name of the variable.
+        checkpoint: `Checkpoint`.
+        noted: `Report`.
+
+    Returns:
+        The variable.
+    """
+    make = functools.partial(getter, name, dtype=dtype, **kwargs)
+    there, table = _name_there(name, noted)
+    if there not in checkpoint:
+        return make(shape=shape, initializer=initializer)
+    held = list(checkpoint.shapes[there])
+    full = tf.TensorShape(np.shape(initializer) if shape is None else shape)
+    if table is None:
+        if full.as_list() == held:
+            initializer = loading_initializer(checkpoint, there, held, True)
+            noted.slots.add(there)
+        return make(shape=full, initializer=initializer)
+    plan = table.plan
+    sources = plan.source_of(plan.trainable_rows)
+    places = np.flatnonzero(sources >= 0)
+    noted.slots.add(there)
+    if not len(places):
+        return make(shape=full, initializer=initializer)
+
+    def initialize(shape, dtype=None, partition_info=None):
+        del partition_info
+        start = initializer(shape, dtype=dtype) if callable(initializer) else initializer
+        start = tf.convert_to_tensor(start, dtype)
+        old = load_rows(checkpoint, there, sources[places], axis=plan.axis)
+        order = np.arange(len(sources))
+        order[places] = len(sources) + np.arange(len(places))
+        return tf.gather(tf.concat([start, old], plan.axis), row_indices(order), axis=plan.axis)
+
+    return make(shape=full, initializer=initialize)
+
+
+def _name_there(name, noted):
+    """Returns (the name in the checkpoint of a variable of an optimizer, its table or None)."""
+    tables = {e.trainable.op.name: e for e in embeddings_in() if e.trainable is not None}
+    names = {here: table.tensor_name for here, table in tables.items()}
+    names.update((here, there) for here, (_, there, _) in noted.variables.items() if there)
+    for owner in sorted(owners_of(name, names), key=len, reverse=True)[:1]:
+        before, _, after = name.rpartition(f"{owner}/")
+        return f"{before}{names[owner]}/{after}", tables.get(owner)
+    return name, None

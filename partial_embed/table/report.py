@@ -1,0 +1,154 @@
+"""What growing did with the variables of one graph, for a person to see."""
+
+import tensorflow.compat.v1 as tf
+from absl import logging
+
+from partial_embed.table.optimizer_state import is_optimizer_state, is_power, owners_of
+
+# What can become of a variable, in the order of the table.
+GREW = "grew"
+FROZEN = "loaded, frozen"
+TRAINS = "loaded, trains"
+STATE = "loaded, state"
+NEW = "new, trains"
+AFRESH = "starts afresh"
+ALONE = "left alone"
+_FATES = (GREW, FROZEN, TRAINS, STATE, NEW, AFRESH, ALONE)
+REPORTS = ("partial_embed", "reports")  # the key of a collection
+_MOST = 12  # names on a line
+_YELLOW, _BOLD, _PLAIN = "\033[33m", "\033[1m", "\033[0m"
+
+
+class Report:
+    """What growing did with the variables of one graph.
+
+    Attributes:
+        checkpoint: `Checkpoint` that they were loaded from.
+        variables: dict of a variable's name to (its fate, its name in the
+            checkpoint or None, what else is to be said).
+        keyed: bool, whether all tables that grew follow a vocabulary.
+        held: list of variables whose own updates shall do nothing.
+        slots: set of names in the checkpoint of optimizer state that goes on.
+    """
+
+    def __init__(self, checkpoint, show, expect_obeyed):
+        """Takes what shows it, and what raises if the growing's own arguments were of no use."""
+        self.checkpoint = checkpoint
+        self.variables = {}
+        self.keyed = True
+        self.held = []
+        self.slots = set()
+        self._shown = None
+        self._show = show
+        self._expect_obeyed = expect_obeyed
+
+    def note(self, name, fate, tensor_name=None, detail=""):
+        """Notes what became of a variable."""
+        self.variables[name] = (fate, tensor_name, detail)
+
+    def names(self, fate):
+        """Returns the names of the variables that have one fate."""
+        return [name for name, (its, _, _) in self.variables.items() if its == fate]
+
+    def untaken(self):
+        """Returns the sorted names of the checkpoint that nobody took, but for optimizer state."""
+        taken = {tensor_name for _, tensor_name, _ in self.variables.values()}
+        rest = set(self.checkpoint.shapes) - taken
+        return sorted(
+            name
+            for name in rest
+            if not is_optimizer_state(name, self.checkpoint.shapes) and not self._counts(name)
+        )
+
+    def not_loaded(self, graph):
+        """Returns the names of variables that the checkpoint holds, and that did not come of it."""
+        return [
+            variable.op.name
+            for variable in graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES)
+            if variable.op.name in self.checkpoint
+            and variable.op.name not in self.variables
+            and not is_optimizer_state(variable.op.name, self.checkpoint.shapes)
+            and not self._counts(variable.op.name)
+        ]
+
+    def _counts(self, name):
+        scalar = not self.checkpoint.shapes[name]
+        return scalar and self.checkpoint.dtypes[name].is_integer
+
+    def warnings(self):
+        """Returns what a person should look into, a sentence each."""
+        found, untaken = [], self.untaken()
+        if untaken:
+            found.append(
+                f"in the checkpoint, and nobody took it: {_listed(untaken)}. Perhaps it has "
+                "another name here: names={name here: name there}"
+            )
+        if self.variables and not self.names(GREW):
+            found.append("no table grew: each has as many rows as in the checkpoint")
+        return found
+
+    def text(self, colour=False):
+        """Returns the table: what became of which variables, and what to look into."""
+        yellow, bold, plain = (_YELLOW, _BOLD, _PLAIN) if colour else ("", "", "")
+        lines = [f"{bold}partial_embed: growing from {self.checkpoint.prefix}{plain}"]
+        width = max(map(len, _FATES))
+        for fate in _FATES:
+            names = self.names(fate)
+            alone = [name for name in names if self.variables[name][2]]
+            together = [name for name in names if not self.variables[name][2]]
+            lines += [f"  {fate:{width}}  {name}: {self.variables[name][2]}" for name in alone[:50]]
+            if len(alone) > 50:
+                lines.append(f"  {fate:{width}}  and {len(alone) - 50} more")
+            if together:
+                lines.append(f"  {fate:{width}}  {_listed(together)}")
+        if self.names(GREW) and not self.keyed:
+            lines.append(f"  {'':{width}}  row i keeps its meaning: no vocabulary was given")
+        lines += [f"  {yellow}warning: {warning}{plain}" for warning in self.warnings()]
+        return "\n".join(lines)
+
+    def show(self):
+        """Shows the table, unless it was shown as it is."""
+        if self.variables and self.variables != self._shown:
+            self._shown = dict(self.variables)
+            self._show(self)
+
+    def check(self, graph):
+        """Logs which variables of a complete graph did not come of the checkpoint that has them.
+
+        Raises:
+            ValueError: if a pattern given to growing was of no use.
+        """
+        self._expect_obeyed()
+        missed = self.not_loaded(graph)
+        if missed:
+            logging.warning(
+                "%s holds %s, which were made without being loaded from it. Make them while "
+                "growing is open.",
+                self.checkpoint.prefix,
+                _listed(missed),
+            )
+
+    def loaded(self):
+        """Returns the set of names of variables that came of the checkpoint."""
+        return {name for name, (_, there, _) in self.variables.items() if there is not None}
+
+    def expect_slots(self):
+        """Raises ValueError unless all state of what goes on training was taken along."""
+        owners = {self.variables[name][1] for name in self.names(TRAINS) + self.names(GREW)}
+        state = {n for n in self.checkpoint.shapes if owners_of(n, owners) or is_power(n)}
+        missing = sorted(state - self.slots)
+        if missing and self.names(TRAINS):
+            raise ValueError(
+                f"slots=True, and nobody took {_listed(missing)}: the state of an optimizer is "
+                "taken whole or not at all. Build the same optimizer while growing is open."
+            )
+
+
+def reports_in(graph=None):
+    """Returns the list of the `Report`s of a graph."""
+    return (graph or tf.get_default_graph()).get_collection(REPORTS)
+
+
+def _listed(names):
+    more = f" and {len(names) - _MOST} more" if len(names) > _MOST else ""
+    return ", ".join(names[:_MOST]) + more

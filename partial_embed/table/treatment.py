@@ -1,0 +1,228 @@
+"""What becomes of a variable that a script makes under `growing`: it grows, is loaded, or not."""
+
+import functools
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from partial_embed.files.growth import VOCABULARY_SUFFIX
+from partial_embed.table import report
+from partial_embed.table.initial_values import COUNTER, DATA, kind_of
+from partial_embed.table.loading import load_unchanged
+from partial_embed.table.make_table import find_or_make
+from partial_embed.table.optimizer_state import is_optimizer_state, load_slot
+from partial_embed.table.patterns import Patterns
+from partial_embed.table.vocabulary import as_vocabulary, read_vocabulary
+
+
+class Treatment:
+    """The rules of one `growing`; for the arguments see there.
+
+    Attributes:
+        checkpoint: `Checkpoint`.
+        skip, hold: `Patterns`.
+    """
+
+    def __init__(
+        self,
+        checkpoint,
+        train,
+        trainable_rows,
+        vocabularies,
+        initializers,
+        generation,
+        allow_nonfinite,
+        names,
+        skip,
+        hold,
+        slots,
+    ):
+        self.checkpoint = checkpoint
+        vocabularies = {p: as_vocabulary(v) for p, v in (vocabularies or {}).items()}
+        self._train, self.skip, self.hold = Patterns(train), Patterns(skip), Patterns(hold)
+        self._names = Patterns(names or {})
+        for there in (names or {}).values():
+            checkpoint.expect(there)
+        self._trainable_rows = Patterns(trainable_rows or {})
+        self._vocabularies = Patterns(vocabularies)
+        self._initializers = Patterns(initializers or {})
+        self.holds = bool(hold)
+        self._generation = generation
+        self._allow_nonfinite = allow_nonfinite
+        self._slots = slots
+        self._compare_vocabularies(vocabularies.values())
+
+    def _compare_vocabularies(self, vocabularies):
+        """Raises ValueError if the keys beside the checkpoint are others than those given."""
+        path = self.checkpoint.prefix + VOCABULARY_SUFFIX
+        if not vocabularies or not tf.gfile.Exists(path):
+            return
+        beside = read_vocabulary(path)
+        same_size = [v.old_keys for v in vocabularies if len(v.old_keys) == len(beside)]
+        if same_size and beside not in same_size:
+            row = next(i for i, pair in enumerate(zip(same_size[0], beside)) if len(set(pair)) > 1)
+            raise ValueError(
+                f"The old vocabulary is not that of the checkpoint: row {row} is "
+                f"{same_size[0][row]!r} in it, and {beside[row]!r} in {path}. Give {path} as the "
+                "old one."
+            )
+
+    def unmatched(self):
+        """Returns the sorted patterns that no variable has obeyed."""
+        kinds = (self._train, self.skip, self.hold, self._names, self._trainable_rows)
+        kinds += (self._vocabularies, self._initializers)
+        return sorted(set().union(*[patterns.unmatched for patterns in kinds]))
+
+    def concerns(self, name, trainable=False):
+        """Returns whether the checkpoint says anything about a variable of that name."""
+        return self._there(name) in self.checkpoint or (
+            self._slots and trainable is False and is_optimizer_state(name, self._made())
+        )
+
+    def leave(self, name, trainable, noted):
+        """Notes a variable that the checkpoint says nothing about."""
+        if trainable is not False:
+            noted.note(name, report.NEW)
+
+    def _there(self, name):
+        return self._names.get(name) or name
+
+    @staticmethod
+    def _made():
+        return [variable.op.name for variable in tf.global_variables()]
+
+    def __call__(self, getter, name, noted, kwargs):
+        """Makes a variable.
+
+        Args:
+            getter: what a custom getter is given to make variables with.
+            name: full name of the variable.
+            noted: `Report` to note in what became of it.
+            kwargs: dict of the other arguments that a custom getter is given.
+
+        Returns:
+            The variable, or a `PartialEmbedding`.
+        """
+        shape, initializer = kwargs.pop("shape", None), kwargs.get("initializer")
+        there, trainable = self._there(name), kwargs.get("trainable")
+        if self.skip.get(name):
+            noted.note(name, report.ALONE, there, "skip=")
+            return getter(name, shape=shape, **kwargs)
+        if trainable is False and is_optimizer_state(name, self._made()):
+            load = functools.partial(load_slot, getter, name, self.checkpoint, noted)
+            make = load if self._slots else functools.partial(getter, name)
+            return make(shape=shape, **kwargs)
+        if there not in self.checkpoint:
+            variable = getter(name, shape=shape, **kwargs)
+            if shape is not None:
+                self.leave(name, trainable, noted)
+            return variable
+        if shape is None and (initializer is None or callable(initializer)):
+            return getter(name, shape=None, **kwargs)  # one that is there, to be used again
+        return self._known(getter, name, there, shape, noted, kwargs)
+
+    def _known(self, getter, name, there, shape, noted, kwargs):
+        """Makes a variable that the checkpoint holds."""
+        initializer, trainable = kwargs.get("initializer"), kwargs.get("trainable")
+        if shape is None:
+            shape = np.shape(initializer) or tf.convert_to_tensor(initializer).shape
+        shape = tf.TensorShape(shape)
+        dtype = tf.as_dtype(kwargs.pop("dtype", None) or tf.float32).base_dtype
+        kwargs.update(shape=shape, dtype=dtype)
+        kind = kind_of(name, shape, dtype, trainable, initializer, kwargs.get("collections"))
+        pattern, trains = self._train.find(name)
+        asked = pattern not in (None, "all") or there != name
+        if kind in (COUNTER, DATA) and not asked:
+            fate = report.AFRESH if kind == COUNTER else report.ALONE
+            why = (
+                "a counter: global steps belong to the optimizer"
+                if kind == COUNTER
+                else ("data: it starts from what the script gives")
+            )
+            noted.note(name, fate, there, why)
+            return getter(name, **kwargs)
+        return self._grow_or_load(getter, name, there, kind, trains, noted, kwargs)
+
+    def _grow_or_load(self, getter, name, there, kind, trains, noted, kwargs):
+        shape, held = kwargs["shape"], list(self.checkpoint.shapes[there])
+        options = {"trainable_rows": self._trainable_rows.get(name)}
+        initializer = self._initializers.get(name)
+        same = shape.is_fully_defined() and shape.as_list() == held
+        vocabulary, axis = self._vocabulary_of(name, shape, held)
+        if vocabulary is not None:
+            options.update(vocabulary=vocabulary, axis=axis)
+        options = {option: value for option, value in options.items() if value is not None}
+        renamed = "" if there == name else f"from {there}"
+        if same and not options and initializer is None:
+            kwargs.update(shape=shape.as_list(), trains=trains, tensor_name=there)
+            loaded = load_unchanged(getter, name, self.checkpoint, self._allow_nonfinite, **kwargs)
+            fate = report.STATE if kwargs.get("trainable") is False else report.FROZEN
+            fate = report.TRAINS if trains and fate == report.FROZEN else fate
+            noted.note(name, fate, there, renamed)
+            if fate == report.STATE and self.hold.get(name):
+                noted.held.append(loaded)
+            return loaded
+        if initializer is not None:
+            kwargs["initializer"] = initializer
+        if shape.rank:
+            options["generation"] = self._generation
+        options.update(
+            checkpoint=self.checkpoint, tensor_name=there, allow_nonfinite=self._allow_nonfinite
+        )
+        table = find_or_make(getter, name, options, **kwargs)
+        noted.keyed = noted.keyed and vocabulary is not None
+        plan, told = table.plan, [renamed] if renamed else []
+        what = "new, not trainable" if kwargs.get("trainable") is False else "train"
+        unit = {0: "rows", 1: "columns"}.get(plan.axis, f"slices along axis {plan.axis}")
+        was, now = held[plan.axis], shape.as_list()
+        now[plan.axis] = f"{was} -> {plan.num_rows}" if was != plan.num_rows else plan.num_rows
+        told.append(
+            f"[{', '.join(map(str, now))}], {table.num_frozen_rows} {unit} frozen, "
+            f"{plan.num_rows - table.num_frozen_rows} {what}"
+        )
+        if plan.source is not None:
+            dropped = plan.checkpoint_rows - int((plan.source >= 0).sum())
+            told += [f"{dropped} of the checkpoint's dropped"] if dropped else []
+        noted.note(name, report.GREW, there, ", ".join(told))
+        return table
+
+    def _vocabulary_of(self, name, shape, held):
+        """Returns (the `Vocabulary` whose keys a variable has an entry for, along which axis)."""
+        if not shape.is_fully_defined() or len(shape) != len(held):
+            return self._vocabularies.get(name), None
+        shape = shape.as_list()
+
+        def axes_of(vocabulary):
+            sizes = (len(vocabulary.old_keys), len(vocabulary.new_keys))
+            sizes = tuple(size + vocabulary.num_oov_buckets for size in sizes)
+            return [axis for axis, pair in enumerate(zip(held, shape)) if pair == sizes]
+
+        # A pattern that names no variable means those that have one entry a key.
+        pattern, vocabulary = self._vocabularies.find(
+            name, lambda pattern, vocabulary: pattern not in ("*", "all") or axes_of(vocabulary)
+        )
+        if vocabulary is None:
+            self._refuse_buckets(name, held, shape)
+            return None, None
+        axes = axes_of(vocabulary)
+        if len(axes) > 1:
+            raise ValueError(
+                f"{name} {shape} has one entry a key along the axes {axes[0]} and {axes[1]}, and a "
+                f"table grows along one. Leave it alone: growing(..., skip={name!r})."
+            )
+        return vocabulary, axes[0] if axes else None
+
+    def _refuse_buckets(self, name, held, shape):
+        """Raises ValueError if a variable seems to end in rows of keys in no vocabulary."""
+        vocabulary = self._vocabularies.get("*")
+        if vocabulary is None:
+            return
+        old, new = len(vocabulary.old_keys), len(vocabulary.new_keys)
+        for was, now in zip(held, shape):
+            if new > old and was > old and now - was == new - old:
+                raise ValueError(
+                    f"{name} gains as many rows as the vocabulary keys, from {was} to {now}, and "
+                    f"has {was - old} more than it. If those are of keys in no vocabulary, say so: "
+                    f"(old, new, {was - old}); if it has keys of its own, name its vocabulary, or "
+                    f"skip={name!r}."
+                )
