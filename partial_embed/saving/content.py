@@ -62,7 +62,7 @@ class Content(namedtuple("Content", ["tables", "unchanged", "plain", "foreign"])
         for table in self.tables:
             for slot in table.slots:
                 for saved in self.unchanged:
-                    name = slot.name_for(saved.source.name, table.embedding)
+                    name = slot.name_for(saved.own_name, table.embedding)
                     found.setdefault(name, (saved, name, slot))
         return list(found.values())
 
@@ -139,7 +139,7 @@ def content_of(items):
             if origin is None:
                 plain.append(saved)
             else:
-                saved.freeze(origin)
+                saved.freeze(origin, _place_on_disk(variable, None)[0])
                 unchanged.append(saved)
     return Content(tables, unchanged, plain, foreign)
 

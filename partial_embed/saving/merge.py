@@ -18,6 +18,7 @@ from partial_embed.saving.source import (
     slot_or_start,
     stored,
 )
+from partial_embed.table.optimizer_state import renamed
 from partial_embed.table.plan import RowPlan
 from partial_embed.table.vocabulary import read_vocabulary
 
@@ -144,7 +145,8 @@ def _merged_variables(base, deltas, tables, policy):
             if slot in merged or slot in of_tables:
                 continue
             initial = policy.one(f"the initial value of {slot}", *zip(*found))
-            held = stored(base, slot) if slot in base else None
+            there = renamed(slot, name, entry["base_name"])
+            held = stored(base, there) if there in base else None
             dtype = held.dtype if held and held.dtype == value.dtype else value.dtype
             merged[slot] = slot_or_start(held, value, initial, dtype, value.shape).tensor
     return sorted(merged.items())

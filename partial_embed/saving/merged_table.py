@@ -58,7 +58,7 @@ class MergedTable:
             )
         else:
             self._join()
-        self._source = BaseTable(base, self.base_name, self.plan)
+        self._source = BaseTable(base, self.base_name, self.plan, name)
 
     def _same(self, what, of, deltas=None):
         """Returns what all deltas say of the table; raises ValueError if they differ."""
@@ -160,8 +160,8 @@ class MergedTable:
             write_part(stage.part(), [(slot, "", self._rows_back(new))])
             return
         part = with_rows(shape, self._axis, len(which))
-        found = slot in self._base and self._source.slot_rows(slot, which)
-        old = slot_or_start(found or None, self._source.rows(which), initial, dtype, part)
+        found = self._source.slot_rows(slot, which)
+        old = slot_or_start(found, self._source.rows(which), initial, dtype, part)
         sliced = self.plan.contiguous and can_slice(dtype)
         self._write(stage, slot, old.tensor if sliced else old.read(), len(which), new)
 

@@ -9,7 +9,6 @@ from partial_embed.files.finite import nonfinite_rows, refuse_nonfinite
 from partial_embed.files.growth import DELTA_KEY, read_delta, read_generations, rows_of_generation
 from partial_embed.files.tensors import read_tensors, reason, restore
 from partial_embed.saving.saveables import Saved
-from partial_embed.saving.slots import belongs_to
 from partial_embed.saving.source import (
     BaseTable,
     check_base,
@@ -19,6 +18,7 @@ from partial_embed.saving.source import (
     stored,
 )
 from partial_embed.table.on_disk import Whole, in_slices
+from partial_embed.table.optimizer_state import belongs_to
 
 
 class Restoration(namedtuple("Restoration", ["checkpoint", "values", "untouched", "sources"])):
@@ -116,7 +116,7 @@ def _open_deltas(content, checkpoint, entries, known):
             found = Checkpoint(entry["base"])
             tensor_name = name if name in found else table.embedding.tensor_name
             found.expect(tensor_name)
-            base = BaseTable(found, tensor_name, table.embedding.plan)
+            base = BaseTable(found, tensor_name, table.embedding.plan, name)
         sources[name] = open_delta(table, checkpoint, entry, base)
     return sources
 

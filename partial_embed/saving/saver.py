@@ -24,6 +24,7 @@ from partial_embed.saving.source import (
     stored,
 )
 from partial_embed.table.on_disk import in_slices
+from partial_embed.table.optimizer_state import renamed
 from partial_embed.table.plan import with_rows
 from partial_embed.table.report import reports_in
 from partial_embed.training.frozen_rows import FrozenRows
@@ -218,7 +219,10 @@ class _Built:
         # By table: what holds its frozen rows' slots, the newest, and what they were loaded from.
         self._sources = {
             table.name: BaseTable(
-                table.embedding.source, table.embedding.tensor_name, table.embedding.plan
+                table.embedding.source,
+                table.embedding.tensor_name,
+                table.embedding.plan,
+                table.name,
             )
             for table in content.tables
             if table.embedding.source is not None
@@ -280,7 +284,8 @@ class _Built:
                     self._write_slot(session, stage, table, slot)
         for saved, name, slot in self._content.unchanged_slots():
             base, dtype = saved.source.checkpoint, slot.variable.dtype.base_dtype
-            found = stored(base, name) if name in base else None
+            there = renamed(name, saved.own_name, saved.source.name)
+            found = stored(base, there) if there in base else None
             value = slot_or_start(
                 found, saved.source, slot.initial(session), dtype, saved.full_shape
             )

@@ -1,12 +1,12 @@
 """Optimizer slots of a table: which they are, how they are named, where they start."""
 
-import re
 from collections import namedtuple
 
 import tensorflow.compat.v1 as tf
 from absl import logging
 
 from partial_embed._tensorflow import Variable
+from partial_embed.table.optimizer_state import belongs_to, renamed
 from partial_embed.training.graph import upstream
 
 
@@ -37,18 +37,7 @@ class Slot(namedtuple("Slot", ["variable", "name", "starts_as_rows", "bounds"]))
 
     def name_for(self, name, embedding):
         """Returns what the same optimizer's slot of another variable is called."""
-        scope, kind = self.variable.op.name.split(embedding.trainable.op.name + "/")
-        return f"{scope}{name}/{kind}"
-
-
-def owner_pattern(name):
-    """Returns the pattern by which names of a variable's slots are known."""
-    return re.compile("(^|/)" + re.escape(name) + "/")
-
-
-def belongs_to(name, table):
-    """Whether a tensor is a table, or by its name a slot of it."""
-    return name == table or bool(owner_pattern(table).search(name))
+        return renamed(self.variable.op.name, embedding.trainable.op.name, name)
 
 
 def slots_of(embedding, variables):
@@ -61,15 +50,14 @@ def slots_of(embedding, variables):
     """
     if embedding.trainable is None:
         return []
-    owner = owner_pattern(embedding.trainable.op.name)
+    half = embedding.trainable.op.name
     shape, axis = embedding.trainable.shape.as_list(), embedding.plan.axis
     slots = []
     for variable in variables:
-        if not isinstance(variable, Variable) or not owner.search(variable.op.name):
+        name = variable.op.name if isinstance(variable, Variable) else half
+        if name == half or not belongs_to(name, half):
             continue
-        name = owner.sub(
-            lambda match: match.group(1) + embedding.table_name + "/", variable.op.name
-        )
+        name = renamed(name, half, embedding.table_name)
         # Of a table [rows, ...] also one number a row.
         if (variable.shape.as_list() if axis else variable.shape.as_list()[:1]) == (
             shape if axis else shape[:1]

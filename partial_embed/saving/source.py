@@ -20,6 +20,7 @@ from partial_embed.files.growth import DELTA_ROWS
 from partial_embed.files.hashes import fingerprint, row_hashes
 from partial_embed.files.runs import as_range, describe_runs, to_runs
 from partial_embed.files.tensors import can_slice, read_tensors, restore, slice_spec
+from partial_embed.table.optimizer_state import renamed
 from partial_embed.table.plan import offset_of, with_rows
 
 
@@ -124,14 +125,22 @@ class WholeTable:
 
 
 class BaseTable:
-    """The table that one grew from."""
+    """The table that one grew from.
+
+    Args:
+        checkpoint: `Checkpoint`.
+        name: the table's name there.
+        plan: the `RowPlan` it was grown by.
+        name_here: its name in the graph, by which its slots are named.
+    """
 
     is_complete = False
 
-    def __init__(self, checkpoint, name, plan):
+    def __init__(self, checkpoint, name, plan, name_here):
         self.checkpoint = checkpoint
         self._name = name
         self._plan = plan
+        self._name_here = name_here
 
     def rows(self, which):
         """Returns `Stored` rows of the table, None if one of them is new; see `WholeTable`."""
@@ -140,7 +149,8 @@ class BaseTable:
 
     def slot_rows(self, slot, which):
         """Returns `Stored` rows of a slot, None where the base has none, or not all."""
-        which, place = self._held(which), (self.checkpoint, self._name, slot)
+        which, slot = self._held(which), renamed(slot, self._name_here, self._name)
+        place = (self.checkpoint, self._name, slot)
         return None if which is None else _slot_rows(*place, which, self._plan.axis)
 
     def _held(self, which):
@@ -263,7 +273,7 @@ def open_table(table, checkpoint, known=None):
     if rows == plan.num_rows and (whole or replaced):
         return WholeTable(checkpoint, name, axis)
     if rows == grown_from or grew_from_it:
-        return BaseTable(checkpoint, name, plan)
+        return BaseTable(checkpoint, name, plan, table.name)
     raise ValueError(
         f"The checkpoint {checkpoint.prefix} holds {rows} rows of {name}. Expected {grown_from}, "
         f"the rows it grew from, or {plan.num_rows}, the whole table. No variable was changed."

@@ -29,6 +29,20 @@ def is_optimizer_state(name, variable_names):
     return is_power(name) or bool(owners_of(name, variable_names))
 
 
+def _owner(name):
+    return re.compile("(^|/)" + re.escape(name) + "/")
+
+
+def belongs_to(name, variable):
+    """Returns whether a name is that of a variable, or of a slot of it."""
+    return name == variable or bool(_owner(variable).search(name))
+
+
+def renamed(name, variable, other):
+    """Returns the name that the slot `name` of a variable has for one of another name."""
+    return _owner(variable).sub(lambda found: f"{found.group(1)}{other}/", name)
+
+
 def load_slot(getter, name, checkpoint, noted, shape=None, dtype=None, initializer=None, **kwargs):
     """Makes a variable of an optimizer: loaded, where the checkpoint has that of the same variable.
 
@@ -44,7 +58,7 @@ def load_slot(getter, name, checkpoint, noted, shape=None, dtype=None, initializ
         The variable.
     """
     make = functools.partial(getter, name, dtype=dtype, **kwargs)
-    there, table = _name_there(name, noted)
+    there, table = _name_there(name.rstrip("/"), noted)  # Optimizers give scopes as names.
     if there not in checkpoint:
         return make(shape=shape, initializer=initializer)
     held = list(checkpoint.shapes[there])
@@ -79,6 +93,5 @@ def _name_there(name, noted):
     names = {here: table.tensor_name for here, table in tables.items()}
     names.update((here, there) for here, (_, there, _) in noted.variables.items() if there)
     for owner in sorted(owners_of(name, names), key=len, reverse=True)[:1]:
-        before, _, after = name.rpartition(f"{owner}/")
-        return f"{before}{names[owner]}/{after}", tables.get(owner)
+        return renamed(name, owner, names[owner]), tables.get(owner)
     return name, None
