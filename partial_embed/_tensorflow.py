@@ -26,6 +26,11 @@ except ImportError:
     )
 
 try:
+    from tensorflow.python.trackable.base import VARIABLE_VALUE_KEY, Trackable
+except ImportError:
+    from tensorflow.python.training.tracking.base import VARIABLE_VALUE_KEY, Trackable
+
+try:
     # What tf.nn.embedding_lookup passes on untouched instead of reading it whole.
     from tensorflow.python.types.internal import NativeObject as TensorLike
 except ImportError:
@@ -105,15 +110,37 @@ def set_save_slice(variable, full_name, full_shape, offset):
     variable._set_save_slice_info(tf.Variable.SaveSliceInfo(full_name, full_shape, offset, extent))
 
 
-class VariableLike(TensorLike):
+class VariableLike(TensorLike, Trackable):
     """Stands where TensorFlow expects a variable, and gives it what it asks for by private names.
 
-    Subclasses have `snapshot`, a tensor, and `refuse`, which raises an error.
+    Subclasses have `snapshot`, a tensor; `refuse` and `ref`, which raise errors; `saveable(name)`,
+    a `SaveableObject`; `variables`, of which the last one trains if any does.
     """
+
+    # So that safe_embedding_lookup_sparse does not make one tensor of it.
+    _should_act_as_resource_variable = True
 
     def _as_graph_element(self):
         """What `Session.run` fetches."""
         return self.snapshot
+
+    def _get_variable_list(self):
+        """What `tf.contrib.layers` puts into its collections."""
+        return [self]
+
+    def _gather_saveables_for_checkpoint(self):
+        """What a `tf.train.Saver` that is given the table by itself saves."""
+        return {VARIABLE_VALUE_KEY: self.saveable}
+
+    @property
+    def handle(self):
+        """What `tf.gradients` differentiates by: the variable that trains."""
+        return getattr(self.variables[-1], "handle", self.variables[-1])
+
+    @property
+    def _in_graph_mode(self):
+        """What an optimizer asks of what it shall update."""
+        return self.ref()
 
     @property
     def _lazy_read(self):

@@ -212,10 +212,10 @@ class growing:
             self._treatment.leave(name, trainable, self._report())
             return next_creator(**kwargs)
         initial = kwargs.pop("initial_value")
-        initial = tf.convert_to_tensor(
-            initial() if callable(initial) else initial, kwargs.get("dtype")
-        )
+        initial = initial() if callable(initial) else initial
+        initial = tf.convert_to_tensor(initial, dtype=kwargs.get("dtype"))
         given = dict(kwargs, dtype=initial.dtype)
+        given.pop("shape", None)  # of the whole table
         foreign = ("reuse", "regularizer", "partitioner")
 
         def getter(full_name, shape, dtype, initializer, **arguments):

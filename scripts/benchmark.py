@@ -75,6 +75,11 @@ PARTS["step, SGD"].update(
         "SGD, a mask over the whole table in the forward pass": ("step", "table mask", "SGD"),
     }
 )
+PARTS["sparse"] = {
+    f"{name} of {which}": ("step", form, "SGD", lookup)
+    for lookup, name in (("sparse", "`embedding_lookup_sparse`"), ("safe", "its safe form"))
+    for form, which in (("plain", "one variable"), ("partial", "a grown table"))
+}
 NAMES = list(dict.fromkeys(part.split(",")[0] for part in PARTS))
 # By part: what its numbers are multiplied with, decimals, unit. Files are about memory, too.
 UNITS = {
@@ -82,6 +87,7 @@ UNITS = {
     "build": (1e3, 1, " ms"),
     "ops": (1, 0, ""),
     "step": (1e3, 2, " ms"),
+    "sparse": (1e3, 2, " ms"),
 }
 
 

@@ -141,7 +141,20 @@ def build(at, plain, number, shared=False, count_ops=False):
     return float(np.median(values[1:]))
 
 
-def training_step(at, form, optimizer):
+def look_up(table, ids, how):
+    """Returns rows of a table, or the means of bags of two of them."""
+    if how == "dense":
+        return tf.nn.embedding_lookup(table, ids)
+    ids = tf.cast(ids, tf.int64)
+    places = tf.range(tf.size(ids, out_type=tf.int64))
+    cells = tf.stack([places // 2, places % 2], 1)
+    bags = tf.SparseTensor(cells, ids, tf.stack([tf.size(ids, out_type=tf.int64) // 2, 2]))
+    if how == "safe":
+        return tf.nn.safe_embedding_lookup_sparse(table, bags, combiner="mean")
+    return tf.nn.embedding_lookup_sparse(table, bags, None, combiner="mean")
+
+
+def training_step(at, form, optimizer, lookup="dense"):
     """Builds one form of a table that trains its new rows; returns table, ids and training op."""
     if form == "concat":
         zeros = tf.zeros_initializer()
@@ -156,7 +169,7 @@ def training_step(at, form, optimizer):
         table = mask * table + tf.stop_gradient((1 - mask) * table)
     ids = tf.placeholder(tf.int32, [None])
     weight = tf.get_variable("weight", [at.dim, 2], initializer=tf.ones_initializer())
-    loss = tf.reduce_mean(tf.square(tf.matmul(tf.nn.embedding_lookup(table, ids), weight) - 1.0))
+    loss = tf.reduce_mean(tf.square(tf.matmul(look_up(table, ids, lookup), weight) - 1.0))
     gradients = dict((v, g) for g, v in optimizer.compute_gradients(loss, tf.trainable_variables()))
     if form == "gradient mask":
         whole = gradients[table]
@@ -165,9 +178,9 @@ def training_step(at, form, optimizer):
     return table, ids, optimizer.apply_gradients([(g, v) for v, g in gradients.items()])
 
 
-def step(at, form, optimizer):
+def step(at, form, optimizer, lookup="dense"):
     """The median step of one form, in batches half of old ids and half of new ones."""
-    _, ids, train = training_step(at, form, OPTIMIZERS[optimizer]())
+    _, ids, train = training_step(at, form, OPTIMIZERS[optimizer](), lookup)
     random, half = np.random.RandomState(0), at.batch // 2
     new = at.rows, at.rows + at.new_rows
     feeds = [

@@ -8,6 +8,7 @@ import tensorflow.compat.v1 as tf
 from partial_embed._tensorflow import PartitionedVariable, VariableLike
 from partial_embed.table.lookup import IdDivider, as_ids, gather_rows, locate, trainable_rows_of
 from partial_embed.table.plan import rows_of
+from partial_embed.table.sparse_lookup import gather_in_table, look_sparse_up_in
 
 # Keys of graph collections. Not strings, so that export_meta_graph leaves them out.
 _EMBEDDINGS = ("partial_embed", "embeddings")
@@ -251,7 +252,9 @@ class PartialEmbedding(VariableLike):
         )
 
     def ref(self):
-        """Refused: what asks for it (a moving average, a dict of variables) wants a variable."""
+        """Refused: what asks for it (an optimizer, a moving average) wants a variable."""
+        if self.trainable is None:
+            raise TypeError(f"No row of {self.name} trains: all are frozen. Leave it out.")
         raise TypeError(
             f"{self.name} is two variables; give {self.table_name}.trainable, the one that changes."
         )
@@ -285,7 +288,8 @@ def _to_tensor(embedding, dtype=None, name=None, as_ref=False):
     del as_ref
     if dtype is not None and not embedding.dtype.is_compatible_with(dtype):
         return NotImplemented
-    return embedding.value(name=name)
+    return gather_in_table(embedding.value(name=name), embedding)
 
 
+look_sparse_up_in(PartialEmbedding)
 tf.register_tensor_conversion_function(PartialEmbedding, _to_tensor)

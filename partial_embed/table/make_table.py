@@ -1,11 +1,13 @@
 """The variables of a table, made by its plan with whatever makes the script's variables."""
 
+import functools
+
 import numpy as np
 import tensorflow.compat.v1 as tf
 
 from partial_embed._tensorflow import variable_store
 from partial_embed.table.embedding import PartialEmbedding, embeddings_in, parts_of
-from partial_embed.table.on_disk import save_as_one_tensor
+from partial_embed.table.on_disk import Whole, save_as_one_tensor
 from partial_embed.table.plan import rows_of
 from partial_embed.table.table_plan import plan_table
 
@@ -91,6 +93,7 @@ def make_table(
             )
     embedding = PartialEmbedding(plan, frozen, new)
     save_as_one_tensor(embedding, plan)
+    embedding.saveable = functools.partial(Whole, embedding)
     # A scope that asks for it again, here or later, is given this object.
     variable_store()[plan.name] = embedding
     return embedding

@@ -25,7 +25,8 @@ def save_as_one_tensor(embedding, plan):
 class Whole(SaveableObject):
     """A table whose variables are no slices of it, saved as one tensor."""
 
-    def __init__(self, embedding, disk_name):
+    def __init__(self, embedding, name=None):
+        disk_name = name or embedding.table_name
         self._embedding = embedding
         self.disk_name = disk_name
         self.spec = ""

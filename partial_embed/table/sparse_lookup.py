@@ -1,0 +1,53 @@
+"""Sparse lookups of a table, `tf.nn.embedding_lookup_sparse` and its safe kin, at a batch's cost.
+
+They would make one tensor of the table first. TensorFlow 2 lets a type of its own take another way;
+in 1.15, which does not, the tensor itself takes it, and is never computed.
+"""
+
+import inspect
+from typing import List
+
+import tensorflow.compat.v1 as tf
+
+from partial_embed._tensorflow import place_of_ops
+
+# Whether TensorFlow lets a function do something else for some types.
+_CAN_DISPATCH = hasattr(tf.experimental, "dispatch_for_api")
+
+
+def look_up_sparse(*args, **kwargs):
+    """`tf.nn.embedding_lookup_sparse` of tables: of the rows alone that the ids name."""
+    given = inspect.signature(tf.nn.embedding_lookup_sparse).bind(*args, **kwargs).arguments
+    tables, sparse_ids = given.pop("params"), given.pop("sp_ids")
+    how = {key: given.pop(key) for key in ("partition_strategy", "max_norm") if key in given}
+    with tf.name_scope(given.get("name"), "embedding_lookup_sparse"):
+        ids, places = tf.unique(sparse_ids.values)
+        rows = tf.nn.embedding_lookup(tables, ids, **how)
+        places = tf.SparseTensor(sparse_ids.indices, places, sparse_ids.dense_shape)
+        given["allow_fast_lookup"] = True  # they are unique already, and few
+        return tf.nn.embedding_lookup_sparse(rows, places, **given)
+
+
+def look_sparse_up_in(table_type):
+    """Makes `tf.nn.embedding_lookup_sparse` look up in tables of a type, where it can be told."""
+    if _CAN_DISPATCH:
+        for params in (table_type, List[table_type]):
+            signature = {"params": params, "sp_ids": tf.SparseTensor}
+            tf.experimental.dispatch_for_api(tf.nn.embedding_lookup_sparse, signature)(
+                look_up_sparse
+            )
+
+
+def gather_in_table(value, table):
+    """Returns `value`, all of `table`, of which `tf.gather` takes rows by looking them up."""
+    if _CAN_DISPATCH:
+        return value
+    place = place_of_ops()
+
+    def sparse_read(ids, name=None):
+        if place_of_ops() != place:  # What changes the table may come between the two.
+            raise AttributeError("sparse_read")  # By which tf.gather knows a tensor.
+        return table.lookup(ids, name=name)
+
+    value.sparse_read = sparse_read
+    return value
