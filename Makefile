@@ -3,7 +3,7 @@
 # make test-tf1   the same suite on genuine TensorFlow 1.15.5 (needs a Python 3.7)
 # make legacy-fixtures   trains the old models of tests/data/legacy again, on TensorFlow 1.15.5
 # make tf1-fixtures   writes tests/data/tf1 again, on TensorFlow 1.15.5
-# make soak       kills, fills and damages in earnest: the whole campaigns of tests/saving/test_faults.py and test_writers.py
+# make soak       kills, fills and damages in earnest: the whole campaigns of all tests that know PARTIAL_EMBED_SOAK
 # make benchmark  loading, merging, memory and steps beside plain TensorFlow, at 5M x 32
 # make quality    what ruff finds;  make style  lets it mend
 # make clean      removes environments, data and outputs
@@ -42,7 +42,7 @@ tf1-fixtures: .venv-tf1/test
 	.venv-tf1/bin/python tests/legacy/make_tf1_fixtures.py
 
 soak: .venv/test
-	PARTIAL_EMBED_SOAK=1 .venv/bin/python -m pytest tests/saving/test_faults.py tests/saving/test_writers.py -v
+	PARTIAL_EMBED_SOAK=1 .venv/bin/python -m pytest $$(grep -rl PARTIAL_EMBED_SOAK tests --include='test_*.py') -v
 
 benchmark: .venv/demo
 	.venv/bin/python scripts/benchmark.py

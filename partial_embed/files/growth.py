@@ -15,6 +15,7 @@ import tensorflow.compat.v1 as tf
 from absl import logging
 
 from partial_embed.files.checkpoint import RECORD_SUFFIX, index_checksum
+from partial_embed.files.nearest import short
 from partial_embed.files.runs import from_runs
 from partial_embed.files.tensors import read_tensors
 
@@ -170,14 +171,14 @@ def refuse_delta(checkpoint):
 
 def _check_frozen(entry):
     if not isinstance(entry, dict):
-        raise ValueError("no entry, but " + _short(entry))
+        raise ValueError("no entry, but " + short(entry))
     _get(entry, "base", str, type(None))
     _get(entry, "base_name", str)
     _get(entry, "frozen", str)
     for slot, initial in _get(entry, "slots", dict).items():
         number = isinstance(initial, (int, float)) and not isinstance(initial, bool)
         if not (initial is None or number):
-            raise ValueError(f"the initial value of {slot}: {_short(initial)}")
+            raise ValueError(f"the initial value of {slot}: {short(initial)}")
 
 
 def _check_table(name, entry, delta):
@@ -243,7 +244,7 @@ def _runs(entry, key, least, most):
     for run in runs:
         numbers = isinstance(run, list) and len(run) == 2 and all(type(n) is int for n in run)
         if not (numbers and least <= run[0] < run[1] <= most):
-            raise ValueError(f"{key}: {_short(run)} is no run of rows from {least} to {most}")
+            raise ValueError(f"{key}: {short(run)} is no run of rows from {least} to {most}")
     return np.array(runs, np.int64).reshape([-1, 2])
 
 
@@ -260,7 +261,7 @@ def _length(runs):
 
 def _count(entry, key):
     if _get(entry, key, int) < 0 or isinstance(entry[key], bool):
-        raise ValueError(f"{key}: {_short(entry[key])}")
+        raise ValueError(f"{key}: {short(entry[key])}")
     return entry[key]
 
 
@@ -269,13 +270,8 @@ def _get(content, key, *kinds):
     if not (known and isinstance(content[key], kinds)):
         found = content.get(key) if isinstance(content, dict) else content
         names = " or ".join(kind.__name__ for kind in kinds)
-        raise ValueError(f"{key}: expected {names}, found {_short(found)}")
+        raise ValueError(f"{key}: expected {names}, found {short(found)}")
     return content[key]
-
-
-def _short(value):
-    text = repr(value)
-    return text if len(text) <= 40 else text[:37] + "..."
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Names for an error to list: a dozen at most, those most alike first."""
+"""Names and values for an error to list: in few letters, and of names those most alike first."""
 
 import difflib
 
@@ -17,3 +17,10 @@ def nearest(name, names, most=12, describe=str):
     names.sort(key=lambda known: -alike[known])
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return (", " if describe is str else "; ").join(map(describe, names[:most])) + more
+
+
+def short(value):
+    """Returns what a value says of itself, in 40 letters at most."""
+    # Of a long text its beginning alone: each of its letters may be written in four.
+    text = repr(value[:40] if isinstance(value, str) else value)
+    return text if len(text) <= 40 else text[:37] + "..."

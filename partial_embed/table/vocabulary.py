@@ -4,7 +4,9 @@ import codecs
 from collections import namedtuple
 
 import numpy as np
-import tensorflow.compat.v1 as tf
+
+from partial_embed.files.nearest import short
+from partial_embed.files.regular import read_file
 
 
 class Vocabulary(namedtuple("Vocabulary", ["old_keys", "new_keys", "source", "num_oov_buckets"])):
@@ -34,10 +36,9 @@ def read_vocabulary(path):
         ValueError: if there is no such file, or a line is empty, stands twice or is
             not UTF-8, with its number.
     """
-    if not tf.gfile.Exists(path):
+    content = read_file(path)
+    if content is None:
         raise ValueError(f"There is no vocabulary file {path}.")
-    with tf.gfile.GFile(path, "rb") as stream:
-        content = stream.read()
     if content.startswith(codecs.BOM_UTF8):
         content = content[len(codecs.BOM_UTF8) :]
     lines = content.split(b"\n")
@@ -59,8 +60,8 @@ def read_vocabulary(path):
             )
         if key in first_line:
             raise ValueError(
-                f"{path}, line {number}: the key {key!r} stands on line {first_line[key]} already. "
-                "A key has one row."
+                f"{path}, line {number}: the key {short(key)} stands on line {first_line[key]} "
+                "already. A key has one row."
             )
         first_line[key] = number
         keys.append(key)
@@ -100,8 +101,9 @@ def align_vocabularies(old, new, num_oov_buckets=0):
     source = np.array([row_of.get(key, -1) for key in new], np.int64)
     if (source < 0).all():
         raise ValueError(
-            f"The vocabularies have no key in common: the old one begins with {old[0]!r}, the new "
-            f"one with {new[0]!r}. Expected one key a line, and nothing else (no counts, no tabs)."
+            f"The vocabularies have no key in common: the old one begins with {short(old[0])}, the "
+            f"new one with {short(new[0])}. Expected one key a line, and nothing else (no counts, "
+            "no tabs)."
         )
     buckets = len(old) + np.arange(num_oov_buckets)
     source = np.concatenate([source, buckets])

@@ -144,9 +144,7 @@ HOSTILE = [None, True, -1, 0, 1, 2, 10**30, "", "..", "/", "model", ".index", []
 HOSTILE += [".meta", [".index", "", "/../model"], "[" * 5000]
 
 
-@pytest.mark.parametrize(
-    "first", range(0, 2000 if os.environ.get("PARTIAL_EMBED_SOAK") else 100, 50)
-)
+@pytest.mark.parametrize("first", range(0, 2000 if SOAK else 100, 50))
 def test_a_journal_of_any_kind(run, precious, first):
     save(run / "model")
     before = {name: (run / name).read_bytes() for name in os.listdir(str(run))}

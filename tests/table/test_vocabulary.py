@@ -1,5 +1,9 @@
 """Rows follow their keys, and what is wrong with a vocabulary is said with its line."""
 
+import os
+import random
+import tracemalloc
+
 import hypothesis
 import hypothesis.strategies as st
 import numpy as np
@@ -8,6 +12,8 @@ import tensorflow.compat.v1 as tf
 
 import partial_embed as pe
 from partial_embed.table.vocabulary import read_vocabulary
+
+MUTATIONS = 2000 if os.environ.get("PARTIAL_EMBED_SOAK") else 100
 
 
 @pytest.fixture
@@ -96,6 +102,85 @@ def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(ValueError, match="There is no vocabulary file") as error:
         read_vocabulary(str(tmp_path / "nowhere.txt"))
     assert str(tmp_path / "nowhere.txt") in str(error.value)
+
+
+def keys_of(content):
+    """The keys that a file of these bytes has, None if it is no vocabulary."""
+    lines = content[3 if content[:3] == b"\xef\xbb\xbf" else 0 :].split(b"\n")
+    lines = lines[:-1] if lines[-1] == b"" else lines
+    try:
+        keys = [line[: len(line) - line.endswith(b"\r")].decode("utf-8") for line in lines]
+    except UnicodeDecodeError:
+        return None
+    fine = keys and all(map(str.strip, keys)) and len(set(keys)) == len(keys)
+    return keys if fine else None
+
+
+def cut(content, random):
+    return content[: random.randrange(len(content) + 1)]
+
+
+def flip(content, random):
+    at = random.randrange(len(content) + 1)
+    return content[:at] + bytes([random.randrange(256)]) + content[at + 1 :]
+
+
+def twice(content, random):
+    lines = content.split(b"\n")
+    lines.insert(random.randrange(len(lines) + 1), random.choice(lines))
+    return b"\n".join(lines)
+
+
+INSERTED = [b"\0", b"\n", b"\r\n", b"\r", b" \n", b"\xef\xbb\xbf", b"\xff\xfe", b"\xc2", b"\x1c"]
+INSERTED += ["\u2028".encode(), "\ud800".encode("utf-8", "surrogatepass"), b"new\n", b"x" * 100000]
+
+
+def insert(content, random):
+    at = random.choice([0, len(content), random.randrange(len(content) + 1)])
+    return content[:at] + random.choice(INSERTED) + content[at:]
+
+
+def test_files_of_any_kind(write):
+    fine = "".join(
+        f"{name}{number}\n" for number in range(9) for name in ("Q", "k\u00f6nig ", "\t")
+    )
+    read = 0
+    for seed in range(MUTATIONS):
+        randomness, content = random.Random(seed), fine.encode()
+        for _ in range(randomness.randrange(1, 4)):
+            content = randomness.choice([cut, flip, twice, insert, insert])(content, randomness)
+        path, expected = write(content), keys_of(content)
+        if expected is not None:
+            assert read_vocabulary(path) == expected, seed
+            read += 1
+            continue
+        with pytest.raises(ValueError, match="is empty; expected|, line [0-9]+: ") as error:
+            read_vocabulary(path)
+        assert path in str(error.value) and len(str(error.value)) < 500, seed
+    assert MUTATIONS // 5 < read < MUTATIONS * 4 // 5
+
+
+@pytest.mark.parametrize(
+    "line", [b"x" * (4 << 20), b"\0" * (4 << 20), b"\xf0\x9f\x98\x80" * (1 << 20)]
+)
+def test_lines_without_end(write, line):
+    path, other = write(line + b"\n" + line + b"\n"), write(line, "other")
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="line 2: the key .* stands on line 1 already") as error:
+        read_vocabulary(path)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 16 * len(line)
+    assert len(str(error.value)) < 500
+    with pytest.raises(ValueError, match="have no key in common") as error:
+        pe.align_vocabularies(other, ["a"])
+    assert len(str(error.value)) < 500
+
+
+def test_a_directory_is_no_vocabulary(tmp_path):
+    with pytest.raises(ValueError, match="is a directory, .* expected a file") as error:
+        read_vocabulary(str(tmp_path))
+    assert str(tmp_path) in str(error.value)
 
 
 # --- aligning ---------------------------------------------------------------------------
