@@ -9,6 +9,7 @@ import tensorflow.compat.v1 as tf
 
 from partial_embed._tensorflow import set_input, variable_definitions, variable_from_definition
 from partial_embed.files.checkpoint import Checkpoint
+from partial_embed.files.regular import expect_file
 from partial_embed.table.embedding import FROZEN_VARIABLES, FrozenVariable
 from partial_embed.table.get_embedding import get_embedding
 from partial_embed.table.loading import loading_initializer
@@ -143,6 +144,7 @@ def _read_meta(meta):
     if isinstance(meta, tf.MetaGraphDef):
         return meta
     definition = tf.MetaGraphDef()
+    expect_file(meta)
     try:
         with tf.gfile.GFile(meta, "rb") as stream:
             definition.ParseFromString(stream.read())

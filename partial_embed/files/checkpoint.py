@@ -5,8 +5,9 @@ import hashlib
 
 import tensorflow.compat.v1 as tf
 
-from partial_embed.files.locate import resolve
+from partial_embed.files.locate import files_of, resolve
 from partial_embed.files.nearest import nearest
+from partial_embed.files.regular import expect_file, read_file
 from partial_embed.files.tensors import damaged, read_tensors
 
 RECORD_SUFFIX = ".growth.json"
@@ -36,6 +37,8 @@ class Checkpoint:
             self.__dict__.update(path.__dict__)
             return
         self.prefix = resolve(path)
+        for file in files_of(self.prefix):  # TensorFlow opens whatever stands there
+            expect_file(file)
         # First: a checkpoint that is replaced from here on is told from what is read now.
         self.index_checksum = index_checksum(self.prefix)
         try:  # tf.train.load_checkpoint prefers a directory of that name
@@ -45,7 +48,7 @@ class Checkpoint:
         except (tf.errors.OpError, RuntimeError, ValueError) as error:
             raise damaged(self.prefix, error) from error
         self.dtypes = {name: tf.as_dtype(dtype) for name, dtype in dtypes.items()}
-        self.record = _content(self.prefix + RECORD_SUFFIX)
+        self.record = read_file(self.prefix + RECORD_SUFFIX)
 
     def __contains__(self, name):
         return name in self.shapes
@@ -123,12 +126,5 @@ class Checkpoint:
 
 def index_checksum(prefix):
     """Returns a hex text that stands for what the index of a V2 checkpoint says; "" for V1."""
-    content = _content(prefix + ".index")
+    content = read_file(prefix + ".index")
     return "" if content is None else hashlib.blake2b(content, digest_size=8).hexdigest()
-
-
-def _content(path):
-    if not tf.gfile.Exists(path):
-        return None
-    with tf.gfile.GFile(path, "rb") as stream:
-        return stream.read()

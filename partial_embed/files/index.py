@@ -16,6 +16,7 @@ from partial_embed._tensorflow import (
     BundleHeaderProto,
     SavedTensorSlices,
 )
+from partial_embed.files.regular import expect_file
 
 _MAGIC = 0xDB4775248B80FB57
 _FOOTER = 48
@@ -102,6 +103,7 @@ def num_shards(prefix):
 
 def _entries(path, first_block_only=False):
     """Yields (key, value) of a sorted table, those of uncompressed blocks."""
+    expect_file(path)
     with tf.gfile.GFile(path, "rb") as stream:
         size = stream.size()
         stream.seek(max(0, size - _FOOTER))

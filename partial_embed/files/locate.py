@@ -1,10 +1,13 @@
 """Where a checkpoint is: a prefix, a directory with its newest one, either format."""
 
 import os
+import re
 
 import tensorflow.compat.v1 as tf
 
+from partial_embed.files.index import num_shards
 from partial_embed.files.nearest import nearest
+from partial_embed.files.regular import expect_file
 
 _SIDE_FILES = (".index", ".meta", ".data-00000-of-00001")
 
@@ -27,6 +30,18 @@ def _shards(prefix):
         return []
 
 
+def files_of(prefix):
+    """Returns the paths of the files, of either format, that a local checkpoint is made of."""
+    directory, name = os.path.split(prefix.split("-?????-of-")[0])
+    data = f"data-[0-9]{{5}}-of-{num_shards(prefix):05d}"  # and not what another save left
+    pattern = re.compile(re.escape(name) + rf"(\.index|\.{data}|-[0-9]{{5}}-of-[0-9]{{5}})?")
+    try:
+        names = os.listdir(directory or ".")
+    except OSError:  # not local
+        return []
+    return [os.path.join(directory, name) for name in sorted(names) if pattern.fullmatch(name)]
+
+
 def latest_in(directory, state_file="checkpoint"):
     """Returns the newest whole checkpoint that a directory's state file names.
 
@@ -40,6 +55,7 @@ def latest_in(directory, state_file="checkpoint"):
     Returns:
         The prefix of a checkpoint that exists, or None.
     """
+    expect_file(os.path.join(directory, state_file))
     state = tf.train.get_checkpoint_state(directory, latest_filename=state_file)
     if state is None:
         return None

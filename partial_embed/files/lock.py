@@ -8,6 +8,8 @@ import os
 import socket
 import uuid
 
+from partial_embed.files.regular import read_own
+
 # What file systems say that have no flock.
 _NO_FLOCK = (errno.ENOLCK, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP)
 _OWNER_BYTES = 4096
@@ -132,9 +134,7 @@ def _started(process):
 def _read(path):
     """Returns what a lock's file says of its owner, {} if it says nothing."""
     with contextlib.suppress(OSError, ValueError, RecursionError):
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        with os.fdopen(handle, "rb") as stream:
-            content = json.loads(stream.read(_OWNER_BYTES).decode("utf-8"))
+        content = json.loads(read_own(path, _OWNER_BYTES).decode("utf-8"))
         if isinstance(content, dict):
             return content
     return {}

@@ -26,6 +26,7 @@ from partial_embed.files.checkpoint import RECORD_SUFFIX
 from partial_embed.files.growth import VOCABULARY_SUFFIX
 from partial_embed.files.index import num_shards
 from partial_embed.files.lock import owner_of, try_lock
+from partial_embed.files.regular import read_own
 
 STAGE_PREFIX = ".partial_embed-saving-"
 _STAGE = re.compile(re.escape(STAGE_PREFIX) + r"[0-9a-f]{32}")
@@ -169,8 +170,7 @@ def _left_over(stage):
     named by, and such as no checkpoint misses.
     """
     try:
-        with open(os.path.join(stage, "journal"), encoding="utf-8") as stream:
-            journal = json.loads(stream.read(1 << 16))
+        journal = json.loads(read_own(os.path.join(stage, "journal"), 1 << 16).decode("utf-8"))
         name, counts, beside = (journal[key] for key in ("prefix", "counts", "beside"))
         prefix = os.path.join(os.path.dirname(stage), name)
         if _stage_of(prefix) != stage or os.path.basename(prefix) != name:

@@ -1,5 +1,6 @@
 """Restoring: where each variable's value is found, and the ops that set it."""
 
+import os
 from collections import namedtuple
 
 import tensorflow.compat.v1 as tf
@@ -107,7 +108,8 @@ def _open_deltas(content, checkpoint, entries, known):
     sources = {}
     for name, entry in entries.items():
         base, table = known.get(name), tables[name]
-        if base is None and entry["base"] is None:
+        # Absolute, as it is written: what comes from elsewhere names no place beyond this machine.
+        if base is None and not os.path.isabs(entry["base"] or ""):
             raise ValueError(
                 f"The delta {checkpoint.prefix} needs the checkpoint it grew from for the frozen "
                 f"rows of {name}. Restore that first, or give it to get_embedding as checkpoint=."

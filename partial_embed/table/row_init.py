@@ -9,6 +9,7 @@ import os
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+from partial_embed.files.regular import expect_file
 from partial_embed.table.initializers import for_rows
 from partial_embed.table.loading import load_rows, row_indices
 
@@ -196,6 +197,8 @@ def values_from(values):
     is_path = isinstance(values, (str, os.PathLike))
 
     def new_rows(table, rows, row_shape, dtype):
+        if is_path:
+            expect_file(values)
         array = np.load(os.fspath(values), mmap_mode="r") if is_path else np.asarray(values)
         expected = [len(rows)] + row_shape
         if list(array.shape) != expected:
