@@ -116,9 +116,10 @@ def content_of(items):
         whole = [embedding, embedding.frozen] + embedding.variables
         if any(id(item) in given for item in whole):
             slots = [
-                slot._replace(name=given.get(id(slot.variable)) or slot.name)
+                slot._replace(name=_other_name(given, slot.variable) or slot.name)
                 for slot in slots_of(embedding, [item for _, item in items])
             ]
+            _refuse_names(given, embedding)
             name = given.get(id(embedding)) or embedding.table_name
             tables.append(Table(name, embedding, slots))
             taken.update(map(id, whole + [slot.variable for slot in slots]))
@@ -142,6 +143,27 @@ def content_of(items):
                 saved.freeze(origin, _place_on_disk(variable, None)[0])
                 unchanged.append(saved)
     return Content(tables, unchanged, plain, foreign)
+
+
+def _other_name(given, variable):
+    """Returns the name that a variable is given, None if that is its own in the graph."""
+    name = given.get(id(variable))
+    own = variable.name if isinstance(variable, PartitionedVariable) else variable.op.name
+    return None if name == own else name
+
+
+def _refuse_names(given, embedding):
+    """Raises ValueError if a part of a table is given the name of something else on disk."""
+    table = embedding.table_name
+    for part in [embedding.frozen, embedding.trainable, *embedding.frozen_parts]:
+        name = part is not None and _other_name(given, part)
+        if name and name != table:
+            raise ValueError(
+                f"{part.name} is a part of the table {table}, and on disk that is one tensor; it "
+                f"was given the name {name!r}. Name the table: {{name: {table}}}. To put a moving "
+                "average in place, restore everything, and assign ema.average(table.trainable) to "
+                "table.trainable."
+            )
 
 
 def _named(items):
