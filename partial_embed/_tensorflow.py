@@ -135,7 +135,12 @@ class VariableLike(TensorLike, Trackable):
     @property
     def handle(self):
         """What `tf.gradients` differentiates by: the variable that trains."""
-        return getattr(self.variables[-1], "handle", self.variables[-1])
+        trained = self.variables[-1]
+        if hasattr(trained, "handle"):
+            return trained.handle
+        if tf.get_default_graph().building_function:  # which can take no references
+            raise AttributeError("handle")
+        return trained._ref()
 
     @property
     def _in_graph_mode(self):
