@@ -107,6 +107,7 @@ class growing:
         )
         self._slots = slots
         self._show = show or (lambda report: None)
+        self._shown = set()  # texts
         self._reports = {}  # by graph
         self._open = []  # what to undo at the end of each `with`
         self._depth = 0  # of the calls of tf.get_variable that are going on
@@ -155,6 +156,11 @@ class growing:
                     hold_still(variable)
             report.show()
 
+    def _show_once(self, report):
+        if report.text() not in self._shown:  # An Estimator makes the same graph again and again.
+            self._shown.add(report.text())
+            self._show(report)
+
     def expect_obeyed(self):
         """Raises ValueError if a pattern, or slots=True, was of no use to any variable."""
         if self._open:
@@ -178,7 +184,7 @@ class growing:
         while graph.building_function:  # the body of a branch or a loop
             graph = graph.outer_graph
         if graph not in self._reports:
-            report = Report(self._checkpoint, self._show, self.expect_obeyed)
+            report = Report(self._checkpoint, self._show_once, self.expect_obeyed)
             graph.add_to_collection(REPORTS, report)
             before_first_run(graph, report.show)
             self._reports[graph] = report

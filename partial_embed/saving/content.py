@@ -62,7 +62,7 @@ class Content(namedtuple("Content", ["tables", "unchanged", "plain", "foreign"])
         for table in self.tables:
             for slot in table.slots:
                 for saved in self.unchanged:
-                    name = slot.name_for(saved.own_name, table.embedding)
+                    name = slot.name_for(saved, table.embedding)
                     found.setdefault(name, (saved, name, slot))
         return list(found.values())
 

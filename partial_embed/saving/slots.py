@@ -6,7 +6,7 @@ import tensorflow.compat.v1 as tf
 from absl import logging
 
 from partial_embed._tensorflow import Variable
-from partial_embed.table.optimizer_state import belongs_to, renamed
+from partial_embed.table.optimizer_state import belongs_to, name_in, renamed
 from partial_embed.training.graph import upstream
 
 
@@ -35,9 +35,19 @@ class Slot(namedtuple("Slot", ["variable", "name", "starts_as_rows", "bounds"]))
             return 0.0
         return float(low)
 
-    def name_for(self, name, embedding):
-        """Returns what the same optimizer's slot of another variable is called."""
-        return renamed(self.variable.op.name, embedding.trainable.op.name, name)
+    def name_for(self, saved, embedding):
+        """Returns what the same optimizer's slot of a variable that is `Saved` is called."""
+        here, there = saved.own_name, saved.source.name
+        name = renamed(self.variable.op.name, embedding.trainable.op.name, there)
+        return renamed(name_in(saved.source.checkpoint, name, there), there, here)
+
+
+def named_alike(name, embedding):
+    """Returns the name on disk of a slot of a table: like that in the checkpoint it grew from."""
+    if embedding.source is None:
+        return name
+    here, there = embedding.table_name, embedding.tensor_name
+    return renamed(name_in(embedding.source, renamed(name, here, there), there), there, here)
 
 
 def slots_of(embedding, variables):
@@ -57,7 +67,7 @@ def slots_of(embedding, variables):
         name = variable.op.name if isinstance(variable, Variable) else half
         if name == half or not belongs_to(name, half):
             continue
-        name = renamed(name, half, embedding.table_name)
+        name = named_alike(renamed(name, half, embedding.table_name), embedding)
         # Of a table [rows, ...] also one number a row.
         if (variable.shape.as_list() if axis else variable.shape.as_list()[:1]) == (
             shape if axis else shape[:1]

@@ -43,6 +43,18 @@ def renamed(name, variable, other):
     return _owner(variable).sub(lambda found: f"{found.group(1)}{other}/", name)
 
 
+def name_in(checkpoint, name, variable):
+    """Returns the name that the slot `name` of a variable has in a checkpoint.
+
+    TensorFlow cuts a piece out of the names of slots of partitioned variables,
+    if the optimizer was made inside a scope; there it is the only one of its kind.
+    """
+    kind = "/" + name.rpartition("/")[2]
+    alike = [held for held in checkpoint.shapes if belongs_to(held, variable)]
+    alike = [held for held in alike if held != variable and held.endswith(kind)]
+    return alike[0] if name not in checkpoint and len(alike) == 1 else name
+
+
 def load_slot(getter, name, checkpoint, noted, shape=None, dtype=None, initializer=None, **kwargs):
     """Makes a variable of an optimizer: loaded, where the checkpoint has that of the same variable.
 
@@ -93,5 +105,6 @@ def _name_there(name, noted):
     names = {here: table.tensor_name for here, table in tables.items()}
     names.update((here, there) for here, (_, there, _) in noted.variables.items() if there)
     for owner in sorted(owners_of(name, names), key=len, reverse=True)[:1]:
-        return renamed(name, owner, names[owner]), tables.get(owner)
+        there = names[owner]
+        return name_in(noted.checkpoint, renamed(name, owner, there), there), tables.get(owner)
     return name, None
