@@ -18,14 +18,15 @@ _OWNER_BYTES = 4096
 class Lock:
     """A lock that is held; see `try_lock`."""
 
-    def __init__(self, path, handle):
-        self._path = path
+    def __init__(self, paths, handle):
+        self._paths = paths
         self._handle = handle
 
     def release(self):
-        """Removes the file, and lets go."""
-        with contextlib.suppress(OSError):
-            os.unlink(self._path)
+        """Removes its files, the one that is the lock last, and lets go."""
+        for path in self._paths:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
         os.close(self._handle)
 
 
@@ -55,9 +56,9 @@ def try_lock(path):
         if isinstance(error, BlockingIOError):
             return None
         if error.errno in _NO_FLOCK:
-            return _create(path + ".owner")
+            return _create(path + ".owner", tried=[path])
         raise
-    lock = Lock(path, handle)
+    lock = Lock([path], handle)
     try:
         # Whoever had it may have removed the file since it was opened here.
         if not os.path.samestat(os.fstat(handle), os.lstat(path)):
@@ -80,7 +81,7 @@ def owner_of(path):
     return f"process {owner.get('process')} on {owner.get('host')}" if owner else "another process"
 
 
-def _create(path):
+def _create(path, tried=()):
     mine = f"{path}-{uuid.uuid4().hex}"
     try:
         with open(mine, "wb") as stream:
@@ -89,7 +90,7 @@ def _create(path):
             # A link is made by one alone, and is whole at once.
             with contextlib.suppress(FileExistsError):
                 os.link(mine, path)
-                return Lock(path, os.open(path, os.O_RDONLY | os.O_NOFOLLOW))
+                return Lock([*tried, path], os.open(path, os.O_RDONLY | os.O_NOFOLLOW))
             if _runs(_read(path)):
                 return None
             # Of two that find its owner dead, one moves it away; the other may move the first's.
@@ -106,7 +107,8 @@ def _create(path):
             os.unlink(moved)
         return None
     finally:
-        os.unlink(mine)
+        with contextlib.suppress(FileNotFoundError):  # An owner has cleared the directory.
+            os.unlink(mine)
 
 
 def _this_process():

@@ -198,7 +198,7 @@ def data_files(prefix):
 def _empty(stage):
     """Removes the files that a stage can hold, and no other; follows no link."""
     for entry in os.scandir(stage):
-        if entry.name.startswith("lock"):
+        if entry.name in ("lock", "lock.owner"):
             continue
         if _is_directory(entry.path):
             if _SHARDS.fullmatch(entry.name):
