@@ -72,6 +72,10 @@ class OpenSaver(tf.train.Saver):
         """Returns the prefixes that `last_checkpoints` has pushed out, the oldest first."""
         return [prefix for prefix, _ in self._checkpoints_to_be_deleted]
 
+    def keep_oldest_checkpoint(self):
+        """Forgets the first of those, which stays."""
+        self._checkpoints_to_be_deleted.pop(0)
+
     def delete_oldest_checkpoint(self, meta_graph_suffix):
         """Deletes the first of those, unless keep_checkpoint_every_n_hours keeps it."""
         self._MaybeDeleteOldCheckpoints(meta_graph_suffix=meta_graph_suffix)

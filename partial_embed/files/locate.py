@@ -12,6 +12,11 @@ from partial_embed.files.regular import expect_file
 _SIDE_FILES = (".index", ".meta", ".data-00000-of-00001")
 
 
+def can_open(path):
+    """Returns whether TensorFlow opens a path as it stands; it reads up to a zero byte."""
+    return "\0" not in path and path == path.encode("utf-8", "ignore").decode("utf-8")
+
+
 def exists(prefix):
     """Returns whether a checkpoint of either format stands at `prefix`."""
     # V2 has an index; V1 is one file, or one a shard.
@@ -55,8 +60,12 @@ def latest_in(directory, state_file="checkpoint"):
     Returns:
         The prefix of a checkpoint that exists, or None.
     """
-    expect_file(os.path.join(directory, state_file))
-    state = tf.train.get_checkpoint_state(directory, latest_filename=state_file)
+    path = os.path.join(directory, state_file)
+    expect_file(path)
+    try:
+        state = tf.train.get_checkpoint_state(directory, latest_filename=state_file)
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read: {error}. Name a checkpoint instead.") from error
     if state is None:
         return None
     paths = [state.model_checkpoint_path] + list(reversed(state.all_model_checkpoint_paths))
@@ -86,6 +95,10 @@ def resolve(path):
             "where it finds none."
         )
     path = os.fsdecode(path)
+    if not can_open(path):
+        raise ValueError(
+            f"{path!r} is no path that TensorFlow can open: expected UTF-8 text without zeros."
+        )
     directory, base = os.path.split(path)
     # A prefix comes first: a directory of the same name may stand beside its files.
     if tf.gfile.IsDirectory(path) and not tf.gfile.Exists(path + ".index"):

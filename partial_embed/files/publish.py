@@ -20,6 +20,7 @@ import tensorflow.compat.v1 as tf
 from partial_embed.files.checkpoint import RECORD_SUFFIX
 from partial_embed.files.growth import VOCABULARY_SUFFIX, growth_text
 from partial_embed.files.index import num_shards
+from partial_embed.files.locate import can_open
 from partial_embed.files.stage import BESIDE, data_files, end, owner, take, tidy, unlink, write
 from partial_embed.files.tensors import merge_parts, reason
 
@@ -158,8 +159,13 @@ def check_name(prefix):
             f"{prefix} is no local path, and only there a checkpoint is published in one step. "
             "Save to a local directory and copy; nothing was written."
         )
-    if not os.path.basename(prefix):
+    if os.path.basename(prefix) in ("", os.curdir, os.pardir):
         raise ValueError(f"{prefix!r} is no name for a checkpoint: it needs a last part.")
+    if not can_open(prefix):
+        raise ValueError(
+            f"{prefix!r} is no name for a checkpoint: TensorFlow opens paths of UTF-8 text without "
+            "a zero byte."
+        )
     odd = sorted(set(prefix) & set("*?[\\"))
     if odd:
         raise ValueError(

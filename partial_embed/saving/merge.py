@@ -54,8 +54,8 @@ def merge_checkpoint(base, deltas, output, policy=None, vocabulary=None, allow_n
         OSError: if it cannot be written.
     """
     policy = Policy(policy)
-    deltas = [deltas] if isinstance(deltas, (str, os.PathLike)) else list(deltas or ())
-    output = os.fspath(output)
+    deltas = [deltas] if isinstance(deltas, (str, bytes, os.PathLike)) else list(deltas or ())
+    output = os.fsdecode(output)
     if not deltas:
         raise ValueError("There is nothing to merge: name one delta at least.")
     base = Checkpoint(base)

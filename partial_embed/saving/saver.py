@@ -122,7 +122,7 @@ class Saver(OpenSaver):
             return super().save(
                 sess, save_path, global_step, latest_filename, meta_graph_suffix, **kwargs
             )
-        prefix = os.fspath(save_path)
+        prefix = os.fsdecode(save_path)
         if global_step is not None:
             if not isinstance(global_step, (int, np.integer)):
                 global_step = tf.train.global_step(sess, global_step)
@@ -134,6 +134,11 @@ class Saver(OpenSaver):
                 "the newest one."
             )
         with staging(prefix) as stage:
+            if self._built.stands_on(prefix):
+                raise ValueError(
+                    f"{prefix} holds rows that the delta leaves out, and they would be lost. Save "
+                    "it under another name."
+                )
             sess.run(
                 self.saver_def.save_tensor_name,
                 {self.saver_def.filename_tensor_name: stage.part()},
@@ -163,9 +168,13 @@ class Saver(OpenSaver):
         )
         stage.put("state", os.path.join(directory, state_file))
         for path in self.checkpoints_to_be_deleted():
+            if self._built.stands_on(path):
+                self.keep_oldest_checkpoint()
+                continue
             with deleting(path) as may_be:
-                if may_be:
-                    self.delete_oldest_checkpoint(meta_graph_suffix)
+                if not may_be:
+                    break  # It and those after it are the next save's to delete.
+                self.delete_oldest_checkpoint(meta_graph_suffix)
 
     def restore(self, sess, save_path, generation=None):
         """Sets every variable from a base, a whole checkpoint or a delta.
@@ -259,6 +268,13 @@ class _Built:
         if self._delta or not self._content.tables:
             return None
         return {table.name: generations_of(table.embedding) for table in self._content.tables}
+
+    def stands_on(self, prefix):
+        """Returns whether deltas are saved, of which the frozen rows stand in a checkpoint."""
+        bases = [source.checkpoint for source in self._sources.values()]
+        bases += [saved.source.checkpoint for saved in self._content.unchanged]
+        place = os.path.realpath(prefix)
+        return self._delta and any(os.path.realpath(base.prefix) == place for base in bases)
 
     def note_saved(self, prefix):
         """Notes that a whole checkpoint has the slots of all rows from now on."""

@@ -1,0 +1,96 @@
+"""Names and places that nobody should give: refused before anything is written, or right."""
+
+import os
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+
+import partial_embed as pe
+from partial_embed.files import stage
+from partial_embed.files.locate import resolve
+
+
+@pytest.fixture
+def grown(write_checkpoint, start):
+    """(prefix of the base, session) of a table that grew."""
+    prefix = write_checkpoint({"ent": np.arange(8, dtype=np.float32).reshape([4, 2])}, "base")
+    table = pe.get_embedding("ent", [6, 2], checkpoint=prefix)
+    tf.train.AdagradOptimizer(0.1).minimize(tf.reduce_sum(table.lookup([5])))
+    return prefix, start()
+
+
+@pytest.mark.parametrize("name", ["", "x/", ".", "..", "x/.", "x/..", "a\0b", "a\udcff"])
+def test_names_that_are_none(grown, folder, monkeypatch, name):
+    prefix, session = grown
+    delta = pe.Saver(delta=True).save(session, folder("delta"))
+    os.mkdir(folder("empty"))
+    monkeypatch.chdir(folder("empty"))
+    for call in (
+        lambda: pe.Saver().save(session, name),
+        lambda: pe.merge_checkpoint(prefix, delta, name),
+    ):
+        with pytest.raises(ValueError, match="is no name for a checkpoint"):
+            call()
+    assert os.listdir(".") == []
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a\udcff"])
+def test_paths_that_tensorflow_cannot_open(folder, name):
+    os.mkdir(folder("a"))  # It reads up to the zero.
+    with pytest.raises(ValueError, match="no path that TensorFlow can open"):
+        resolve(folder(name))
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\0", b'model_checkpoint_path: ""'])
+def test_a_state_file_that_is_none(tmp_path, content):
+    (tmp_path / "checkpoint").write_bytes(content)
+    with pytest.raises(ValueError, match="cannot be read") as error:
+        resolve(str(tmp_path))
+    assert str(tmp_path / "checkpoint") in str(error.value)
+
+
+def test_paths_as_bytes(grown, folder, read_checkpoint):
+    prefix, session = grown
+    saved = pe.Saver(delta=True).save(session, os.fsencode(folder("delta")))
+    assert saved == folder("delta")
+    merged = pe.merge_checkpoint(prefix, os.fsencode(saved), os.fsencode(folder("merged")))
+    assert read_checkpoint(merged)["ent"].shape == (6, 2)
+
+
+def test_a_delta_never_takes_the_place_of_its_base(grown, folder, read_checkpoint):
+    prefix, session = grown
+    os.symlink(os.path.dirname(prefix), folder("link"))
+    saver = pe.Saver(delta=True)
+    for name in (prefix, folder("link", "base"), os.path.relpath(prefix)):
+        with pytest.raises(ValueError, match="holds rows that the delta leaves out"):
+            saver.save(session, name)
+    assert read_checkpoint(prefix)["ent"].shape == (4, 2)
+    # What the deltas stand on now is the checkpoint that was restored.
+    whole = pe.Saver().save(session, folder("whole"))
+    saver.restore(session, whole)
+    with pytest.raises(ValueError, match="holds rows that the delta leaves out"):
+        saver.save(session, whole)
+
+
+def test_a_saver_of_deltas_does_not_delete_their_base(grown, folder):
+    prefix, session = grown
+    saver = pe.Saver(delta=True, max_to_keep=2)
+    saver.recover_last_checkpoints([prefix])
+    saved = [saver.save(session, folder("delta"), global_step=step) for step in range(4)]
+    assert [tf.train.checkpoint_exists(path) for path in saved] == [False, False, True, True]
+    assert tf.train.checkpoint_exists(prefix)
+    saver.restore(session, saved[-1])
+
+
+def test_what_is_being_written_is_deleted_later(grown, folder):
+    # Once the next was deleted in its name, and the one being written went.
+    _, session = grown
+    saver = pe.Saver(max_to_keep=1)
+    saved = [saver.save(session, folder("m"), global_step=0)]
+    busy = stage.take(saved[0], 0)
+    saved += [saver.save(session, folder("m"), global_step=step) for step in (1, 2)]
+    assert all(tf.train.checkpoint_exists(path) for path in saved)
+    stage.end(busy)
+    saved.append(saver.save(session, folder("m"), global_step=3))
+    assert [tf.train.checkpoint_exists(path) for path in saved] == [False] * 3 + [True]
