@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from partial_embed._tensorflow import PartitionedVariable, VariableLike
+from partial_embed.table.assigning import Assignable
 from partial_embed.table.lookup import IdDivider, as_ids, gather_rows, locate, trainable_rows_of
 from partial_embed.table.plan import rows_of
 from partial_embed.table.sparse_lookup import gather_in_table, look_sparse_up_in
@@ -34,7 +35,7 @@ def parts_of(variable):
     return list(variable) if isinstance(variable, PartitionedVariable) else [variable]
 
 
-class PartialEmbedding(VariableLike):
+class PartialEmbedding(Assignable, VariableLike):
     """A table [rows, ...] whose old rows are frozen and whose new rows train.
 
     `embedding` of 6 rows, 4 of them trained before:
@@ -230,6 +231,12 @@ class PartialEmbedding(VariableLike):
         places = tf.dynamic_partition(tf.range(self.plan.num_rows), trains, 2)
         return tf.dynamic_stitch(places, [tf.concat(parts[:-1], 0), parts[-1]], name=name)
 
+    def trainable_part(self, value):
+        """Returns the rows of `value`, a tensor of the table's shape, that are trainable ones."""
+        if self.plan.in_order:
+            return value[self.num_frozen_rows :]
+        return tf.gather(value, tf.constant(self.plan.trainable_rows))
+
     def is_initialized(self, name=None):
         """Returns a bool tensor: whether all of its variables are initialized."""
         with tf.name_scope(name, "is_initialized"):
@@ -243,12 +250,12 @@ class PartialEmbedding(VariableLike):
     # --- not possible on a table with frozen rows -------------------------------
 
     def refuse(self, *unused_args, **unused_kwargs):
-        """Raises the TypeError of what would assign to old rows: all the methods below."""
+        """Raises the TypeError of what would write to old rows: all the methods below."""
         first = f"{self.num_frozen_rows} + i" if self.plan.contiguous else "plan.trainable_rows[i]"
         raise TypeError(
-            f"{self.name} holds {self.num_frozen_rows} frozen rows and cannot be assigned to as a "
-            f"whole. Assign to its new rows, {self.table_name}.trainable, whose row i is row "
-            f"{first} of the table."
+            f"{self.name} holds {self.num_frozen_rows} frozen rows and cannot be written to by "
+            f"row. Write to its new rows, {self.table_name}.trainable, whose row i is row {first} "
+            "of the table."
         )
 
     def ref(self):
@@ -264,10 +271,22 @@ class PartialEmbedding(VariableLike):
     def __iter__(self):
         raise TypeError(f"{self.name} cannot be iterated over, as no variable can.")
 
-    assign = assign_add = assign_sub = load = count_up_to = refuse
-    scatter_update = scatter_add = scatter_sub = scatter_nd_update = scatter_nd_add = refuse
+    count_up_to = scatter_update = scatter_add = scatter_sub = scatter_nd_update = refuse
+    scatter_nd_add = refuse
     scatter_nd_sub = scatter_mul = scatter_div = scatter_min = scatter_max = refuse
     batch_scatter_update = refuse
+
+
+class PartitionedEmbedding(PartialEmbedding):
+    """A table for which the script asked a partitioner; of its parts it shows one, itself."""
+
+    def __iter__(self):
+        return iter([self])
+
+    def __len__(self):
+        return 1
+
+    as_tensor = PartialEmbedding.value
 
 
 def _overload(operator):

@@ -6,7 +6,12 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from partial_embed._tensorflow import variable_store
-from partial_embed.table.embedding import PartialEmbedding, embeddings_in, parts_of
+from partial_embed.table.embedding import (
+    PartialEmbedding,
+    PartitionedEmbedding,
+    embeddings_in,
+    parts_of,
+)
 from partial_embed.table.on_disk import Whole, save_as_one_tensor
 from partial_embed.table.plan import rows_of
 from partial_embed.table.table_plan import plan_table
@@ -91,7 +96,7 @@ def make_table(
                 f"The partitioner of {plan.name} divides {plan.shape} along another axis than its "
                 f"rows. Partition axis {plan.rows.axis}."
             )
-    embedding = PartialEmbedding(plan, frozen, new)
+    embedding = (PartitionedEmbedding if partitioner else PartialEmbedding)(plan, frozen, new)
     save_as_one_tensor(embedding, plan)
     embedding.saveable = functools.partial(Whole, embedding)
     # A scope that asks for it again, here or later, is given this object.

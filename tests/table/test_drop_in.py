@@ -7,6 +7,7 @@ by `growing`, whose trainable rows are at the end or anywhere.
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from absl import logging
 from test_embedding import USES, sparse_ids
 
 import partial_embed as pe
@@ -236,9 +237,6 @@ def test_what_scripts_ask_a_variable(twins, start, values):
 
 
 WRITES = {
-    "assign": lambda e: tf.assign(e, tf.zeros([ROWS, WIDTH])),
-    "assign_add": lambda e: tf.assign_add(e, tf.zeros([ROWS, WIDTH])),
-    "assign_sub": lambda e: tf.assign_sub(e, tf.zeros([ROWS, WIDTH])),
     "scatter_update": lambda e: tf.scatter_update(e, [0], tf.zeros([1, WIDTH])),
     "scatter_add": lambda e: tf.scatter_add(e, [5], tf.zeros([1, WIDTH])),
     "scatter_sub": lambda e: tf.scatter_sub(e, [5], tf.zeros([1, WIDTH])),
@@ -249,11 +247,9 @@ WRITES = {
     "scatter_nd_update": lambda e: tf.scatter_nd_update(e, [[5]], tf.zeros([1, WIDTH])),
     "scatter_nd_add": lambda e: tf.scatter_nd_add(e, [[5]], tf.zeros([1, WIDTH])),
     "scatter_nd_sub": lambda e: tf.scatter_nd_sub(e, [[5]], tf.zeros([1, WIDTH])),
-    "the method": lambda e: e.assign(tf.zeros([ROWS, WIDTH])),
     "the method scatter_update": lambda e: e.scatter_update(
         tf.IndexedSlices(tf.zeros([1, WIDTH]), [0])
     ),
-    "load": lambda e: e.load(np.zeros([ROWS, WIDTH])),
 }
 
 
@@ -264,7 +260,7 @@ def test_writes_are_refused_with_a_reason(twins):
             write(table)
         text = str(error.value)
         assert f"embedding:0 holds {table.num_frozen_rows} frozen rows" in text, name
-        assert "Assign to its new rows, embedding.trainable" in text, name
+        assert "Write to its new rows, embedding.trainable" in text, name
     with pytest.raises((ValueError, AttributeError)):
         table[1:2].assign(tf.zeros([1, WIDTH]))  # Of a tensor: TensorFlow's own refusal.
 
@@ -280,12 +276,105 @@ def test_its_new_rows_can_be_assigned(twins, start, values):
     assert (after[table.plan.frozen_rows()] == values[table.plan.frozen_rows()]).all()
 
 
-def test_an_old_pattern_normalising_all_rows_after_each_step(twins):
-    """It rewrites old rows and is refused; for the new ones it works."""
+ASSIGNED = {
+    "assign": tf.assign,
+    "assign_add": tf.assign_add,
+    "assign_sub": tf.assign_sub,
+    "method": lambda e, value: e.assign(value),
+    "method, as an op": lambda e, value: e.assign_add(value, read_value=False),
+    "from a placeholder": lambda e, value: e.assign(
+        tf.placeholder_with_default(value, [None, None]), name="pretrained"
+    ),
+    "clipped": lambda e, value: tf.assign(e, tf.clip_by_norm(e, 0.5, axes=[1])),
+    "normalised": lambda e, value: tf.assign(e, tf.nn.l2_normalize(e, 1)),
+    "a list": lambda e, value: tf.assign(e, [[1.0] * WIDTH] * ROWS),
+}
+
+
+@pytest.mark.parametrize("kind", ASSIGNED)
+def test_what_is_assigned_to_all_rows_is_taken_by_those_that_train(
+    twins, start, same_bits, values, kind
+):
+    table, whole = twins
+    value = tf.constant(values[::-1].copy())
+    made = [ASSIGNED[kind](one, value) for one in (table, whole)]
+    session = start()
+    found, expected = session.run(made)
+    after, wanted = session.run([table, whole])
+    frozen, trained = table.plan.frozen_rows(), table.plan.trainable_rows
+    assert same_bits(after[frozen], values[frozen])
+    assert same_bits(after[trained], wanted[trained])
+    assert (after[trained] != values[trained]).any(axis=1).all()
+    assert found is None or same_bits(found, after)
+    assert (found is None) == (expected is None)
+
+
+def test_assignments_can_be_waited_for(twins, start, values):
     table, _ = twins
-    with pytest.raises(TypeError, match="frozen rows and cannot be assigned to"):
-        tf.assign(table, tf.nn.l2_normalize(table, 1))
-    assert tf.assign(table.trainable, tf.nn.l2_normalize(table.trainable, 1)) is not None
+    with tf.control_dependencies([tf.assign(table, tf.zeros([ROWS, WIDTH]))]):
+        rows = tf.nn.embedding_lookup(table, table.plan.trainable_rows)
+        whole = tf.identity(table)
+    rows, whole = start().run([rows, whole])
+    assert not rows.any()
+    assert (whole[table.plan.frozen_rows()] == values[table.plan.frozen_rows()]).all()
+
+
+def test_an_array_is_loaded_into_rows_that_train(twins, start, same_bits, values):
+    table, _ = twins
+    session = start()
+    table.load(values + 1, session)
+    after = session.run(table)
+    frozen, trained = table.plan.frozen_rows(), table.plan.trainable_rows
+    assert same_bits(after[frozen], values[frozen])
+    assert same_bits(after[trained], values[trained] + 1)
+
+
+def test_assignments_that_do_not_fit(twins, start):
+    table, _ = twins
+    for wrong in (tf.zeros([2, WIDTH]), tf.zeros([ROWS]), 0.0):
+        with pytest.raises(ValueError, match=r"embedding:0 has shape \[6, 4\] and was given"):
+            tf.assign(table, wrong)
+    with pytest.raises(ValueError, match=r"of shape \[2, 4\]. Give a whole table, or assign to"):
+        table.load(np.zeros([2, WIDTH]), start())
+    value = tf.placeholder(tf.float32)
+    assign = tf.assign(table, value)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="shape"):
+        start().run(assign, {value: np.zeros([2, WIDTH])})
+
+
+def test_what_becomes_of_assignments_is_said_once_for_a_table(numbered, monkeypatch):
+    said = []
+    monkeypatch.setattr(logging, "warning", lambda text, *given: said.append(text % given))
+    for table in (numbered(name="one"), numbered(name="other")):
+        for _ in range(2):
+            tf.assign(table, tf.zeros([6, 2]))
+    assert said == [
+        f"{name}:0 is assigned to as a whole: its new rows take their part of the value, its 4 "
+        "frozen rows stay."
+        for name in ("one", "other")
+    ]
+
+
+@pytest.mark.parametrize("how", ["scope", "argument"])
+def test_a_table_that_the_script_has_partitioned(write_checkpoint, values, start, same_bits, how):
+    prefix = write_checkpoint({"embedding": values[:4]}, partitions=2)
+    divide = tf.fixed_size_partitioner(3)
+    scope, argument = (divide, None) if how == "scope" else (None, divide)
+    with pe.growing(prefix), tf.variable_scope("", partitioner=scope):
+        table = tf.get_variable("embedding", [ROWS, WIDTH], partitioner=argument)
+    assert list(table) == [table]
+    assert len(table) == 1
+    assert table
+    total = tf.add_n([tf.nn.l2_loss(part) for part in table])
+    rows = [
+        tf.nn.embedding_lookup(ids, [5, 0], partition_strategy="div")
+        for ids in (table, list(table))
+    ]
+    session = start()
+    total, rows, whole, joined = session.run([total, rows, table, table.as_tensor()])
+    assert same_bits(whole[:4], values[:4]) and same_bits(joined, whole)
+    np.testing.assert_allclose(total, (whole**2).sum() / 2, rtol=1e-6)
+    assert same_bits(rows[0], whole[[5, 0]]) and same_bits(rows[1], rows[0])
 
 
 def test_a_table_that_the_script_does_not_train(write_checkpoint, values, start, same_bits):
