@@ -8,7 +8,7 @@ import tensorflow.compat.v1 as tf
 from partial_embed.files.locate import files_of, resolve
 from partial_embed.files.nearest import nearest
 from partial_embed.files.regular import expect_file, read_file
-from partial_embed.files.tensors import damaged, read_tensors
+from partial_embed.files.tensors import can_slice, damaged, read_tensors, slice_spec
 
 RECORD_SUFFIX = ".growth.json"
 
@@ -122,6 +122,16 @@ class Checkpoint:
         """Returns a whole tensor as a numpy array, from any format, slices joined."""
         self.expect(name)
         return read_tensors(self.prefix, [(name, "", self.dtypes[name])])[0]
+
+    def read_row(self, name, row, axis=0):
+        """Returns one row of a tensor, as an array that has as many axes."""
+        shape = list(self.shapes[name])
+        if not can_slice(self.dtypes[name]):
+            return self.read(name).take([row], axis)
+        offset = [row if at == axis else 0 for at in range(len(shape))]
+        part = [1 if at == axis else size for at, size in enumerate(shape)]
+        spec = slice_spec(shape, offset, part)
+        return read_tensors(self.prefix, [(name, spec, self.dtypes[name])])[0]
 
 
 def index_checksum(prefix):

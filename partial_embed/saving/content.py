@@ -102,6 +102,21 @@ class Content(namedtuple("Content", ["tables", "unchanged", "plain", "foreign"])
         return by_label
 
 
+def as_the_script_meant(items):
+    """Returns the items of a var_list, and what growing froze if those are all that train.
+
+    `tf.trainable_variables()` is in a plain script all that it trains; here that
+    lacks what growing froze whole, and a checkpoint without it is none for that script.
+    """
+    if isinstance(items, (dict, PartialEmbedding)):
+        return items
+    given, train = {id(item) for item in items}, tf.trainable_variables()
+    frozen = [part for found in frozen_variables_in() for part in parts_of(found.variable)]
+    if not train or not given.issuperset(map(id, train)) or given.intersection(map(id, frozen)):
+        return items
+    return list(items) + frozen
+
+
 def content_of(items):
     """Returns the `Content` that the items of a Saver's var_list make.
 

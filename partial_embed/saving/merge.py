@@ -13,8 +13,8 @@ from partial_embed.files.runs import from_runs
 from partial_embed.files.tensors import write_part
 from partial_embed.saving.merged_table import MergedTable
 from partial_embed.saving.policy import Policy
+from partial_embed.saving.same_base import check_base
 from partial_embed.saving.source import (
-    check_base,
     slot_or_start,
     stored,
 )

@@ -6,9 +6,9 @@ from partial_embed.files.finite import nonfinite_rows
 from partial_embed.files.growth import DELTA_ROWS, read_generations
 from partial_embed.files.hashes import row_hashes
 from partial_embed.files.tensors import can_slice, dtype_of, slice_spec, write_part
+from partial_embed.saving.same_base import compare_base
 from partial_embed.saving.source import (
     BaseTable,
-    compare_base,
     slot_or_start,
     stored,
 )

@@ -9,10 +9,10 @@ from partial_embed.files.checkpoint import Checkpoint
 from partial_embed.files.finite import nonfinite_rows, refuse_nonfinite
 from partial_embed.files.growth import DELTA_KEY, read_delta, read_generations, rows_of_generation
 from partial_embed.files.tensors import read_tensors, reason, restore
+from partial_embed.saving.same_base import check_base
 from partial_embed.saving.saveables import Saved
 from partial_embed.saving.source import (
     BaseTable,
-    check_base,
     open_delta,
     open_table,
     read_all,

@@ -8,29 +8,12 @@ from absl import logging
 
 from partial_embed._tensorflow import OpenSaver, update_checkpoint_state
 from partial_embed.files.checkpoint import Checkpoint
-from partial_embed.files.growth import DELTA_KEY
-from partial_embed.files.locate import exists
 from partial_embed.files.publish import deleting, publish, staging
-from partial_embed.files.tensors import slice_spec, write_part
-from partial_embed.saving.content import content_of
-from partial_embed.saving.deltas import generations_of, manifest_of
-from partial_embed.saving.restoring import RestoreOps, plan_restoration
+from partial_embed.saving.built import Built
+from partial_embed.saving.content import as_the_script_meant, content_of
 from partial_embed.saving.saveables import Builder
-from partial_embed.saving.source import (
-    BaseTable,
-    DeltaTable,
-    WholeTable,
-    slot_or_start,
-    stored,
-)
-from partial_embed.table.on_disk import in_slices
-from partial_embed.table.optimizer_state import renamed
-from partial_embed.table.plan import with_rows
 from partial_embed.table.report import reports_in
-from partial_embed.training.frozen_rows import FrozenRows
-
-# How often a checkpoint is read that is replaced all the while.
-_MOST_READS = 5
+from partial_embed.training.writers import refuse_writers
 
 
 class Saver(OpenSaver):
@@ -61,7 +44,9 @@ class Saver(OpenSaver):
         **kwargs: more arguments of `tf.train.Saver`, by name.
 
     Raises:
-        ValueError: if asked for the V1 format, which is read but not written.
+        ValueError: if asked for the V1 format, which is read but not written; when it is
+            built, if an op of the graph can write to what is frozen, or a pattern
+            given to growing was of no use.
     """
 
     def __init__(self, var_list=None, delta=False, allow_nonfinite=False, **kwargs):
@@ -86,14 +71,20 @@ class Saver(OpenSaver):
         if self.builder is not None:
             raise ValueError("partial_embed.Saver has a builder of its own. Leave out builder=.")
         self.builder = Builder()
+        refuse_writers()
         for report in reports_in():
             report.check(tf.get_default_graph())
-        content = content_of(items) if items else None
+        content = content_of(as_the_script_meant(items)) if items else None
+        if self._delta and content and not content.tables:
+            raise ValueError(
+                "delta=True saves new rows of tables that grow, and none grows here. Make them "
+                "under growing or with get_embedding first, or leave out delta=True."
+            )
         if content:
             self.var_list = content.saveables(self._delta)
         super().build()
         if content and not self.is_empty:
-            self._built = _Built(content, self.builder, self._delta, self._allow_nonfinite)
+            self._built = Built(content, self.builder, self._delta, self._allow_nonfinite)
 
     def save(
         self,
@@ -133,6 +124,7 @@ class Saver(OpenSaver):
                 f"{prefix!r} is no name for a checkpoint: {state_file!r} is the file that names "
                 "the newest one."
             )
+        self._built.warn_of_base(prefix)
         with staging(prefix) as stage:
             if self._built.stands_on(prefix):
                 raise ValueError(
@@ -176,7 +168,7 @@ class Saver(OpenSaver):
                     break  # It and those after it are the next save's to delete.
                 self.delete_oldest_checkpoint(meta_graph_suffix)
 
-    def restore(self, sess, save_path, generation=None):
+    def restore(self, sess, save_path, generation=None, allow_other_base=False):
         """Sets every variable from a base, a whole checkpoint or a delta.
 
         What a base does not hold (new rows, their slots, variables that were
@@ -189,10 +181,12 @@ class Saver(OpenSaver):
                 (into plain variables of that many rows); rows added later are
                 dropped. A table that grows from an earlier generation is made
                 with `get_embedding(generation=)`.
+            allow_other_base: bool, whether a base may hold other rows than the one
+                the tables grew from, which then take the place of those.
 
         Raises:
             ValueError: if there is no checkpoint, it is damaged, a name, shape
-                or dtype does not fit, or a delta belongs to another base. No
+                or dtype does not fit, or a base or a delta's base is another. No
                 variable is changed then.
         """
         if self._built is None:
@@ -200,153 +194,11 @@ class Saver(OpenSaver):
             return
         if save_path is None:
             raise ValueError("There is no checkpoint to restore: save_path is None.")
-        restored = self._built.restore(sess, Checkpoint(save_path), generation)
+        checkpoint = Checkpoint(save_path)
+        restored = self._built.restore(sess, checkpoint, generation, allow_other_base)
         logging.info("Restored %s, %s.", restored.checkpoint.prefix, restored.describe())
         if restored.untouched:
             logging.info(
                 "Not in it, and left as initialized: %s.",
                 ", ".join(v.op.name for v in restored.untouched),
             )
-
-
-class _Built:
-    """What a Saver knows once its graph is complete: what it saves, and where frozen rows are.
-
-    Args:
-        content: `Content`.
-        builder: `Builder` that made the ops that save it.
-        delta: bool, whether only what training can change is saved.
-        allow_nonfinite: bool.
-    """
-
-    def __init__(self, content, builder, delta, allow_nonfinite):
-        self._content = content
-        self._delta = delta
-        self._ops = RestoreOps(content, builder.saveables, allow_nonfinite)
-        self._frozen_rows = FrozenRows() if delta else None
-        self._hashes = None
-        # By table: what holds its frozen rows' slots, the newest, and what they were loaded from.
-        self._sources = {
-            table.name: BaseTable(
-                table.embedding.source,
-                table.embedding.tensor_name,
-                table.embedding.plan,
-                table.name,
-            )
-            for table in content.tables
-            if table.embedding.source is not None
-        }
-        self._origins = dict(self._sources)
-
-    def restore(self, session, checkpoint, generation):
-        """Sets every variable, or none; returns the `Restoration`."""
-        if generation is not None and self._content.tables:
-            raise ValueError(
-                f"generation= restores plain variables; {self._content.tables[0].name} grows here. "
-                "Say generation= where it is made, to get_embedding or growing."
-            )
-        for _ in range(_MOST_READS):
-            try:
-                restoration = plan_restoration(self._content, checkpoint, self._sources, generation)
-                self._ops.run(session, restoration)
-            except ValueError:
-                if checkpoint.is_unchanged():
-                    raise
-            if checkpoint.is_unchanged():
-                break
-            replaced, checkpoint = checkpoint, Checkpoint(checkpoint.prefix)
-        else:
-            replaced.expect_unchanged()
-        for name, source in restoration.sources.items():
-            base = source.base if isinstance(source, DeltaTable) else source
-            self._sources[name] = self._origins[name] = base
-        self._hashes = None
-        return restoration
-
-    def generations(self):
-        """Returns what the growth record beside a whole checkpoint says, or None."""
-        if self._delta or not self._content.tables:
-            return None
-        return {table.name: generations_of(table.embedding) for table in self._content.tables}
-
-    def stands_on(self, prefix):
-        """Returns whether deltas are saved, of which the frozen rows stand in a checkpoint."""
-        bases = [source.checkpoint for source in self._sources.values()]
-        bases += [saved.source.checkpoint for saved in self._content.unchanged]
-        place = os.path.realpath(prefix)
-        return self._delta and any(os.path.realpath(base.prefix) == place for base in bases)
-
-    def note_saved(self, prefix):
-        """Notes that a whole checkpoint has the slots of all rows from now on."""
-        checkpoint = Checkpoint(prefix)
-        for table in self._content.tables:
-            source = WholeTable(checkpoint, table.name, table.embedding.plan.axis)
-            self._sources[table.name] = source
-            origin = self._origins.get(table.name)
-            if origin is not None and origin.checkpoint.prefix == checkpoint.prefix:
-                self._origins[table.name] = source  # It was replaced.
-
-    def write_rest(self, session, stage):
-        """Writes what the variables lack: the manifest of a delta, else the rest of slots."""
-        if self._delta:
-            if self._hashes is None:
-                self._hashes = self._frozen_rows.hashes(session)
-            text = manifest_of(self._content, self._sources, self._hashes, session)
-            write_part(stage.part(), [(DELTA_KEY, "", np.array(text, object))])
-            return
-        for table in self._content.tables:
-            if table.embedding.plan.num_frozen_rows:
-                for slot in table.slots:
-                    self._write_slot(session, stage, table, slot)
-        for saved, name, slot in self._content.unchanged_slots():
-            base, dtype = saved.source.checkpoint, slot.variable.dtype.base_dtype
-            there = renamed(name, saved.own_name, saved.source.name)
-            found = stored(base, there) if there in base else None
-            value = slot_or_start(
-                found, saved.source, slot.initial(session), dtype, saved.full_shape
-            )
-            write_part(stage.part(), [(name, "", value.tensor)])
-
-    def _write_slot(self, session, stage, table, slot):
-        """Writes a slot's rows for frozen rows; all of its rows, if they lie among others."""
-        embedding, plan = table.embedding, table.embedding.plan
-        which, dtype = plan.frozen_rows(), slot.variable.dtype.base_dtype
-        source, shape = self._source_of_slots(table), slot.variable.shape.as_list()
-        found = source and source.slot_rows(slot.name, which)
-        rows = source.rows(which) if source else _Frozen(session, embedding)
-        part, whole = (with_rows(shape, plan.axis, n) for n in (len(which), plan.num_rows))
-        value = slot_or_start(found, rows, slot.initial(session), dtype, part)
-        if in_slices(embedding):
-            spec = slice_spec(whole, [0] * len(whole), part)
-            write_part(stage.part(), [(slot.name, spec, value.tensor)])
-            return
-        joined = plan.joined(value.read(), session.run(slot.variable))
-        write_part(stage.part(), [(slot.name, "", joined)])
-
-    def _source_of_slots(self, table):
-        """The newest checkpoint, or should that be deleted what was loaded; None without any."""
-        known = [found.get(table.name) for found in (self._sources, self._origins)]
-        if known[0] is None:
-            return None
-        for source in known:
-            if source and exists(source.checkpoint.prefix):
-                return source
-        raise ValueError(
-            f"{known[0].checkpoint.prefix} is gone, and with it the optimizer slots of the frozen "
-            f"rows of {table.name}. Put it back, or save with delta=True, which does not need it."
-        )
-
-
-class _Frozen:
-    """Frozen rows as a session has them, for a table that came from no checkpoint."""
-
-    def __init__(self, session, embedding):
-        self._session, self._embedding = session, embedding
-
-    def read(self):
-        parts = self._session.run(self._embedding.frozen_parts)
-        return np.concatenate(parts, self._embedding.plan.axis)
-
-    def tensor(self):
-        array = self.read()
-        return tf.py_func(lambda: array, [], array.dtype, stateful=False)

@@ -17,9 +17,9 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from partial_embed.files.growth import DELTA_ROWS
-from partial_embed.files.hashes import fingerprint, row_hashes
 from partial_embed.files.runs import as_range, describe_runs, to_runs
 from partial_embed.files.tensors import can_slice, read_tensors, restore, slice_spec
+from partial_embed.saving.same_base import check_base
 from partial_embed.table.optimizer_state import renamed
 from partial_embed.table.plan import offset_of, with_rows
 
@@ -307,21 +307,3 @@ def open_delta(table, delta, entry, base):
         )
     check_base(delta.prefix, entry, table.name, base.rows(plan.frozen_rows()))
     return DeltaTable(delta, table.name, plan, base)
-
-
-def check_base(delta, entry, name, frozen):
-    """Raises ValueError unless `Stored` values are those that a delta was trained beside."""
-    value = frozen.read()
-    value = np.moveaxis(value, frozen.axis, 0) if value.shape else value.reshape([1])
-    compare_base(delta, entry, name, row_hashes(value), frozen)
-
-
-def compare_base(delta, entry, name, hashes, frozen):
-    """Raises ValueError unless the hashes of rows are those in a delta's manifest."""
-    found = fingerprint(hashes)
-    if found != entry["frozen"]:
-        raise ValueError(
-            f"The delta {delta} was trained on the base {entry['base']} (fingerprint of {name}: "
-            f"{entry['frozen']}), and cannot be put on {frozen.checkpoint.prefix} (fingerprint "
-            f"{found}): the frozen rows differ. Give the base it was trained on."
-        )

@@ -33,7 +33,8 @@ class Assignable:
         value = np.asarray(value)
         self._take_part(value.shape)
         if self.trainable is not None:
-            self.trainable.load(value[self.plan.trainable_rows], session)
+            part = np.take(value, self.plan.trainable_rows, self.plan.axis)
+            self.trainable.load(part, session)
 
     def _assign(self, method, value, use_locking, name, read_value):
         value = tf.convert_to_tensor(value, self.dtype)

@@ -233,9 +233,10 @@ class PartialEmbedding(Assignable, VariableLike):
 
     def trainable_part(self, value):
         """Returns the rows of `value`, a tensor of the table's shape, that are trainable ones."""
+        axis = self.plan.axis
         if self.plan.in_order:
-            return value[self.num_frozen_rows :]
-        return tf.gather(value, tf.constant(self.plan.trainable_rows))
+            return value[(slice(None),) * axis + (slice(self.num_frozen_rows, None),)]
+        return tf.gather(value, tf.constant(self.plan.trainable_rows), axis=axis)
 
     def is_initialized(self, name=None):
         """Returns a bool tensor: whether all of its variables are initialized."""

@@ -80,7 +80,7 @@ class Report:
         found, untaken = [], self.untaken()
         if untaken:
             found.append(
-                f"in the checkpoint, and nobody took it: {_listed(untaken)}. Perhaps it has "
+                f"in the checkpoint, and nobody took it: {listed(untaken)}. Perhaps it has "
                 "another name here: names={name here: name there}"
             )
         if self.variables and not self.names(GREW):
@@ -100,7 +100,7 @@ class Report:
             if len(alone) > 50:
                 lines.append(f"  {fate:{width}}  and {len(alone) - 50} more")
             if together:
-                lines.append(f"  {fate:{width}}  {_listed(together)}")
+                lines.append(f"  {fate:{width}}  {listed(together)}")
         if self.names(GREW) and not self.keyed:
             lines.append(f"  {'':{width}}  row i keeps its meaning: no vocabulary was given")
         lines += [f"  {yellow}warning: {warning}{plain}" for warning in self.warnings()]
@@ -125,7 +125,7 @@ class Report:
                 "%s holds %s, which were made without being loaded from it. Make them while "
                 "growing is open.",
                 self.checkpoint.prefix,
-                _listed(missed),
+                listed(missed),
             )
 
     def loaded(self):
@@ -139,7 +139,7 @@ class Report:
         missing = sorted(state - self.slots)
         if missing and self.names(TRAINS):
             raise ValueError(
-                f"slots=True, and nobody took {_listed(missing)}: the state of an optimizer is "
+                f"slots=True, and nobody took {listed(missing)}: the state of an optimizer is "
                 "taken whole or not at all. Build the same optimizer while growing is open."
             )
 
@@ -149,6 +149,7 @@ def reports_in(graph=None):
     return (graph or tf.get_default_graph()).get_collection(REPORTS)
 
 
-def _listed(names):
+def listed(names):
+    """Returns a dozen names as a text, and how many more there are."""
     more = f" and {len(names) - _MOST} more" if len(names) > _MOST else ""
     return ", ".join(names[:_MOST]) + more

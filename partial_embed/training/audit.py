@@ -11,8 +11,10 @@ import tensorflow.compat.v1 as tf
 
 from partial_embed.files.runs import describe_runs, to_runs
 from partial_embed.table.plan import with_rows
+from partial_embed.table.report import listed, reports_in
 from partial_embed.training.facts import gather, why_no_gradient
 from partial_embed.training.graph import PLAIN_ASSIGN, source, users
+from partial_embed.training.writers import moving_state
 
 _LARGE_CONSTANT_BYTES = 1 << 20
 _GATHERS = ("Gather", "GatherV2")
@@ -175,6 +177,48 @@ def _check_new_rows(facts):
             )
 
 
+def _check_loaded(facts):
+    for report in reports_in():
+        prefix = report.checkpoint.prefix
+        for name in report.not_loaded(tf.get_default_graph()):
+            yield Finding(
+                name,
+                f"it starts afresh, though {prefix} holds it",
+                "Make it while growing is open, with its own name, or say skip=.",
+            )
+        untaken = report.untaken()
+        if untaken:
+            yield Finding(
+                prefix,
+                f"nobody took {listed(untaken)} of it",
+                "If it has another name here, say growing(..., names={name here: name there}).",
+            )
+    for name, _, ops in moving_state(facts.writers):
+        yield Finding(
+            name,
+            f"the script's own updates move it ({ops[0].name}), and with it what old rows score",
+            f"To keep old predictions bit for bit, say growing(..., hold={name!r}).",
+        )
+
+
+def _check_padding(facts):
+    for embedding in facts.embeddings:
+        plan, base = embedding.plan, embedding.source
+        grown = (
+            base is not None and plan.source is None and plan.num_rows > plan.checkpoint_rows > 1
+        )
+        if not (grown and base.dtypes[embedding.tensor_name].is_floating):
+            continue
+        last = plan.checkpoint_rows - 1
+        if not base.read_row(embedding.tensor_name, last, plan.axis).any():
+            yield Finding(
+                embedding.table_name,
+                f"row {last}, the last old one, is all zeros, as a row for padding is",
+                f"If padding is the last row, it is row {plan.num_rows - 1} here, a new one. Keep its "
+                "id, or say vocabularies=(old, new, num_oov_buckets).",
+            )
+
+
 def _check_whole_reads(facts):
     for op in facts.operations:
         if op.type not in ("ConcatV2", "DynamicStitch") or op not in facts.above:
@@ -252,4 +296,12 @@ def _becomes_a_table(tensor):
     return value is not None and bool((value != np.ravel(value)[:1]).any())
 
 
-_CHECKS = (_check_frozen, _check_new_rows, _check_whole_reads, _check_samples, _check_constants)
+_CHECKS = (
+    _check_frozen,
+    _check_new_rows,
+    _check_loaded,
+    _check_padding,
+    _check_whole_reads,
+    _check_samples,
+    _check_constants,
+)

@@ -12,6 +12,9 @@ from partial_embed._tensorflow import PartitionedVariable
 from partial_embed.files.hashes import row_hashes
 from partial_embed.files.runs import describe_runs, to_runs
 from partial_embed.table.embedding import embeddings_in, frozen_variables_in, parts_of
+from partial_embed.table.report import listed
+from partial_embed.training.graph import find_writers
+from partial_embed.training.writers import moving_state, refuse_writers
 
 _CHUNK_BYTES = 1 << 24  # what is fetched at once, so that no second copy is needed
 
@@ -125,9 +128,17 @@ class FrozenRowsHook(tf.train.SessionRunHook):
         self._recorded = False
 
     def begin(self):
-        """Adds to the graph what reads the rows."""
+        """Adds to the graph what reads the rows; ValueError if an op of it can write to them."""
+        refuse_writers()
         self._frozen_rows = FrozenRows(self._embeddings)
         self._recorded = False
+        moving = moving_state(find_writers(tf.get_default_graph().get_operations()))
+        if moving:
+            logging.warning(
+                "Old rows stay, and what they are worth may not: the script's own updates move %s. "
+                "growing(..., hold=...) holds them.",
+                listed([name for name, _, _ in moving]),
+            )
 
     def after_create_session(self, session, coord):
         """Records the rows of the first session, and compares those of later ones."""

@@ -125,9 +125,17 @@ def test_the_hook_fails_a_run_that_changed_a_row(numbered):
     tf.train.get_or_create_global_step()
     loss = tf.reduce_sum(tf.square(table.lookup([0, 4])))
     train = pe.minimize(tf.train.GradientDescentOptimizer(0.1), loss)
-    decay = tf.assign(table.frozen, table.frozen * 0.5)  # What weight decay would do.
+    hook = pe.FrozenRowsHook([table])
+
+    class Decay(tf.train.SessionRunHook):
+        def begin(self):  # after the other hook has looked for such ops
+            self.decay = tf.assign(table.frozen, table.frozen * 0.5)
+
+        def after_run(self, run_context, run_values):
+            run_context.session.run(self.decay)
+
     with pytest.raises(RuntimeError, match="3 of 4 frozen rows of embedding changed: rows 1-3"):
-        monitored([train, decay], [pe.FrozenRowsHook([table])])
+        monitored(train, [hook, Decay()])
 
 
 def test_the_hook_compares_what_a_new_session_restored(numbered, tmp_path):
@@ -147,16 +155,18 @@ def test_the_hook_compares_what_a_new_session_restored(numbered, tmp_path):
     hook = pe.FrozenRowsHook([table])
     monitored(count, [hook, Preempt()], checkpoint_dir=str(tmp_path), save_checkpoint_steps=1)
 
-    wrong = tf.assign(table.frozen, table.frozen + 1.0)
     saver = tf.train.Saver()
 
     class PreemptAndSpoil(tf.train.SessionRunHook):
         done = False
 
+        def begin(self):
+            self.wrong = tf.assign(table.frozen, table.frozen + 1.0)
+
         def after_run(self, run_context, run_values):
             if not self.done:
                 self.done = True
-                run_context.session.run(wrong)
+                run_context.session.run(self.wrong)
                 saver.save(run_context.session, str(tmp_path / "model.ckpt"), 99)
                 raise tf.errors.AbortedError(None, None, "preempted")
 

@@ -1,0 +1,189 @@
+"""What a Saver knows once its graph is complete: what it saves, and where frozen rows are."""
+
+import os
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+from absl import logging
+
+from partial_embed.files.checkpoint import Checkpoint
+from partial_embed.files.growth import DELTA_KEY
+from partial_embed.files.locate import exists
+from partial_embed.files.tensors import slice_spec, write_part
+from partial_embed.saving.deltas import generations_of, manifest_of
+from partial_embed.saving.restoring import RestoreOps, plan_restoration
+from partial_embed.saving.same_base import expect_same_base
+from partial_embed.saving.source import (
+    BaseTable,
+    DeltaTable,
+    WholeTable,
+    slot_or_start,
+    stored,
+)
+from partial_embed.table.on_disk import in_slices
+from partial_embed.table.optimizer_state import renamed
+from partial_embed.table.plan import with_rows
+from partial_embed.training.frozen_rows import FrozenRows
+
+# How often a checkpoint is read that is replaced all the while.
+_MOST_READS = 5
+
+
+class Built:
+    """What a Saver knows once its graph is complete: what it saves, and where frozen rows are.
+
+    Args:
+        content: `Content`.
+        builder: `Builder` that made the ops that save it.
+        delta: bool, whether only what training can change is saved.
+        allow_nonfinite: bool.
+    """
+
+    def __init__(self, content, builder, delta, allow_nonfinite):
+        self._content = content
+        self._delta = delta
+        self._ops = RestoreOps(content, builder.saveables, allow_nonfinite)
+        self._frozen_rows = FrozenRows() if delta else None
+        self._hashes = None
+        self._warned = False
+        # By table: what holds its frozen rows' slots, the newest, and what they were loaded from.
+        self._sources = {
+            table.name: self._base_of(table)
+            for table in content.tables
+            if table.embedding.source is not None
+        }
+        self._origins = dict(self._sources)
+
+    @staticmethod
+    def _base_of(table):
+        embedding = table.embedding
+        place = (embedding.source, embedding.tensor_name)
+        return BaseTable(*place, embedding.plan, table.name)
+
+    def restore(self, session, checkpoint, generation, allow_other_base):
+        """Sets every variable, or none; returns the `Restoration`."""
+        if generation is not None and self._content.tables:
+            raise ValueError(
+                f"generation= restores plain variables; {self._content.tables[0].name} grows here. "
+                "Say generation= where it is made, to get_embedding or growing."
+            )
+        for _ in range(_MOST_READS):
+            try:
+                restoration = plan_restoration(self._content, checkpoint, self._sources, generation)
+                for table in [] if allow_other_base else self._content.tables:
+                    place = (restoration.sources[table.name], self._base_of(table))
+                    expect_same_base(table, *place)
+                self._ops.run(session, restoration)
+            except ValueError:
+                if checkpoint.is_unchanged():
+                    raise
+            if checkpoint.is_unchanged():
+                break
+            replaced, checkpoint = checkpoint, Checkpoint(checkpoint.prefix)
+        else:
+            replaced.expect_unchanged()
+        for name, source in restoration.sources.items():
+            base = source.base if isinstance(source, DeltaTable) else source
+            self._sources[name] = self._origins[name] = base
+        self._hashes = None
+        return restoration
+
+    def generations(self):
+        """Returns what the growth record beside a whole checkpoint says, or None."""
+        if self._delta or not self._content.tables:
+            return None
+        return {table.name: generations_of(table.embedding) for table in self._content.tables}
+
+    def stands_on(self, prefix):
+        """Returns whether deltas are saved, of which the frozen rows stand in a checkpoint."""
+        bases = [source.checkpoint for source in self._sources.values()]
+        bases += [saved.source.checkpoint for saved in self._content.unchanged]
+        place = os.path.realpath(prefix)
+        return self._delta and any(os.path.realpath(base.prefix) == place for base in bases)
+
+    def warn_of_base(self, prefix):
+        """Says once if a checkpoint is saved over one that tables grew from."""
+        place = os.path.realpath(prefix)
+        origins = [t.embedding.source for t in self._content.tables if t.embedding.source]
+        if not self._warned and any(os.path.realpath(o.prefix) == place for o in origins):
+            self._warned = True
+            logging.warning(
+                "%s is what the tables grew from, and is replaced by the grown ones: a run that "
+                "starts again finds no fewer rows to grow from. Save under another name.",
+                prefix,
+            )
+
+    def note_saved(self, prefix):
+        """Notes that a whole checkpoint has the slots of all rows from now on."""
+        checkpoint = Checkpoint(prefix)
+        for table in self._content.tables:
+            source = WholeTable(checkpoint, table.name, table.embedding.plan.axis)
+            self._sources[table.name] = source
+            origin = self._origins.get(table.name)
+            if origin is not None and origin.checkpoint.prefix == checkpoint.prefix:
+                self._origins[table.name] = source  # It was replaced.
+
+    def write_rest(self, session, stage):
+        """Writes what the variables lack: the manifest of a delta, else the rest of slots."""
+        if self._delta:
+            if self._hashes is None:
+                self._hashes = self._frozen_rows.hashes(session)
+            text = manifest_of(self._content, self._sources, self._hashes, session)
+            write_part(stage.part(), [(DELTA_KEY, "", np.array(text, object))])
+            return
+        for table in self._content.tables:
+            if table.embedding.plan.num_frozen_rows:
+                for slot in table.slots:
+                    self._write_slot(session, stage, table, slot)
+        for saved, name, slot in self._content.unchanged_slots():
+            base, dtype = saved.source.checkpoint, slot.variable.dtype.base_dtype
+            there = renamed(name, saved.own_name, saved.source.name)
+            found = stored(base, there) if there in base else None
+            value = slot_or_start(
+                found, saved.source, slot.initial(session), dtype, saved.full_shape
+            )
+            write_part(stage.part(), [(name, "", value.tensor)])
+
+    def _write_slot(self, session, stage, table, slot):
+        """Writes a slot's rows for frozen rows; all of its rows, if they lie among others."""
+        embedding, plan = table.embedding, table.embedding.plan
+        which, dtype = plan.frozen_rows(), slot.variable.dtype.base_dtype
+        source, shape = self._source_of_slots(table), slot.variable.shape.as_list()
+        found = source and source.slot_rows(slot.name, which)
+        rows = source.rows(which) if source else _Frozen(session, embedding)
+        part, whole = (with_rows(shape, plan.axis, n) for n in (len(which), plan.num_rows))
+        value = slot_or_start(found, rows, slot.initial(session), dtype, part)
+        if in_slices(embedding):
+            spec = slice_spec(whole, [0] * len(whole), part)
+            write_part(stage.part(), [(slot.name, spec, value.tensor)])
+            return
+        joined = plan.joined(value.read(), session.run(slot.variable))
+        write_part(stage.part(), [(slot.name, "", joined)])
+
+    def _source_of_slots(self, table):
+        """The newest checkpoint, or should that be deleted what was loaded; None without any."""
+        known = [found.get(table.name) for found in (self._sources, self._origins)]
+        if known[0] is None:
+            return None
+        for source in known:
+            if source and exists(source.checkpoint.prefix):
+                return source
+        raise ValueError(
+            f"{known[0].checkpoint.prefix} is gone, and with it the optimizer slots of the frozen "
+            f"rows of {table.name}. Put it back, or save with delta=True, which does not need it."
+        )
+
+
+class _Frozen:
+    """Frozen rows as a session has them, for a table that came from no checkpoint."""
+
+    def __init__(self, session, embedding):
+        self._session, self._embedding = session, embedding
+
+    def read(self):
+        parts = self._session.run(self._embedding.frozen_parts)
+        return np.concatenate(parts, self._embedding.plan.axis)
+
+    def tensor(self):
+        array = self.read()
+        return tf.py_func(lambda: array, [], array.dtype, stateful=False)
