@@ -214,8 +214,8 @@ def _check_padding(facts):
             yield Finding(
                 embedding.table_name,
                 f"row {last}, the last old one, is all zeros, as a row for padding is",
-                f"If padding is the last row, it is row {plan.num_rows - 1} here, a new one. Keep its "
-                "id, or say vocabularies=(old, new, num_oov_buckets).",
+                f"If padding is the last row, it is row {plan.num_rows - 1} here, a new one. Keep "
+                "its id, or say vocabularies=(old, new, num_oov_buckets).",
             )
 
 
