@@ -1,7 +1,8 @@
 """Sparse lookups of a table, `tf.nn.embedding_lookup_sparse` and its safe kin, at a batch's cost.
 
-They would make one tensor of the table first. TensorFlow 2 lets a type of its own take another way;
-in 1.15, which does not, the tensor itself takes it, and is never computed.
+They would make one tensor of the table first, of which `tf.gather` then takes rows: that tensor
+looks them up, and is never computed. Where TensorFlow 2 does not even gather, it lets a type of its
+own take another way.
 """
 
 import inspect
@@ -10,9 +11,6 @@ from typing import List
 import tensorflow.compat.v1 as tf
 
 from partial_embed._tensorflow import place_of_ops
-
-# Whether TensorFlow lets a function do something else for some types.
-_CAN_DISPATCH = hasattr(tf.experimental, "dispatch_for_api")
 
 
 def look_up_sparse(*args, **kwargs):
@@ -30,7 +28,7 @@ def look_up_sparse(*args, **kwargs):
 
 def look_sparse_up_in(table_type):
     """Makes `tf.nn.embedding_lookup_sparse` look up in tables of a type, where it can be told."""
-    if _CAN_DISPATCH:
+    if hasattr(tf.experimental, "dispatch_for_api"):
         for params in (table_type, List[table_type]):
             signature = {"params": params, "sp_ids": tf.SparseTensor}
             tf.experimental.dispatch_for_api(tf.nn.embedding_lookup_sparse, signature)(
@@ -40,12 +38,11 @@ def look_sparse_up_in(table_type):
 
 def gather_in_table(value, table):
     """Returns `value`, all of `table`, of which `tf.gather` takes rows by looking them up."""
-    if _CAN_DISPATCH:
-        return value
     place = place_of_ops()
 
     def sparse_read(ids, name=None):
-        if place_of_ops() != place:  # What changes the table may come between the two.
+        # What changes the table may come between the two, or wait for the value.
+        if place_of_ops() != place or value.consumers():
             raise AttributeError("sparse_read")  # By which tf.gather knows a tensor.
         return table.lookup(ids, name=name)
 
