@@ -90,13 +90,13 @@ class Checkpoint:
         ]
         if len(shape) != len(want):
             problem = "it must have as many dimensions"
+        elif any(shape[at] > want[at] for at in differ):
+            problem = "a table can gain rows, not lose them"
         elif others:
             problem = (
                 f"a table grows along one axis, and here axis {others[0]} and axis {axis} differ; "
                 "to leave it alone under growing, say skip="
             )
-        elif shape and shape[axis] > want[axis]:
-            problem = "a table can gain rows, not lose them"
         elif self.dtypes[name] != dtype:
             problem = f"the dtype must be equal; ask for dtype=tf.{self.dtypes[name].name}"
         else:

@@ -226,7 +226,7 @@ def _check_generations(entry, rows):
 
 
 def _rows_of(entry, shape):
-    axis = _count(entry, "axis") if "axis" in entry else 0
+    axis = _count(entry, "axis") if isinstance(entry, dict) and "axis" in entry else 0
     if axis and axis >= len(shape):
         raise ValueError(f"axis: {axis}, of a tensor of {len(shape)}")
     return shape[axis] if shape else 0

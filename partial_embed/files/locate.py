@@ -38,8 +38,10 @@ def _shards(prefix):
 def files_of(prefix):
     """Returns the paths of the files, of either format, that a local checkpoint is made of."""
     directory, name = os.path.split(prefix.split("-?????-of-")[0])
-    data = f"data-[0-9]{{5}}-of-{num_shards(prefix):05d}"  # and not what another save left
-    pattern = re.compile(re.escape(name) + rf"(\.index|\.{data}|-[0-9]{{5}}-of-[0-9]{{5}})?")
+    kinds = r"(-[0-9]{5}-of-[0-9]{5})?"
+    if tf.gfile.Exists(prefix + ".index"):  # and not what another save left
+        kinds = rf"\.(index|data-[0-9]{{5}}-of-{num_shards(prefix):05d})"
+    pattern = re.compile(re.escape(name) + kinds)
     try:
         names = os.listdir(directory or ".")
     except OSError:  # not local

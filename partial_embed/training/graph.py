@@ -14,6 +14,7 @@ _CALLS = re.compile(r"(Stateless)?(If|While|Case)$|(Stateful)?PartitionedCall$")
 # Ops that hand a variable, or its value, on as it is.
 _PASSES = re.compile(r"(Ref)?(Identity|Switch|Enter)$|ReadVariableOp$")
 _STOPS = ("StopGradient", "PreventGradient")
+_RESTORES = ("RestoreV2", "Restore", "RestoreSlice")
 _VARIABLES = ("VariableV2", "Variable", "VarHandleOp")
 
 
@@ -113,10 +114,9 @@ def _restores(op):
         return True
     if op.type not in PLAIN_ASSIGN:
         return False
-    value = op.inputs[1].op
-    while value.type in _KEEPS_VALUES:
-        value = value.inputs[0].op
-    return value.type in ("RestoreV2", "Restore", "RestoreSlice")
+    # Rows can be taken of what is restored, and no variable is read for it.
+    types = {above.type for above in upstream([op.inputs[1]], control=False)}
+    return not types.isdisjoint(_RESTORES) and types.isdisjoint(_VARIABLES)
 
 
 def _differentiable(op):
