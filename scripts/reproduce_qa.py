@@ -216,7 +216,7 @@ def grow(promises, directory, base, n_e, new, steps, seed, load_with):
     pairs, labels = pairs_that_touch(range(n_e, n_e + new), n_e + new)
     with tf.Graph().as_default(), tf.Session() as session:
         if load_with == "growing":
-            with pe.growing(base) as growing:
+            with pe.growing(base, show=None) as growing:
                 script = training_script(n_e + new, seed + 2)
             print(f"pe.growing:\n{growing.summary()}")
         else:

@@ -85,9 +85,8 @@ class Checkpoint:
         """
         self.expect(name)
         shape, want = list(self.shapes[name]), list(max_shape)
-        others = [
-            a for a, sizes in enumerate(zip(shape, want)) if a != axis and len(set(sizes)) > 1
-        ]
+        differ = [at for at, (there, here) in enumerate(zip(shape, want)) if there != here]
+        others = [at for at in differ if at != axis]
         if len(shape) != len(want):
             problem = "it must have as many dimensions"
         elif any(shape[at] > want[at] for at in differ):

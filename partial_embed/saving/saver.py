@@ -124,8 +124,8 @@ class Saver(OpenSaver):
                 f"{prefix!r} is no name for a checkpoint: {state_file!r} is the file that names "
                 "the newest one."
             )
-        self._built.warn_of_base(prefix)
         with staging(prefix) as stage:
+            self._built.warn_of_base(prefix)
             if self._built.stands_on(prefix):
                 raise ValueError(
                     f"{prefix} holds rows that the delta leaves out, and they would be lost. Save "

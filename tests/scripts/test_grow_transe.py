@@ -43,7 +43,7 @@ def test_it_needs_nothing_and_proves_what_it_says(scripts, tmp_path, read_checkp
         "new rows trained: 6 of 6",
         "rows that script, by tf.train.Saver, restored: 54 of 54",
     ]
-    assert "model/entity    48 rows frozen, 6 train" in found.stderr
+    assert "model/entity: [48 -> 54, " in found.stderr
     base, grown = (read_checkpoint(str(directory / name)) for name in ("base.ckpt", "grown.ckpt"))
     assert sorted(base) == sorted(grown)
     assert same_bits(grown["model/entity"][:48], base["model/entity"])
