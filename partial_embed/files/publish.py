@@ -141,12 +141,17 @@ def deleting(prefix):
     Yields:
         Whether it may be: False while another writes it.
     """
-    stage = take(prefix, 0)
+    try:
+        stage = take(prefix, 0)
+    except OSError:  # The directory is gone, or not ours: TensorFlow warns, and passes it over.
+        yield True
+        return
     if stage is None:
         yield False
         return
     try:
-        stage.note([num_shards(prefix)], BESIDE)
+        with contextlib.suppress(OSError):  # no room, which is why it is deleted
+            stage.note([num_shards(prefix)], BESIDE)
         yield True
     finally:
         end(stage)

@@ -26,13 +26,16 @@ def read_file(path):
     """Returns the bytes of a file, None if there is none.
 
     Raises:
-        ValueError: if something else stands there.
+        ValueError: if something else stands there, or it cannot be read.
     """
     if not tf.gfile.Exists(path):
         return None
     expect_file(path)
-    with tf.gfile.GFile(path, "rb") as stream:
-        return stream.read()
+    try:
+        with tf.gfile.GFile(path, "rb") as stream:
+            return stream.read()
+    except tf.errors.OpError as error:
+        raise ValueError(f"{path} cannot be read: {error.message}.") from error
 
 
 def read_own(path, most):

@@ -1,5 +1,6 @@
 """Names and places that nobody should give: refused before anything is written, or right."""
 
+import errno
 import os
 
 import numpy as np
@@ -94,3 +95,47 @@ def test_what_is_being_written_is_deleted_later(grown, folder):
     stage.end(busy)
     saved.append(saver.save(session, folder("m"), global_step=3))
     assert [tf.train.checkpoint_exists(path) for path in saved] == [False] * 3 + [True]
+
+
+def test_what_cannot_be_deleted_is_passed_over(grown, folder, monkeypatch):
+    # As TensorFlow does it: once every save failed from there on, and told to make room.
+    _, session = grown
+    saver = pe.Saver(max_to_keep=1)
+    monkeypatch.chdir(os.path.dirname(folder("m")))
+    saver.save(session, os.path.join("run", "m"), global_step=0)
+    os.mkdir("elsewhere")
+    os.chdir("elsewhere")
+    for step in (1, 2):
+        saver.save(session, folder("m"), global_step=step)
+    assert tf.train.checkpoint_exists(folder("run", "m-0"))
+    assert not tf.train.checkpoint_exists(folder("m-1"))
+    assert os.path.exists(folder("m-2.meta"))
+
+
+def test_no_room_to_note_what_is_deleted(grown, folder, monkeypatch):
+    _, session = grown
+    saver = pe.Saver(max_to_keep=1)
+    saved = [saver.save(session, folder("m"), global_step=0)]
+    note = stage.Stage.note
+
+    def full(self, counts, beside):
+        if self.prefix in saved:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        note(self, counts, beside)
+
+    monkeypatch.setattr(stage.Stage, "note", full)
+    saver.save(session, folder("m"), global_step=1)
+    assert not tf.train.checkpoint_exists(saved[0])
+
+
+def test_a_file_that_may_not_be_read(write_checkpoint, monkeypatch):
+    prefix = write_checkpoint({"ent": np.zeros([4, 2], np.float32)})
+
+    def refuse(path, mode):
+        raise tf.errors.PermissionDeniedError(None, None, f"{path}; Permission denied")
+
+    monkeypatch.setattr(tf.gfile, "GFile", refuse)
+    for call in (lambda: pe.growing(prefix), lambda: pe.align_vocabularies(prefix + ".index", "a")):
+        with pytest.raises(ValueError, match="cannot be read: .*; Permission denied") as error:
+            call()
+        assert prefix + ".index" in str(error.value)
