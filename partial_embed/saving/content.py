@@ -112,7 +112,9 @@ def as_the_script_meant(items):
         return items
     given, train = {id(item) for item in items}, tf.trainable_variables()
     frozen = [part for found in frozen_variables_in() for part in parts_of(found.variable)]
-    if not train or not given.issuperset(map(id, train)) or given.intersection(map(id, frozen)):
+    halves = [part for embedding in embeddings_in() for part in embedding.frozen_parts]
+    named = given.intersection(map(id, frozen + halves))
+    if not train or not given.issuperset(map(id, train)) or named:
         return items
     return list(items) + frozen
 

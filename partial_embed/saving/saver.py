@@ -75,10 +75,10 @@ class Saver(OpenSaver):
         for report in reports_in():
             report.check(tf.get_default_graph())
         content = content_of(as_the_script_meant(items)) if items else None
-        if self._delta and content and not content.tables:
+        if self._delta and content and not (content.tables or content.unchanged):
             raise ValueError(
-                "delta=True saves new rows of tables that grow, and none grows here. Make them "
-                "under growing or with get_embedding first, or leave out delta=True."
+                "delta=True leaves out what growing froze, and nothing is frozen here. Make the "
+                "variables under growing or with get_embedding first, or leave out delta=True."
             )
         if content:
             self.var_list = content.saveables(self._delta)

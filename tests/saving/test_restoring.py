@@ -257,7 +257,7 @@ def test_rows_that_are_no_numbers(session, folder, base, value):
     model, saver = grow(session, prefix)
     frozen = session.run(model.table.frozen)
     frozen[[2, 4], 1] = value
-    session.run(tf.assign(model.table.frozen, frozen))
+    model.table.frozen.load(frozen, session)
     saved = saver.save(session, folder("bad.ckpt"))
     session.run(tf.global_variables_initializer())
     before = values(session)
