@@ -1,9 +1,9 @@
 """Graphs that are made, or entered, while something is open; and what is said before they run.
 
 A script's class opens `tf.Graph().as_default()` by itself, as Estimators do, and a
-scope of variables belongs to one graph. So three public methods of TensorFlow are
-replaced for a while, and put back: `tf.Graph.__init__`, `tf.Graph.as_default`, and
-`run` of sessions.
+scope of variables belongs to one graph. So public methods of TensorFlow are replaced
+for a while, and put back: `tf.Graph.__init__`, `tf.Graph.as_default`, and, what ends the
+making of a graph, `tf.Graph.finalize` and `run` of sessions.
 """
 
 import contextlib
@@ -47,20 +47,34 @@ def reaching_graphs(reach):
 
 
 def before_first_run(graph, function):
-    """Calls a function of no arguments when a session runs a graph for the first time."""
+    """Calls a function of no arguments before a graph runs for the first time, or is finalized.
+
+    Returns:
+        Function of no arguments: the other is not called any more.
+    """
     if not _waiting:
         for session in (tf.Session, tf.InteractiveSession):
-            _replace(_putting_back, session, "run", _telling(session.run))
+            _replace(_putting_back, session, "run", _telling(session.run, lambda its: its.graph))
+        _replace(_putting_back, tf.Graph, "finalize", _telling(tf.Graph.finalize, lambda its: its))
     _waiting.setdefault(graph, []).append(function)
 
+    def forget():
+        left = [other for other in _waiting.pop(graph, ()) if other is not function]
+        if left:
+            _waiting[graph] = left
+        elif not _waiting:
+            _putting_back.close()
 
-def _telling(run):
-    def telling(session, *args, **kwargs):
-        for function in _waiting.pop(session.graph, ()):
+    return forget
+
+
+def _telling(method, graph_of):
+    def telling(self, *args, **kwargs):
+        for function in _waiting.pop(graph_of(self), ()):
             function()
         if not _waiting:
             _putting_back.close()
-        return run(session, *args, **kwargs)
+        return method(self, *args, **kwargs)
 
     return telling
 

@@ -150,11 +150,16 @@ class growing:
                 f"holds: {nearest('', self._checkpoint.shapes)}."
             )
         self.expect_obeyed()
-        for graph, report in self._reports.items():
-            with graph.as_default():
-                for variable in report.held:
-                    hold_still(variable)
-            report.show()
+        for graph in self._reports:
+            self._settle(graph)
+
+    def _settle(self, graph):
+        """Holds what is to be held of a graph, and shows what became of its variables."""
+        report = self._reports[graph]
+        with graph.as_default():
+            for variable in report.held:
+                hold_still(variable)
+        report.show()
 
     def _show_once(self, report):
         if report.text() not in self._shown:  # An Estimator makes the same graph again and again.
@@ -186,8 +191,10 @@ class growing:
         if graph not in self._reports:
             report = Report(self._checkpoint, self._show_once, self.expect_obeyed)
             graph.add_to_collection(REPORTS, report)
-            before_first_run(graph, report.show)
             self._reports[graph] = report
+            forget = before_first_run(graph, functools.partial(self._settle, graph))
+            if self._open:
+                self._open[-1].callback(forget)
         return self._reports[graph]
 
     # --- what makes variables ------------------------------------------------------

@@ -11,9 +11,22 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
+import partial_embed as pe
+
 HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "legacy")
 
-# The tables that grow, by script: {name: (rows before, rows after)}.
+# The data of each script; larger data is in `more_` and the same name.
+DATA_OF = {
+    "transe": "triples.txt",
+    "transd": "triples.txt",
+    "factorization": "ratings.txt",
+    "word_vectors": "text.txt",
+    "language_model": "tokens.txt",
+    "recommender": "ratings.txt",
+    "encoder": "tokens.txt",
+    "graph_recommender": "ratings.txt",
+}
+# The tables that grow, by script: {name: (rows before, rows after)}; (.., .., 1) for columns.
 TABLES = {
     "transe": {"model/ent_embeddings": (24, 27)},
     "transd": {"model/ent_embeddings": (24, 27), "model/ent_transfer": (24, 27)},
@@ -23,19 +36,74 @@ TABLES = {
         "mf/b_u": (14, 16),
         "mf/b_i": (20, 23),
     },
+    # Its words are in another order, and two are gone.
+    "word_vectors": {
+        "embeddings/Variable": (19, 21),
+        "weights/Variable": (19, 21),
+        "biases/Variable": (19, 21),
+    },
+    "language_model": {
+        "Model/embedding": (16, 19),
+        "Model/softmax_w": (16, 19, 1),
+        "Model/softmax_b": (16, 19),
+    },
+    "recommender": {
+        "users": (14, 16),
+        "items": (20, 23),
+        "user_bias": (14, 16),
+        "item_bias": (20, 23),
+    },
+    "encoder": {"bert/word_embeddings": (16, 19), "cls/predictions/output_bias": (16, 19)},
+    "graph_recommender": {"user_embedding": (14, 16), "item_embedding": (20, 23)},
 }
 # What else the model is made of, and stays as it was.
 LAYERS = {
     "transe": ["model/rel_embeddings"],
     "transd": ["model/rel_embeddings", "model/rel_transfer"],
     "factorization": ["mf/mu"],
+    "word_vectors": [],
+    "language_model": ["Model/rnn_w", "Model/rnn_b"],
+    "recommender": ["mean"],
+    "encoder": [
+        "bert/position_embeddings",
+        "bert/LayerNorm/beta",
+        "bert/LayerNorm/gamma",
+        "bert/kernel",
+        "bert/bn/beta",
+        "bert/bn/gamma",
+        "bert/bn/moving_mean",  # which UPDATE_OPS would move, were they not held
+        "bert/bn/moving_variance",
+    ],
+    "graph_recommender": ["W"],
 }
 # How the slots of a table are called: what stands before its name, and after it.
 SLOTS = {
     "transe": [],
     "transd": [("model/", "/Adagrad")],
     "factorization": [("", "/Adam"), ("", "/Adam_1")],
+    "word_vectors": [],
+    "language_model": [],
+    "recommender": [("", "/Adam"), ("", "/Adam_1")],
+    "encoder": [("", "/Adam"), ("", "/Adam_1")],
+    "graph_recommender": [("", "/Adam"), ("", "/Adam_1")],
 }
+# What counts the steps, and starts at 0 again; steps of 4 epochs of the larger data.
+COUNTERS = {
+    "transe": ("model/global_step", 4 * 6),
+    "factorization": ("global_step", 4),
+    "language_model": ("Model/global_step", 4 * 4),
+    "recommender": ("global_step", 4),
+    "encoder": ("global_step", 4),
+}
+# Rows that no batch holds: no word is unknown.
+UNUSED = {
+    "word_vectors": {"embeddings/Variable": [0]},
+    "language_model": {"Model/embedding": [0]},
+}
+has_estimators = pytest.mark.skipif(
+    not hasattr(tf, "estimator") or not hasattr(tf.estimator, "DNNClassifier"),
+    reason="This TensorFlow has no Estimators.",
+)
 
 
 @pytest.fixture
@@ -54,11 +122,37 @@ def legacy(data, tmp_path, monkeypatch):
 
 
 def data_of(script, more=False):
-    name = "ratings.txt" if script == "factorization" else "triples.txt"
-    return "more_" + name if more else name
+    return "more_" + DATA_OF[script] if more else DATA_OF[script]
 
 
-@pytest.mark.parametrize("script", sorted(TABLES))
+def by_rows(values, script, name):
+    """Returns the value of a table with its rows first, though they be columns."""
+    return np.moveaxis(values[name], (TABLES[script][name] + (0,))[2], 0)
+
+
+def old_places(script, name, model):
+    """Returns (rows of the old table that are kept, where they are in that of a model)."""
+    if script != "word_vectors":
+        kept = list(range(TABLES[script][name][0]))
+        return kept, kept
+    old, new = read_words("word_vectors.ckpt"), read_words(model)
+    kept = [row for row, word in enumerate(old) if word in new]
+    assert len(kept) == len(old) - 2
+    return kept, [new.index(old[row]) for row in kept]
+
+
+def halves_in(values, script):
+    """Returns what a plain Saver writes beside a table whose new rows lie among the old ones."""
+    halves = ("/frozen", "/trainable") if script == "word_vectors" else ()
+    return {name for name in values if name.endswith(tuple(halves))}
+
+
+def read_words(model):
+    with open(model + ".words") as stream:
+        return stream.read().split()
+
+
+@pytest.mark.parametrize("script", sorted([*TABLES, "estimator"]))
 def test_at_most_three_lines_differ(script):
     texts = []
     for name in (script, script + "_grown"):
@@ -78,20 +172,27 @@ def test_an_old_model_grows(legacy, read_checkpoint, same_bits, script):
     legacy(script + "_grown", data_of(script, more=True), "start.ckpt", 0)
     legacy(script + "_grown", data_of(script, more=True), "grown.ckpt", 4)
     start, grown = read_checkpoint("start.ckpt"), read_checkpoint("grown.ckpt")
-    assert set(grown) == set(old)  # One table under one name, and the slots as they were called.
-    for name, (before, after) in TABLES[script].items():
-        assert old[name].shape[0] == before
-        assert grown[name].shape == (after,) + old[name].shape[1:]
-        assert same_bits(grown[name][:before], old[name])
-        assert same_bits(start[name][:before], old[name])
-        moved = (grown[name] != start[name]).reshape([after, -1]).any(axis=1)
-        assert moved.tolist() == [False] * before + [True] * (after - before)
+    # One table under one name, and the slots as they were called.
+    assert set(grown) - halves_in(grown, script) == set(old)
+    for name, (before, after, *_) in TABLES[script].items():
+        was, first, now = (by_rows(values, script, name) for values in (old, start, grown))
+        assert was.shape[0] == before
+        assert now.shape == (after,) + was.shape[1:]
+        kept, places = old_places(script, name, "grown.ckpt")
+        assert same_bits(now[places], was[kept])
+        assert same_bits(first[places], was[kept])
+        moved = (now != first).reshape([after, -1]).any(axis=1)
+        assert np.flatnonzero(moved).tolist() == sorted(set(range(after)) - set(places))
         for before_name, after_name in SLOTS[script]:
             slot = before_name + name + after_name
             assert same_bits(grown[slot][:before], old[slot])
             assert (grown[slot][before:] != start[slot][before:]).any()
     for name in LAYERS[script]:
         assert same_bits(grown[name], old[name])
+    if script in COUNTERS:
+        counter, steps = COUNTERS[script]
+        assert old[counter] > steps  # A script that trains up to some step would do none.
+        assert (start[counter], grown[counter]) == (0, steps)
 
 
 @pytest.mark.parametrize("script", sorted(TABLES))
@@ -101,13 +202,32 @@ def test_the_original_script_takes_the_grown_model_over(legacy, read_checkpoint,
     grown = read_checkpoint("grown.ckpt")
     legacy(script, data_of(script, more=True), "grown.ckpt", 0)
     restored = read_checkpoint("grown.ckpt")
-    assert set(restored) == set(grown)
-    assert all(same_bits(restored[name], grown[name]) for name in grown)
-    # And goes on training it, all rows as ever.
-    legacy(script, data_of(script, more=True), "grown.ckpt", 2)
+    assert set(restored) == set(grown) - halves_in(grown, script)
+    assert all(same_bits(restored[name], grown[name]) for name in restored)
+    # And goes on training it, all rows as ever; the recommender up to its fourth step.
+    legacy(script, data_of(script, more=True), "grown.ckpt", 4)
     trained = read_checkpoint("grown.ckpt")
     for name in TABLES[script]:
-        assert (trained[name] != grown[name]).reshape([len(grown[name]), -1]).any(axis=1).all()
+        was, now = (by_rows(values, script, name) for values in (grown, trained))
+        moved = (now != was).reshape([len(was), -1]).any(axis=1)
+        assert np.flatnonzero(~moved).tolist() == UNUSED.get(script, {}).get(name, [])
+
+
+def still_more(script):
+    """Writes data of two entities (users, words) more, and returns its path."""
+    with open(data_of(script, more=True)) as stream:
+        first, rest = stream.readline(), stream.read()
+    with open("still_more.txt", "w") as stream:
+        if script == "word_vectors":
+            stream.write(f"new newer newer {first}{rest}")
+            return "still_more.txt"
+        counts = first.split()
+        counts[0] = str(int(counts[0]) + 2)
+        last, size = int(counts[0]) - 1, len(rest.splitlines()[0].split())
+        lines = [[last] + [0] * (size - 2) + [1], [last - 1] + [1] * (size - 2) + [2]]
+        stream.write(" ".join(counts) + "\n" + rest)
+        stream.write("".join(" ".join(map(str, line)) + "\n" for line in lines))
+    return "still_more.txt"
 
 
 @pytest.mark.parametrize("script", sorted(TABLES))
@@ -117,19 +237,17 @@ def test_a_second_generation_grows_from_the_first(legacy, read_checkpoint, same_
     for name in os.listdir("."):
         if name.startswith("grown.ckpt"):
             shutil.move(name, name.replace("grown", script))
-    with open(data_of(script, more=True)) as stream:
-        counts, rest = stream.readline().split(), stream.read()
-    with open("still_more.txt", "w") as stream:
-        entities = int(counts[0]) + 2
-        stream.write(f"{entities} {counts[1]}\n{rest}")
-        stream.write(f"{entities - 1} 0 1\n{entities - 2} 1 2\n")
-    legacy(script + "_grown", "still_more.txt", "again.ckpt", 2)
+    legacy(script + "_grown", still_more(script), "again.ckpt", 2)
     second = read_checkpoint("again.ckpt")
     for name in TABLES[script]:
-        rows = len(first[name])
-        assert same_bits(second[name][:rows], first[name])
-    first_table = sorted(TABLES[script])[0]
-    assert len(second[first_table]) == len(first[first_table]) + 2
+        was, now = by_rows(first, script, name), by_rows(second, script, name)
+        places = list(range(len(was)))
+        if script == "word_vectors":
+            words = read_words("again.ckpt")
+            places = [words.index(word) for word in read_words("word_vectors.ckpt")]
+        assert same_bits(now[places], was)
+    gained = [len(second[name]) - len(first[name]) for name in TABLES[script]]
+    assert max(gained) == 2
 
 
 def test_the_old_models_are_what_the_originals_make(legacy, read_checkpoint, data):
@@ -143,6 +261,75 @@ def test_the_old_models_are_what_the_originals_make(legacy, read_checkpoint, dat
         assert set(again) == set(kept)
         for name in kept:
             np.testing.assert_allclose(again[name], kept[name], rtol=1e-4, atol=1e-5)
+
+
+def test_data_is_the_scripts(legacy, read_checkpoint):
+    """Features of another shape than in the checkpoint: they are neither loaded nor grown."""
+    legacy("graph_recommender_grown", "more_ratings.txt", "grown.ckpt", 1)
+    old, grown = read_checkpoint("graph_recommender.ckpt"), read_checkpoint("grown.ckpt")
+    ratings = np.loadtxt("more_ratings.txt", skiprows=1, dtype=int)
+    counted = np.zeros([23, 5], np.float32)
+    np.add.at(counted, (ratings[:, 1], ratings[:, 2] - 1), 1.0)
+    assert old["item_features"].shape == (20, 5)
+    assert grown["item_features"].tolist() == counted.tolist()
+
+
+def test_old_outputs_move_with_their_neighbours(legacy, read_checkpoint):
+    """Though no old row does: what is propagated over a graph changes with that graph."""
+    outputs = []
+    for ratings, epochs in (("ratings.txt", 0), ("more_ratings.txt", 0), ("more_ratings.txt", 4)):
+        with tf.Graph().as_default():
+            script = importlib.import_module("graph_recommender_grown")
+            if ratings == "ratings.txt":
+                script = importlib.import_module("graph_recommender")
+                shutil.copy("graph_recommender.ckpt.index", "old.ckpt.index")
+                data = ".ckpt.data-00000-of-00001"
+                shutil.copy("graph_recommender" + data, "old" + data)
+            model = "old.ckpt" if ratings == "ratings.txt" else f"new{epochs}.ckpt"
+            outputs.append(script.main(ratings, model, epochs)[0][:14])
+    before, grown, trained = outputs
+    assert (before != grown).any(axis=1).all()
+    assert (grown != trained).any()
+    tables = [read_checkpoint(name)["user_embedding"] for name in ("old.ckpt", "new4.ckpt")]
+    assert tables[0].tolist() == tables[1][:14].tolist()
+
+
+def test_held_statistics_move_without_hold(legacy, read_checkpoint, same_bits, monkeypatch):
+    without = pe.growing("encoder.ckpt", show=None)
+    monkeypatch.setattr(pe, "growing", lambda *args, **kwargs: without)
+    legacy("encoder_grown", "more_tokens.txt", "grown.ckpt", 4)
+    old, grown = read_checkpoint("encoder.ckpt"), read_checkpoint("grown.ckpt")
+    assert (old["bert/bn/moving_mean"] != grown["bert/bn/moving_mean"]).all()
+
+
+def test_a_rate_that_is_fed_is_what_was_fed(legacy, read_checkpoint):
+    legacy("language_model_grown", "more_tokens.txt", "grown.ckpt", 4)
+    assert read_checkpoint("language_model.ckpt")["Model/lr"] == 0.5**6
+    assert read_checkpoint("grown.ckpt")["Model/lr"] == 0.5**2
+
+
+@has_estimators
+def test_an_estimator_grows(legacy, read_checkpoint, same_bits):
+    old = read_checkpoint("estimator.ckpt")
+    legacy("estimator_grown", "more_labels.txt", "grown", 6)
+    grown = read_checkpoint("grown")
+    assert set(grown) == set(old)
+    (table,) = [name for name in old if name.endswith("embedding_weights")]
+    layers = [name for name in old if name.endswith(("kernel", "bias"))]
+    assert len(layers) == 4
+    for name in layers:
+        assert same_bits(grown[name], old[name])
+    slot = table + "/t_0/Adagrad"
+    assert (old[table].shape, grown[table].shape) == ((10, 4), (13, 4))
+    assert same_bits(grown[table][:10], old[table])
+    assert same_bits(grown[slot][:10], old[slot])
+    assert (grown[slot][10:] > 0.1).any(axis=1).all()  # where Adagrad begins: they trained
+    assert (old["global_step"], grown["global_step"]) == (30, 6)
+    # The script as it was takes the directory over, and goes on.
+    legacy("estimator", "more_labels.txt", "grown", 3)
+    again = read_checkpoint("grown")
+    assert again["global_step"] == 9
+    assert (again[table] != grown[table]).any(axis=1).all()
 
 
 def test_as_a_user_runs_it(legacy, read_checkpoint, same_bits):

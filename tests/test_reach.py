@@ -281,6 +281,35 @@ def test_held_state_keeps_old_predictions(write_checkpoint, row_numbers, start):
         tf.get_variable("entity", [6, 2])
 
 
+@pytest.mark.parametrize("finalized", [False, True])
+def test_held_where_a_script_trains_inside(write_checkpoint, row_numbers, start, finalized):
+    base = write_checkpoint({"entity": row_numbers([4, 2]), "mean": np.full([2], 3.0, np.float32)})
+    with pe.growing(base, hold="mean"):
+        table = tf.get_variable("entity", [6, 2])
+        mean = tf.get_variable("mean", [2], initializer=tf.zeros_initializer(), trainable=False)
+        update = tf.assign(mean, tf.reduce_mean(table, 0))
+        start_all = tf.global_variables_initializer()
+        if finalized:
+            tf.get_default_graph().finalize()
+        with tf.Session() as session:
+            session.run(start_all)
+            session.run(update)
+            assert session.run(mean).tolist() == [3, 3]
+
+
+def test_nothing_waits_for_graphs_that_never_run(base, capsys):
+    before = tf.Graph.__dict__["finalize"]
+    with tf.Graph().as_default(), pe.growing(base):
+        Model(6, False).build()
+    growing = pe.growing(base)
+    with tf.Graph().as_default(), pytest.raises(RuntimeError, match="of the script"), growing:
+        Model(6, False).build()
+        raise RuntimeError("of the script")
+    assert "run" not in tf.Session.__dict__
+    assert tf.Graph.__dict__["finalize"] is before
+    assert capsys.readouterr().err.count("growing from") == 1
+
+
 @pytest.fixture
 def trained(tmp_path):
     """A checkpoint of a plain model that was trained three steps with Adam, slots and powers."""

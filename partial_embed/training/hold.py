@@ -6,6 +6,7 @@ from partial_embed._tensorflow import set_input
 from partial_embed.table.embedding import parts_of
 from partial_embed.training.graph import PLAIN_ASSIGN, find_writers
 
+_SCOPE = "partial_embed_hold"
 _ADDS = ("AssignAdd", "AssignSub", "AssignAddVariableOp", "AssignSubVariableOp")
 
 
@@ -20,7 +21,9 @@ def hold_still(variable):
     graph = tf.get_default_graph()
     for part in parts_of(variable):
         for op in find_writers(graph.get_operations()).get(part.op.name, ()):
-            with graph.control_dependencies(None), tf.name_scope("partial_embed_hold"):
+            if any(_SCOPE in value.op.name for value in op.inputs[1:]):  # held already
+                continue
+            with graph.control_dependencies(None), tf.name_scope(_SCOPE):
                 if op.type in PLAIN_ASSIGN:
                     value = tf.identity(tf.convert_to_tensor(part))
                 elif op.type in _ADDS:
