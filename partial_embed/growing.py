@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import sys
+import threading
 
 import tensorflow.compat.v1 as tf
 
@@ -132,7 +133,17 @@ class growing:
         # Set and not entered: entering a scope again restarts its count of names.
         scope.set_custom_getter(custom_getter)
         undo.callback(scope.set_custom_getter, outer)
-        undo.enter_context(tf.variable_creator_scope(self._create))
+        creators, thread = tf.variable_creator_scope(self._create), threading.current_thread()
+        creators.__enter__()
+
+        def leave(*error):
+            here = (
+                threading.current_thread() is thread
+            )  # Each thread has its own, and takes it along.
+            with contextlib.suppress(*() if here else (AttributeError, RuntimeError)):
+                creators.__exit__(*error)
+
+        undo.push(leave)
 
     def __exit__(self, error_type, error, traceback):
         self._open.pop().close()
@@ -219,7 +230,7 @@ class growing:
         """The variable creator: what `tf.Variable` calls (and get_variable, in the end)."""
         name = tf.get_default_graph().unique_name(kwargs.get("name") or "Variable", False)
         trainable = kwargs.get("trainable")
-        if self._depth or kwargs.get("variable_def"):
+        if self._depth or not self._open or kwargs.get("variable_def"):
             return next_creator(**kwargs)
         if not self._treatment.concerns(name, trainable):
             self._treatment.leave(name, trainable, self._report())

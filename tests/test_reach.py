@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -106,6 +107,30 @@ def test_a_graph_made_before_and_entered_inside(base):
     with pe.growing(base), graph.as_default():
         table = tf.get_variable("entity", [6, 2])
     assert isinstance(table, pe.PartialEmbedding) and table.graph is graph
+
+
+@pytest.mark.parametrize("use_variable", [False, True], ids=["get_variable", "Variable"])
+def test_a_graph_of_another_thread(base, use_variable):
+    trained = []
+    with pe.growing(base):
+        thread = threading.Thread(target=lambda: trained.append(Model(6, use_variable).train()))
+        thread.start()
+        thread.join()
+    assert trained[0][0][:4, 0].tolist() == [0, 1, 2, 3]
+
+
+def test_another_thread_in_a_graph_that_was_reached_is_not(base):
+    graph, made = tf.get_default_graph(), []
+
+    def make():
+        with graph.as_default():
+            made.append(tf.get_variable("entity", [6, 2]))
+
+    with pytest.raises(ValueError, match="No variable of .* was made"), pe.growing(base):
+        thread = threading.Thread(target=make)
+        thread.start()
+        thread.join()
+    assert not isinstance(made[0], pe.PartialEmbedding)
 
 
 def test_shown_before_the_first_step(base, capsys):
