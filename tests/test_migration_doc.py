@@ -30,10 +30,24 @@ def blocks(mark):
         return re.findall(rf"\*{mark}\*\n\n```python\n(.*?)```", stream.read(), re.S)
 
 
+def quoted():
+    """Returns [(path, code), ...] of the blocks that say which file they are in."""
+    with open(PAGE) as stream:
+        return re.findall(r"\*in `([\w/]+\.py)`\*\n\n```python\n(.*?)```", stream.read(), re.S)
+
+
 def test_every_block_is_marked():
     with open(PAGE) as stream:
         count = stream.read().count("```python")
-    assert len(blocks("run")) + len(blocks("run natively")) == count == 8
+    assert len(blocks("run")) + len(blocks("run natively")) + len(quoted()) == count
+    assert len(quoted()) == 7
+
+
+def test_what_is_quoted_stands_in_its_file():
+    for path, code in quoted():
+        with open(os.path.join(os.path.dirname(os.path.dirname(PAGE)), path)) as stream:
+            lines = stream.read().splitlines()
+        assert [line for line in code.splitlines() if line not in lines] == [], path
 
 
 def test_the_blocks_run(tmp_path, monkeypatch):
@@ -209,10 +223,117 @@ def test_tf_variables_under_a_custom_getter(write_checkpoint):
     assert tf.trainable_variables() == [table]
 
 
-def test_a_graph_opened_inside(write_checkpoint, text):
+def test_nothing_made_inside(write_checkpoint, text):
     prefix = write_checkpoint({"embedding": np.zeros([3, 2], np.float32)})
-    with pytest.raises(ValueError) as error, pe.growing(prefix), tf.Graph().as_default():
-        tf.get_variable("embedding", [5, 2])
-    said = "was made in this graph while growing was open"
+    with pytest.raises(ValueError) as error, pe.growing(prefix):
+        pass
+    said = "was made while growing was open"
     assert said in str(error.value)
     assert said in text
+
+
+def encode():
+    with tf.variable_scope("bert"):
+        return tf.get_variable("e", [5, 2]), tf.get_variable("w", [2])
+
+
+def test_init_from_checkpoint(write_checkpoint, start):
+    prefix = write_checkpoint({"bert/e": np.ones([3, 2], "f"), "bert/w": np.ones([2], "f")})
+    with pe.growing(prefix):
+        table, weight = encode()
+        there = dict(tf.train.list_variables(prefix))
+        names = [v.op.name for v in tf.trainable_variables() if v.op.name in there]
+        tf.train.init_from_checkpoint(prefix, dict(zip(names, names)))
+        session = start()
+        assert names == [] and (session.run(table)[:3] == 1).all()
+        assert session.run(weight).tolist() == [1, 1]
+        with pytest.raises(ValueError, match="Tensor bert/e/frozen .*is not found"):
+            tf.train.init_from_checkpoint(prefix, {"bert/": "bert/"})
+
+
+def test_rates_that_start_at_0_or_1(write_checkpoint, start):
+    rates = {name: np.float32(1e-6) for name in ("zero", "one", "other", "skipped")}
+    prefix = write_checkpoint(dict(rates, e=np.ones([3, 2], "f")))
+    with pe.growing(prefix, skip="skipped"):
+        tf.get_variable("e", [5, 2])
+        starts = {"zero": 0.0, "one": 1.0, "other": 0.5, "skipped": 1.0}
+        made = [tf.Variable(x, trainable=False, name=name) for name, x in sorted(starts.items())]
+    values = start().run(made)  # one, other, skipped, zero
+    assert np.isclose(values, [1e-6, 0.5, 1, 1e-6]).all()
+
+
+def test_data_of_one_number_and_data_asked_for(write_checkpoint, start):
+    held = np.full([3, 2], 7, np.float32)
+    prefix = write_checkpoint({"same": held, "skipped": held, "asked": held, "e": held})
+    ranks = np.arange(10, dtype=np.float32).reshape([5, 2])
+    with pe.growing(prefix, skip="skipped", train="asked"):
+        tf.get_variable("e", [5, 2])
+        made = [
+            tf.get_variable(name, initializer=values, trainable=False)
+            for name, values in (("same", ranks * 0), ("skipped", ranks * 0), ("asked", ranks))
+        ]
+    values = start().run([tf.convert_to_tensor(variable) for variable in made])
+    assert [value[:, 0].tolist() for value in values] == [[7, 7, 7, 0, 0], [0] * 5, [7, 7, 7, 6, 8]]
+
+
+def test_keras_layers_in_a_graph(write_checkpoint, start):
+    prefix = write_checkpoint(
+        {
+            "embedding/embeddings": np.ones([3, 2], "f"),
+            "dense/kernel": np.ones([2, 3], "f"),
+            "dense/bias": np.zeros([3], "f"),
+        }
+    )
+    with pe.growing(prefix):
+        rows = tf.keras.layers.Embedding(5, 2, name="embedding")(tf.constant([0, 4]))
+        scores = tf.keras.layers.Dense(5, name="dense")(rows)
+    step = tf.train.AdagradOptimizer(0.1).minimize(tf.reduce_sum(scores[1:]))
+    session = start()
+    before = session.run([rows, scores])
+    session.run(step)
+    after = session.run([rows, scores])
+    assert before[0][0].tolist() == after[0][0].tolist() == [1, 1]
+    assert before[1][0, :3].tolist() == after[1][0, :3].tolist() == [2, 2, 2]
+    assert (before[0][1] != after[0][1]).all() and (before[1][1, 3:] != after[1][1, 3:]).all()
+
+
+def test_variables_inside_a_function(write_checkpoint, start):
+    prefix = write_checkpoint({"e": np.ones([3, 2], "f")})
+    with pe.growing(prefix, show=None):
+        table = tf.get_variable("e", [5, 2])
+    rows = tf.function(lambda ids: tf.nn.embedding_lookup(table, ids))(tf.constant([2]))
+    assert start().run(rows).tolist() == [[1, 1]]
+    with tf.Graph().as_default(), pytest.raises(ValueError), pe.growing(prefix):
+        tf.function(lambda: tf.identity(tf.get_variable("e", [5, 2])))()
+
+
+def test_object_checkpoints_by_name(start, tmp_path):
+    with tf.Graph().as_default(), tf.Session() as session:
+        table = tf.get_variable("table", initializer=np.ones([3, 2], np.float32))
+        session.run(table.initializer)
+        prefix = tf.train.Checkpoint(emb=table).save(str(tmp_path / "object"), session=session)
+    with pe.growing(prefix, names={"e": "emb/.ATTRIBUTES/VARIABLE_VALUE"}):
+        grown = tf.get_variable("e", [5, 2])
+    assert start().run(grown)[:3].tolist() == [[1, 1]] * 3
+
+
+@pytest.mark.skipif(NEW_VERSION, reason="This TensorFlow has no Estimators.")
+@pytest.mark.parametrize("says_so", [False, True])
+def test_how_many_checkpoints_an_estimator_keeps(write_checkpoint, tmp_path, says_so):
+    prefix = write_checkpoint({"e": np.ones([3, 2], np.float32)})
+
+    def model_fn(features, labels, mode):
+        table = tf.get_variable("e", [5, 2])
+        loss = tf.reduce_sum(tf.square(tf.nn.embedding_lookup(table, features)))
+        step = tf.train.AdagradOptimizer(0.1).minimize(loss, tf.train.get_global_step())
+        if not says_so:
+            return tf.estimator.EstimatorSpec(mode, loss=loss, train_op=step)
+        scaffold = tf.train.Scaffold(saver=pe.Saver(max_to_keep=1))
+        return tf.estimator.EstimatorSpec(mode, loss=loss, train_op=step, scaffold=scaffold)
+
+    config = tf.estimator.RunConfig(keep_checkpoint_max=1, save_checkpoints_steps=1)
+    with pe.growing(prefix):
+        estimator = tf.estimator.Estimator(model_fn, str(tmp_path / "run"), config)
+        estimator.train(lambda: tf.data.Dataset.from_tensors([0, 4]).repeat(), steps=7)
+    kept = [name for name in os.listdir(estimator.model_dir) if name.endswith(".index")]
+    assert len(kept) == (1 if says_so else 5)
