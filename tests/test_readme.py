@@ -20,6 +20,12 @@ def test_the_snippet_runs_as_it_stands(tmp_path):
         "old rows unchanged: True",
         "restored by a plain Saver: True",
     ]
+    (shown,) = re.findall(r"```text\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    assert shown.replace("/tmp/partial_embed_readme", str(tmp_path)) in run.stderr.decode()
+
+
+def test_it_is_short():
+    assert len(README.read_text(encoding="utf-8").splitlines()) <= 170
 
 
 def test_what_it_names_exists():
