@@ -80,6 +80,14 @@ PARTS["sparse"] = {
     for lookup, name in (("sparse", "`embedding_lookup_sparse`"), ("safe", "its safe form"))
     for form, which in (("plain", "one variable"), ("partial", "a grown table"))
 }
+PARTS["decoder"] = {
+    f"a decoder of 50,000 columns at most and its bias, {what}": ("decoder", form, "SGD")
+    for form, what in (
+        ("plain", "all training"),
+        ("partial", "grown"),
+        ("matmul", "grown, scored by `kernel.matmul(x)`"),
+    )
+}
 NAMES = list(dict.fromkeys(part.split(",")[0] for part in PARTS))
 # By part: what its numbers are multiplied with, decimals, unit. Files are about memory, too.
 UNITS = {
@@ -88,6 +96,7 @@ UNITS = {
     "ops": (1, 0, ""),
     "step": (1e3, 2, " ms"),
     "sparse": (1e3, 2, " ms"),
+    "decoder": (1e3, 2, " ms"),
 }
 
 

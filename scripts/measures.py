@@ -18,6 +18,7 @@ OPTIMIZERS = {
     "Adagrad": lambda: tf.train.AdagradOptimizer(0.1),
     "Adam": lambda: tf.train.AdamOptimizer(0.1),
 }
+MOST_COLUMNS = 50000  # of a decoder: its batch has a number for each of them
 
 
 def seconds_of(function, *arguments, **options):
@@ -178,6 +179,26 @@ def training_step(at, form, optimizer, lookup="dense"):
     return table, ids, optimizer.apply_gradients([(g, v) for v, g in gradients.items()])
 
 
+def decoder(at, form, optimizer):
+    """The median step of an output layer [d, vocabulary] with its bias, and a batch of 64."""
+    old, new = min(at.rows, MOST_COLUMNS), at.new_rows
+    shape, zeros = [at.dim, old + new], tf.zeros_initializer()
+    if form == "plain":
+        kernel = tf.get_variable("kernel", shape, initializer=zeros)
+        bias = tf.get_variable("bias", shape[1:], initializer=zeros)
+    else:
+        frozen = dict(num_frozen_rows=old, initializer=zeros)
+        kernel = pe.get_embedding("kernel", shape, axis=1, **frozen)
+        bias = pe.get_embedding("bias", shape[1:], **frozen)
+    x, labels = tf.placeholder(tf.float32, [64, at.dim]), tf.placeholder(tf.int32, [64])
+    logits = kernel.matmul(x) if form == "matmul" else tf.matmul(x, kernel)
+    loss = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits + bias)
+    train = OPTIMIZERS[optimizer]().minimize(tf.reduce_mean(loss))
+    random = np.random.RandomState(0)
+    batch = {x: random.randn(64, at.dim), labels: random.randint(old + new, size=64)}
+    return median_step(train, [batch] * 20)
+
+
 def step(at, form, optimizer, lookup="dense"):
     """The median step of one form, in batches half of old ids and half of new ones."""
     _, ids, train = training_step(at, form, OPTIMIZERS[optimizer](), lookup)
@@ -187,6 +208,11 @@ def step(at, form, optimizer, lookup="dense"):
         {ids: np.concatenate([random.randint(at.rows, size=half), random.randint(*new, size=half)])}
         for _ in range(20)
     ]
+    return median_step(train, feeds)
+
+
+def median_step(train, feeds):
+    """Returns the median time of a training op, after some steps to warm up."""
     with tf.Session() as session:
         session.run(tf.global_variables_initializer())
         times = [seconds_of(session.run, train, feed) for feed in feeds]
