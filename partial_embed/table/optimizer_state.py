@@ -43,6 +43,11 @@ def renamed(name, variable, other):
     return _owner(variable).sub(lambda found: f"{found.group(1)}{other}/", name)
 
 
+def scope_of(name, variable):
+    """Returns the scope in which the slot `name` of a variable was made, "" for none."""
+    return name[: _owner(variable).search(name).start()]
+
+
 def name_in(checkpoint, name, variable):
     """Returns the name that the slot `name` of a variable has in a checkpoint.
 

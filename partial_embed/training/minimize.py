@@ -1,5 +1,7 @@
 """A training step that updates new rows, what is named beside them, and nothing else."""
 
+import contextlib
+
 import tensorflow.compat.v1 as tf
 from absl import logging
 
@@ -10,6 +12,7 @@ from partial_embed.table.embedding import (
     frozen_variables_in,
     parts_of,
 )
+from partial_embed.table.optimizer_state import belongs_to, scope_of
 from partial_embed.training.graph import upstream
 
 
@@ -78,7 +81,29 @@ def minimize(optimizer, loss, embeddings=None, var_list=None, global_step=None, 
             "The loss %s does not reach %s: it will not change.", loss.name, variable.name
         )
     gradients = [pair for pair in gradients if pair[0] is not None]
-    return optimizer.apply_gradients(gradients, global_step=global_step, name=name)
+    with _scope_of_state(asked):
+        return optimizer.apply_gradients(gradients, global_step=global_step, name=name)
+
+
+@contextlib.contextmanager
+def _scope_of_state(embeddings):
+    """Opens the scope in which an optimizer's state was made in what the tables grew from.
+
+    A script that makes its optimizer inside a scope looks for slots, and for the powers
+    of Adam, by names that begin with it.
+    """
+    scopes = {
+        scope_of(name, embedding.tensor_name)
+        for embedding in embeddings
+        for name in (embedding.source.shapes if embedding.source is not None else ())
+        if belongs_to(name, embedding.tensor_name) and name != embedding.tensor_name
+    }
+    if len(scopes) != 1 or tf.get_variable_scope().name or "" in scopes:
+        yield
+        return
+    (scope,) = scopes
+    with tf.variable_scope(scope, auxiliary_name_scope=False), tf.name_scope(scope + "/"):
+        yield
 
 
 def as_list(items):

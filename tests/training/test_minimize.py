@@ -174,3 +174,33 @@ def test_what_growing_froze_is_refused_by_name(write_checkpoint):
     loss = tf.reduce_sum(tf.matmul(table.lookup([5]), weight))
     with pytest.raises(ValueError, match="which growing froze"):
         pe.minimize(descent(), loss, var_list=[weight])
+
+
+@pytest.mark.parametrize("how", ["growing", "meta graph"])
+def test_state_is_made_in_the_scope_that_the_old_script_made_it_in(start, tmp_path, how):
+    def script(rows, minimize, inside=True):
+        with tf.variable_scope("model"):
+            table = tf.get_variable("ent", [rows, 8])
+            ids = tf.placeholder_with_default([0, rows - 1], [2], name="ids")
+            loss = tf.reduce_sum(tf.nn.embedding_lookup(table, ids), name="loss")
+            if inside:
+                minimize(tf.train.AdamOptimizer(0.1), loss)
+        return loss
+
+    with tf.Graph().as_default():
+        script(4, lambda optimizer, loss: optimizer.minimize(loss))
+        base = tf.train.Saver().save(start(), str(tmp_path / "base"))
+        expected = {v.op.name for v in tf.global_variables()}
+    assert {"model/beta1_power", "model/model/ent/Adam"} < expected
+    with tf.Graph().as_default():
+        if how == "growing":
+            with pe.growing(base):
+                loss = script(6, None, inside=False)
+        else:
+            pe.grow_meta_graph(base + ".meta", base, {"model/ent": 6}, outputs=["model/loss"])
+            loss = tf.get_default_graph().get_tensor_by_name("model/loss:0")
+        pe.minimize(tf.train.AdamOptimizer(0.1), loss)
+        grown = pe.Saver().save(start(), str(tmp_path / "grown"))
+    with tf.Graph().as_default():
+        script(6, lambda optimizer, loss: optimizer.minimize(loss))
+        tf.train.Saver().restore(start(), grown)
