@@ -40,7 +40,7 @@ def test_every_block_is_marked():
     with open(PAGE) as stream:
         count = stream.read().count("```python")
     assert len(blocks("run")) + len(blocks("run natively")) + len(quoted()) == count
-    assert len(quoted()) == 7
+    assert len(quoted()) == 6
 
 
 def test_what_is_quoted_stands_in_its_file():
@@ -317,23 +317,40 @@ def test_object_checkpoints_by_name(start, tmp_path):
     assert start().run(grown)[:3].tolist() == [[1, 1]] * 3
 
 
+def grow_estimator(prefix, directory, rows, steps, saver=None, **config):
+    def model_fn(features, labels, mode):
+        table = tf.get_variable("e", [rows, 2])
+        loss = tf.reduce_sum(tf.square(tf.nn.embedding_lookup(table, features)))
+        step = tf.train.AdagradOptimizer(0.1).minimize(loss, tf.train.get_global_step())
+        scaffold = tf.train.Scaffold(saver=saver()) if saver else None
+        return tf.estimator.EstimatorSpec(mode, loss=loss, train_op=step, scaffold=scaffold)
+
+    with pe.growing(prefix) if prefix else contextlib.ExitStack():
+        config = tf.estimator.RunConfig(save_checkpoints_steps=1, **config)
+        estimator = tf.estimator.Estimator(model_fn, directory, config)
+        estimator.train(lambda: tf.data.Dataset.from_tensors([0, rows - 1]).repeat(), steps=steps)
+    return tf.train.load_checkpoint(directory)
+
+
+@pytest.mark.skipif(NEW_VERSION, reason="This TensorFlow has no Estimators.")
+def test_an_estimator_in_the_directory_it_grows_from(tmp_path):
+    directory = str(tmp_path / "run")
+    old = grow_estimator(None, directory, 3, steps=2).get_tensor("e")
+    grown = grow_estimator(directory, directory, 5, steps=2)
+    assert grown.get_tensor("e")[:3].tolist() == old.tolist()
+    assert grown.get_tensor("e").shape == (5, 2)
+    assert grown.get_tensor("global_step") == 4
+
+
 @pytest.mark.skipif(NEW_VERSION, reason="This TensorFlow has no Estimators.")
 @pytest.mark.parametrize("says_so", [False, True])
 def test_how_many_checkpoints_an_estimator_keeps(write_checkpoint, tmp_path, says_so):
     prefix = write_checkpoint({"e": np.ones([3, 2], np.float32)})
+    directory = str(tmp_path / "run")
 
-    def model_fn(features, labels, mode):
-        table = tf.get_variable("e", [5, 2])
-        loss = tf.reduce_sum(tf.square(tf.nn.embedding_lookup(table, features)))
-        step = tf.train.AdagradOptimizer(0.1).minimize(loss, tf.train.get_global_step())
-        if not says_so:
-            return tf.estimator.EstimatorSpec(mode, loss=loss, train_op=step)
-        scaffold = tf.train.Scaffold(saver=pe.Saver(max_to_keep=1))
-        return tf.estimator.EstimatorSpec(mode, loss=loss, train_op=step, scaffold=scaffold)
+    def saver():
+        return pe.Saver(max_to_keep=1)
 
-    config = tf.estimator.RunConfig(keep_checkpoint_max=1, save_checkpoints_steps=1)
-    with pe.growing(prefix):
-        estimator = tf.estimator.Estimator(model_fn, str(tmp_path / "run"), config)
-        estimator.train(lambda: tf.data.Dataset.from_tensors([0, 4]).repeat(), steps=7)
-    kept = [name for name in os.listdir(estimator.model_dir) if name.endswith(".index")]
+    grow_estimator(prefix, directory, 5, 7, saver if says_so else None, keep_checkpoint_max=1)
+    kept = [name for name in os.listdir(directory) if name.endswith(".index")]
     assert len(kept) == (1 if says_so else 5)
