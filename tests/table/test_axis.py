@@ -16,6 +16,9 @@ OPTIMIZERS = {
     "RMSProp": lambda: tf.train.RMSPropOptimizer(0.01, centered=True, momentum=0.9),
     "Ftrl": lambda: tf.train.FtrlOptimizer(0.1, l1_regularization_strength=0.001),
     "Adam": lambda: tf.train.AdamOptimizer(0.1),
+    "AdagradDA": lambda: tf.train.AdagradDAOptimizer(0.1, tf.train.get_or_create_global_step()),
+    "ProximalGradientDescent": lambda: tf.train.ProximalGradientDescentOptimizer(0.1, 0.001),
+    "ProximalAdagrad": lambda: tf.train.ProximalAdagradOptimizer(0.1, 0.1, 0.001),
 }
 
 
