@@ -1,8 +1,9 @@
-"""Scripts of 2017, trained by TensorFlow 1.15.5, grow after a change of at most three lines."""
+"""Scripts of 2016 to 2019, trained by TensorFlow 1.15.5, grow when at most three lines change."""
 
 import difflib
 import importlib
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -261,6 +262,17 @@ def test_the_old_models_are_what_the_originals_make(legacy, read_checkpoint, dat
         assert set(again) == set(kept)
         for name in kept:
             np.testing.assert_allclose(again[name], kept[name], rtol=1e-4, atol=1e-5)
+
+
+def test_a_script_that_is_not_changed_at_all(legacy, read_checkpoint, same_bits, monkeypatch):
+    shutil.copy(os.path.join(HERE, "language_model.py"), ".")
+    monkeypatch.setattr(sys, "argv", ["language_model.py", "more_tokens.txt", "grown.ckpt", "4"])
+    with pe.growing("language_model.ckpt"):
+        runpy.run_path("language_model.py", run_name="__main__")
+    old, grown = read_checkpoint("language_model.ckpt"), read_checkpoint("grown.ckpt")
+    assert set(grown) == set(old)
+    assert same_bits(grown["Model/softmax_w"][:, :16], old["Model/softmax_w"])
+    assert grown["Model/softmax_w"].shape == (6, 19)
 
 
 def test_data_is_the_scripts(legacy, read_checkpoint):
