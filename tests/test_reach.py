@@ -234,7 +234,7 @@ def test_counters_data_and_state(write_checkpoint, start, capsys):
     with pe.growing(base):
         tf.get_variable("table", [6, 2])
         step = tf.Variable(0, name="step", trainable=False, dtype=tf.int64)
-        rate = tf.Variable(0.1, name="rate", trainable=False)
+        rate = tf.Variable(1.0, name="rate", trainable=False)
         data = tf.Variable(features, name="features", trainable=False)
         fed = tf.Variable(
             tf.placeholder_with_default(np.ones(6, "f"), [6]), name="fed", trainable=False
@@ -247,7 +247,7 @@ def test_counters_data_and_state(write_checkpoint, start, capsys):
         )
         net = tf.get_variable("frozen_net", [2, 2], trainable=False)
     values = start().run([step, rate, data, fed, mean, variance, net])
-    assert values[0] == 0 and values[1] == np.float32(0.1)
+    assert values[0] == 0 and values[1] == 1
     assert values[2].tolist() == features.tolist() and values[3].tolist() == [1] * 6
     assert [value.ravel()[0] for value in values[4:]] == [7, 8, 9]
     shown = capsys.readouterr().err

@@ -73,6 +73,5 @@ def _judge(tensor, shape):
 
 def _judge_values(values, shape):
     first = np.ravel(values)[:1]
-    same = bool((values == first).all())
-    # A lone number that is neither of these is a rate or a weight that the script sets.
-    return STATE if same and (shape.rank or first in (0, 1)) else DATA
+    # A lone number is a rate or a weight that the script sets.
+    return STATE if shape.rank and bool((values == first).all()) else DATA

@@ -26,7 +26,7 @@ class Report:
         checkpoint: `Checkpoint` that they were loaded from.
         variables: dict of a variable's name to (its fate, its name in the
             checkpoint or None, what else is to be said).
-        keyed: bool, whether all tables that grew follow a vocabulary.
+        unkeyed: list of names of tables that grew and follow no vocabulary.
         held: list of variables whose own updates shall do nothing.
         slots: set of names in the checkpoint of optimizer state that goes on.
     """
@@ -35,7 +35,7 @@ class Report:
         """Takes what shows it, and what raises if the growing's own arguments were of no use."""
         self.checkpoint = checkpoint
         self.variables = {}
-        self.keyed = True
+        self.unkeyed = []
         self.held = []
         self.slots = set()
         self._shown = None
@@ -101,8 +101,11 @@ class Report:
                 lines.append(f"  {fate:{width}}  and {len(alone) - 50} more")
             if together:
                 lines.append(f"  {fate:{width}}  {listed(together)}")
-        if self.names(GREW) and not self.keyed:
-            lines.append(f"  {'':{width}}  row i keeps its meaning: no vocabulary was given")
+        if self.unkeyed:
+            which = (
+                "" if len(self.unkeyed) == len(self.names(GREW)) else " of " + listed(self.unkeyed)
+            )
+            lines.append(f"  {'':{width}}  row i{which} keeps its meaning: no vocabulary was given")
         lines += [f"  {yellow}warning: {warning}{plain}" for warning in self.warnings()]
         return "\n".join(lines)
 

@@ -170,7 +170,8 @@ class Treatment:
             checkpoint=self.checkpoint, tensor_name=there, allow_nonfinite=self._allow_nonfinite
         )
         table = find_or_make(getter, name, options, **kwargs)
-        noted.keyed = noted.keyed and vocabulary is not None
+        if vocabulary is None:
+            noted.unkeyed.append(name)
         plan, told = table.plan, [renamed] if renamed else []
         what = "new, not trainable" if kwargs.get("trainable") is False else "train"
         unit = {0: "rows", 1: "columns"}.get(plan.axis, f"slices along axis {plan.axis}")
@@ -222,7 +223,7 @@ class Treatment:
             if new > old and was > old and now - was == new - old:
                 raise ValueError(
                     f"{name} gains as many rows as the vocabulary keys, from {was} to {now}, and "
-                    f"has {was - old} more than it. If those are of keys in no vocabulary, say so: "
-                    f"(old, new, {was - old}); if it has keys of its own, name its vocabulary, or "
-                    f"skip={name!r}."
+                    f"has {was - old} more than it. If it has keys of its own, name its "
+                    f"vocabulary, or skip={name!r}; if those at its end are of keys in no "
+                    f"vocabulary, say so: (old, new, {was - old})."
                 )
