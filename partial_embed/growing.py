@@ -137,9 +137,7 @@ class growing:
         creators.__enter__()
 
         def leave(*error):
-            here = (
-                threading.current_thread() is thread
-            )  # Each thread has its own, and takes it along.
+            here = threading.current_thread() is thread  # another's ends with it
             with contextlib.suppress(*() if here else (AttributeError, RuntimeError)):
                 creators.__exit__(*error)
 
