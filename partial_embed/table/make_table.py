@@ -10,10 +10,8 @@ from partial_embed.table.embedding import (
     PartialEmbedding,
     PartitionedEmbedding,
     embeddings_in,
-    parts_of,
 )
 from partial_embed.table.on_disk import Whole, save_as_one_tensor
-from partial_embed.table.plan import rows_of
 from partial_embed.table.table_plan import plan_table
 
 
@@ -90,12 +88,6 @@ def make_table(
         constraint=constraint,
         collections=collections,
     )
-    for part in [] if frozen is None else parts_of(frozen):
-        if part.shape.as_list() != plan.part_shape(rows_of(part, plan.rows.axis)):
-            raise ValueError(
-                f"The partitioner of {plan.name} divides {plan.shape} along another axis than its "
-                f"rows. Partition axis {plan.rows.axis}."
-            )
     embedding = (PartitionedEmbedding if partitioner else PartialEmbedding)(plan, frozen, new)
     save_as_one_tensor(embedding, plan)
     embedding.saveable = functools.partial(Whole, embedding)

@@ -60,9 +60,14 @@ class TablePlan(typing.NamedTuple):
 
         def initialize(shape, dtype=None, partition_info=None):
             del dtype
-            axis = self.rows.axis
+            axis, shape = self.rows.axis, tf.TensorShape(shape).as_list()
+            if shape != self.part_shape(shape[axis]):
+                raise ValueError(
+                    f"The partitioner of {self.name} divides {self.shape} along another axis than "
+                    f"its rows. Partition axis {axis}."
+                )
             start = partition_info.var_offset[axis] if partition_info is not None else 0
-            return self._values(rows[start : start + tf.TensorShape(shape).as_list()[axis]])
+            return self._values(rows[start : start + shape[axis]])
 
         return initialize
 
