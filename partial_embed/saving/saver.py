@@ -75,7 +75,7 @@ class Saver(OpenSaver):
         for report in reports_in():
             report.check(tf.get_default_graph())
         content = content_of(as_the_script_meant(items)) if items else None
-        if self._delta and content and not (content.tables or content.unchanged):
+        if self._delta and content and not (content.tables or reports_in()):
             raise ValueError(
                 "delta=True leaves out what growing froze, and nothing is frozen here. Make the "
                 "variables under growing or with get_embedding first, or leave out delta=True."
