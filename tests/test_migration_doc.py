@@ -251,7 +251,7 @@ def test_init_from_checkpoint(write_checkpoint, start):
             tf.train.init_from_checkpoint(prefix, {"bert/": "bert/"})
 
 
-def test_rates_that_start_at_0_or_1(write_checkpoint, start):
+def test_a_rate_starts_at_the_scripts_number(write_checkpoint, start):
     rates = {name: np.float32(1e-6) for name in ("zero", "one", "other", "skipped")}
     prefix = write_checkpoint(dict(rates, e=np.ones([3, 2], "f")))
     with pe.growing(prefix, skip="skipped"):
@@ -259,7 +259,7 @@ def test_rates_that_start_at_0_or_1(write_checkpoint, start):
         starts = {"zero": 0.0, "one": 1.0, "other": 0.5, "skipped": 1.0}
         made = [tf.Variable(x, trainable=False, name=name) for name, x in sorted(starts.items())]
     values = start().run(made)  # one, other, skipped, zero
-    assert np.isclose(values, [1e-6, 0.5, 1, 1e-6]).all()
+    assert np.isclose(values, [1, 0.5, 1, 0]).all()
 
 
 def test_data_of_one_number_and_data_asked_for(write_checkpoint, start):
