@@ -68,6 +68,18 @@ def before_first_run(graph, function):
     return forget
 
 
+def before_finalized(graph, function):
+    """Calls a function of no arguments, the graph being the default one, before it is finalized."""
+
+    def finalize():
+        if not graph.finalized:
+            with graph.as_default():
+                function()
+        type(graph).finalize(graph)
+
+    graph.finalize = finalize
+
+
 def _telling(method, graph_of):
     def telling(self, *args, **kwargs):
         for function in _waiting.pop(graph_of(self), ()):

@@ -11,7 +11,7 @@ from partial_embed._tensorflow import variable_store
 from partial_embed.files.checkpoint import Checkpoint
 from partial_embed.files.growth import refuse_delta
 from partial_embed.files.nearest import nearest
-from partial_embed.graphs import before_first_run, reaching_graphs
+from partial_embed.graphs import before_finalized, before_first_run, reaching_graphs
 from partial_embed.saving.saver import Saver
 from partial_embed.table.report import REPORTS, Report
 from partial_embed.table.treatment import Treatment
@@ -219,9 +219,11 @@ class growing:
             variable = self._treatment(getter, name, self._report(), kwargs)
         finally:
             self._depth -= 1
-        # What Estimators and MonitoredTrainingSession save with, unless told otherwise.
+        # What Estimators, monitored sessions and Supervisors save with, unless told otherwise.
         if name in self._report().loaded() and not tf.get_collection(tf.GraphKeys.SAVERS):
-            tf.add_to_collection(tf.GraphKeys.SAVERS, Saver(defer_build=True))
+            saver = Saver(defer_build=True)
+            tf.add_to_collection(tf.GraphKeys.SAVERS, saver)
+            before_finalized(tf.get_default_graph(), saver.build)  # Supervisors do not build it.
         return variable
 
     def _create(self, next_creator, **kwargs):

@@ -11,6 +11,8 @@ import tensorflow.compat.v1 as tf
 import partial_embed as pe
 from partial_embed.growing import show_on_stderr
 
+START = {True: "initial_value", False: "initializer"}  # by whether it is tf.Variable
+
 
 class Model:
     """A class in the manner of the wild: its own graph, its own session, its own saver."""
@@ -131,6 +133,42 @@ def test_another_thread_in_a_graph_that_was_reached_is_not(base):
         thread.start()
         thread.join()
     assert not isinstance(made[0], pe.PartialEmbedding)
+
+
+@pytest.mark.parametrize("inside", [True, False], ids=["inside", "after"])
+def test_a_supervisor_saves_whole_tables(base, inside, tmp_path, same_bits):
+    def supervised(table):
+        supervisor = tf.train.Supervisor(logdir=str(tmp_path / "run"), save_model_secs=0)
+        with supervisor.managed_session() as session:
+            session.run(model.train_op)
+            value = session.run(table)
+            supervisor.saver.save(session, supervisor.save_path, global_step=model.step)
+        return value
+
+    model = Model(6, False)
+    with tf.Graph().as_default():
+        with pe.growing(base):
+            model.build()
+            table = supervised(model.table) if inside else None
+        table = table if inside else supervised(model.table)
+    assert table[:4, 0].tolist() == [0, 1, 2, 3]
+    with tf.Graph().as_default():  # goes on from there, and knows nothing of growing
+        model.build()
+        supervisor = tf.train.Supervisor(logdir=str(tmp_path / "run"), save_model_secs=0)
+        with supervisor.managed_session() as session:
+            assert session.run(model.step) == 1
+            assert same_bits(session.run(model.table), table)
+
+
+@pytest.mark.parametrize("use_variable", [False, True], ids=["get_variable", "Variable"])
+def test_starts_given_as_functions_without_a_shape(base, use_variable, start, capsys):
+    make = tf.Variable if use_variable else tf.get_variable
+    with pe.growing(base):
+        table = make(name="entity", **{START[use_variable]: lambda: tf.fill([6, 2], 9.0)})
+        weight = make(name="weight", **{START[use_variable]: lambda: tf.fill([2], 9.0)})
+    table, weight = start().run([table, weight])
+    assert table[:, 0].tolist() == [0, 1, 2, 3, 9, 9] and weight.tolist() == [0.5, 0.5]
+    assert "nobody took" not in capsys.readouterr().err.replace("took it: global_step", "")
 
 
 def test_shown_before_the_first_step(base, capsys):

@@ -1,5 +1,7 @@
 """What a variable's first value says about it: a counter, data, state, or weights."""
 
+import inspect
+
 import numpy as np
 import tensorflow.compat.v1 as tf
 
@@ -36,6 +38,20 @@ def kind_of(name, shape, dtype, trainable, initializer, collections):
     if trainable is not False:
         return WEIGHTS
     return _judge_start(initializer, shape, dtype)
+
+
+def needs_no_shape(initializer):
+    """Returns whether an initializer is a function that makes the first value, whatever is asked.
+
+    `tf.get_variable` takes the shape from what such a function returns.
+    """
+    if not callable(initializer) or isinstance(initializer, type):
+        return False
+    try:
+        parameters = inspect.signature(initializer).parameters.values()
+    except (TypeError, ValueError):  # written in another language than Python
+        return False
+    return all(parameter.default is not parameter.empty for parameter in parameters)
 
 
 def _judge_start(initializer, shape, dtype):

@@ -7,7 +7,7 @@ import tensorflow.compat.v1 as tf
 
 from partial_embed.files.growth import VOCABULARY_SUFFIX
 from partial_embed.table import report
-from partial_embed.table.initial_values import COUNTER, DATA, kind_of
+from partial_embed.table.initial_values import COUNTER, DATA, kind_of, needs_no_shape
 from partial_embed.table.loading import load_unchanged
 from partial_embed.table.make_table import find_or_make
 from partial_embed.table.optimizer_state import is_optimizer_state, load_slot
@@ -117,6 +117,8 @@ class Treatment:
             if shape is not None:
                 self.leave(name, trainable, noted)
             return variable
+        if shape is None and needs_no_shape(initializer):
+            initializer = kwargs["initializer"] = initializer()
         if shape is None and (initializer is None or callable(initializer)):
             return getter(name, shape=None, **kwargs)  # one that is there, to be used again
         return self._known(getter, name, there, shape, noted, kwargs)
