@@ -2,10 +2,8 @@
 
 import numpy as np
 import tensorflow.compat.v1 as tf
-from absl import logging
 
 from partial_embed.files.finite import refuse_nonfinite
-from partial_embed.files.growth import read_generations
 from partial_embed.files.runs import as_range, to_runs
 from partial_embed.files.tensors import restore, slice_spec
 from partial_embed.table.embedding import (
@@ -112,13 +110,4 @@ def load_unchanged(
         return variable
     if not any(variable is known for known, _, _ in frozen_variables_in()):
         tf.add_to_collection(FROZEN_VARIABLES, FrozenVariable(variable, checkpoint, tensor_name))
-    grown = read_generations(checkpoint).get(tensor_name)
-    if grown and len(grown["generations"]) > 1:
-        logging.warning(
-            "%s has grown in %s already, and gains no row now: none of its rows trains. If "
-            "that is where an interrupted run of yours saved, grow from the base it grew from, "
-            "and restore this with partial_embed.Saver.",
-            name,
-            checkpoint.prefix,
-        )
     return variable

@@ -3,6 +3,7 @@
 import tensorflow.compat.v1 as tf
 from absl import logging
 
+from partial_embed.files.growth import read_generations
 from partial_embed.table.optimizer_state import is_optimizer_state, is_power, owners_of
 
 # What can become of a variable, in the order of the table.
@@ -84,8 +85,24 @@ class Report:
                 "another name here: names={name here: name there}"
             )
         if self.variables and not self.names(GREW):
-            found.append("no table grew: each has as many rows as in the checkpoint")
+            found.append(
+                f"no table grew: each has as many rows as in the checkpoint{self._saved()}"
+            )
         return found
+
+    def _saved(self):
+        """What to do if an interrupted run saved where it grows from; "" if it cannot have."""
+        grown = [
+            name
+            for name, entry in read_generations(self.checkpoint).items()
+            if len(entry["generations"]) > 1
+        ]
+        if not grown:
+            return ""
+        return (
+            f", where {listed(grown)} grew already. If that is where an interrupted run saved, "
+            "grow from the base it grew from, and restore this with partial_embed.Saver"
+        )
 
     def text(self, colour=False):
         """Returns the table: what became of which variables, and what to look into."""
