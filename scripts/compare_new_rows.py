@@ -18,7 +18,12 @@ import fetch_data
 import numpy as np
 import quiet  # before all that imports TensorFlow
 from absl import app, flags
-from knowledge_graph import new_rows, settings, training, triples
+from hold_back import hold_back
+from job import data as job_data
+from job import new_rows
+from job.config import Config
+from job.questions import Question
+from job.train import train as train_job
 
 _SOON = 5  # epochs
 
@@ -30,31 +35,33 @@ def measure(model, seed, data, folder, fraction, epochs, replay):
       For each of `new_rows.STARTS` the MRR at step 0, after `_SOON` epochs and at the end.
     """
     shutil.rmtree(folder, ignore_errors=True)
-    base_data, grown_data = triples.hold_back(data, fraction, seed)
-    unseen = np.concatenate([grown_data.valid, grown_data.test])
-    sizes = len(base_data.entities), len(base_data.relations)
-    asked = {"new": training.Question(unseen[triples.touches_new(unseen, *sizes)], None)}
+    base_data, grown_data = hold_back(data, "entities", fraction, seed)
+    unseen = job_data.joined([grown_data.splits["valid"], grown_data.splits["test"]])
+    is_new = grown_data._replace(num_old=base_data.sizes()).is_new(unseen)
+    asked = {"new": Question(job_data.take(unseen, is_new))}
 
     def train(name, dataset, questions, **extra):
         data_dir = os.path.join(folder, "data-" + name)
-        triples.write_dataset(data_dir, dataset)
-        config = settings.Config(
+        job_data.write_directory(data_dir, dataset)
+        config = Config(
             data_dir=data_dir,
             checkpoint_dir=os.path.join(folder, name),
             model=model,
             seed=seed,
             epochs=epochs,
             save_every=epochs,
-            **dict(demo.SETTINGS[model], **extra),
+            hyperparameters=demo.SETTINGS[model],
+            **extra,
         )
-        return training.train(config, questions, label=f"{model}, {name}  ")
+        return train_job(config, questions, label=f"{model}, {name}  ")
 
     base = train("base", base_data, {}, eval_every=epochs)
     found = []
     for start in new_rows.STARTS:
         extra = {"grow_from": base.checkpoint, "replay": replay, "eval_every": _SOON}
+        extra["eval_at_start"] = True
         history = train(start, grown_data, asked, new_rows=start, **extra).history
-        mrr = {moment.epoch: moment.metrics["new"].mrr for moment in history}
+        mrr = {moment.epoch: moment.metrics["new"]["mrr"] for moment in history}
         found.append([mrr[0], mrr[_SOON], mrr[epochs]])
     return found
 
@@ -74,7 +81,7 @@ def table(model, values, epochs, markdown):
 @quiet.command
 def main():
     values = flags.FLAGS
-    data = triples.read_dataset(fetch_data.fetch(values.data_dir))
+    data = demo.read_triples(fetch_data.fetch(values.data_dir))
     for model in values.models:
         found = []
         for seed in map(int, values.seeds):

@@ -25,7 +25,14 @@ import numpy as np
 import quiet  # before all that imports TensorFlow
 import tensorflow.compat.v1 as tf
 from absl import app, flags
-from knowledge_graph import runs, settings, training, triples
+from hold_back import hold_back
+from job import data as job_data
+from job.config import Config
+from job.questions import Question
+from job.train import train as train_job
+from models.knowledge_graph import distmult
+
+from partial_embed.table.embedding import embeddings_in
 
 # The usual settings of each model on UMLS.
 SETTINGS = {
@@ -34,14 +41,35 @@ SETTINGS = {
     "transe": {"dimension": 64},
 }
 
+_METRICS = ["mrr", "hits_at_1", "hits_at_3", "hits_at_10"]
 _COLUMNS = ["MRR", "Hits@1", "Hits@3", "Hits@10", "seconds"]
 _MEANS = ["initial", "grown", "retrained", "relative", "old grown", "old retr.", "test"]
 _MEANS += ["s grown", "s retr."]
 
+_TABLES = sorted(distmult.tables)  # the others have the same
+
 # What one seed gives: `Result`s of the three trainings and what was checked about the grown one.
+# started: the table of entities when the growth began. counts: of the triples of each question.
 Outcome = collections.namedtuple(
-    "Outcome", "seed base grown retrained num_old num_new changed restored folder"
+    "Outcome", "seed base grown retrained num_old num_new started counts changed restored folder"
 )
+
+
+class Keep(tf.train.SessionRunHook):
+    """Keeps a table as it is before the first step, as `table`; it must be one that grows."""
+
+    table = None
+
+    def __init__(self, name):
+        self._name = name
+
+    def begin(self):
+        (table,) = [table for table in embeddings_in() if table.table_name == self._name]
+        self._read = tf.convert_to_tensor(table)
+
+    def after_create_session(self, session, coord):
+        del coord
+        self.table = session.run(self._read)
 
 
 def run(model, seed, data, folder, fraction, epochs, replay=0.0):
@@ -50,7 +78,7 @@ def run(model, seed, data, folder, fraction, epochs, replay=0.0):
     Args:
       model: name of the model.
       seed: which entities are held back, and the seed of all three trainings.
-      data: a `triples.Dataset`.
+      data: a `job.data.Data`.
       folder: where everything goes; what an earlier demo left there is removed.
       fraction: the part of the entities that is held back.
       epochs: of each training.
@@ -60,54 +88,58 @@ def run(model, seed, data, folder, fraction, epochs, replay=0.0):
       An `Outcome`.
     """
     shutil.rmtree(folder, ignore_errors=True)
-    base_data, grown_data = triples.hold_back(data, fraction, seed)
-    triples.write_dataset(os.path.join(folder, "data-base"), base_data)
-    triples.write_dataset(os.path.join(folder, "data-grown"), grown_data)
-    old = len(base_data.entities), len(base_data.relations)
-    num_facts = [
-        len(base_data.train),
-        int(np.sum(triples.touches_new(grown_data.train, *old))),
-        len(grown_data.train),
-    ]
+    base_data, grown_data = hold_back(data, "entities", fraction, seed)
+    job_data.write_directory(os.path.join(folder, "data-base"), base_data)
+    job_data.write_directory(os.path.join(folder, "data-grown"), grown_data)
+    # As the growth will see it: the keys of the base are old.
+    grown_data = grown_data._replace(num_old=base_data.sizes())
+    is_new = grown_data.is_new(grown_data.splits["train"])
+    num_facts = [job_data.size(base_data.splits["train"]), int(np.sum(is_new)), len(is_new)]
 
-    unseen = np.concatenate([grown_data.valid, grown_data.test])
-    is_new = triples.touches_new(unseen, *old)
+    unseen = job_data.joined([grown_data.splits["valid"], grown_data.splits["test"]])
+    is_new = grown_data.is_new(unseen)
     if not np.any(is_new) or np.all(is_new):
         raise ValueError(f"The unseen triples of seed {seed} are not of both kinds, old and new.")
+    old, new = job_data.take(unseen, ~is_new), job_data.take(unseen, is_new)
     questions = {
-        "old": training.Question(unseen[~is_new], np.arange(old[0])),
-        "old_all": training.Question(unseen[~is_new], None),
-        "new": training.Question(unseen[is_new], None),
-        "test": training.Question(grown_data.test, None),
+        "old": Question(old, grown_data.sizes(old=True)),
+        "old_all": Question(old),
+        "new": Question(new),
+        "test": Question(grown_data.splits["test"]),
     }
+    counts = {name: job_data.size(question.examples) for name, question in questions.items()}
 
-    def train(name, data_name, asked, **extra):
+    def train(name, data_name, asked, more_hooks=(), **extra):
         label = f"  {name:<10} {num_facts[len(results)]:>5} triples, {epochs} epochs  "
-        config = settings.Config(
+        config = Config(
             data_dir=os.path.join(folder, data_name),
             checkpoint_dir=os.path.join(folder, name),
             model=model,
             seed=seed,
             epochs=epochs,
             save_every=epochs,
-            **SETTINGS[model],
+            hyperparameters=SETTINGS[model],
             **extra,
         )
         began = time.time()
-        results.append(training.train(config, {key: questions[key] for key in asked}, label=label))
+        asked = {key: questions[key] for key in asked}
+        results.append(train_job(config, asked, label=label, more_hooks=more_hooks))
         print(f"{label}{time.time() - began:>6.1f} s", flush=True)
         return results[-1].checkpoint
 
-    results = []
+    results, keep = [], Keep("entity")
     base = train("base", "data-base", ["old"], eval_every=epochs)
     growth = {"grow_from": base, "replay": replay, "eval_every": max(1, epochs // 50)}
+    growth.update(eval_at_start=True, more_hooks=[keep])
     grown = train("grown", "data-grown", ["old", "old_all", "new"], **growth)
     train("retrained", "data-grown", ["old", "old_all", "new", "test"], eval_every=epochs)
     return Outcome(
         seed,
         *results,
-        old[0],
-        len(grown_data.entities) - old[0],
+        len(base_data.vocabularies["entities"]),
+        len(grown_data.vocabularies["entities"]) - len(base_data.vocabularies["entities"]),
+        keep.table,
+        counts,
         _changed_rows(base, grown),
         _restored_by_plain_script(grown),
         folder,
@@ -118,7 +150,7 @@ def _changed_rows(base, grown):
     """For each table: how many old rows have another bit in the grown one, and how many it has."""
     base, grown = tf.train.load_checkpoint(base), tf.train.load_checkpoint(grown)
     found = {}
-    for name in runs.TABLES:
+    for name in _TABLES:
         old = base.get_tensor(name)
         new = grown.get_tensor(name)[: len(old)]
         # As bytes: -0.0 and 0.0 are equal numbers but not the same bits.
@@ -129,7 +161,7 @@ def _changed_rows(base, grown):
 def _restored_by_plain_script(checkpoint):
     """Whether a script without this package restores the grown tables, and gets the same bits."""
     reader = tf.train.load_checkpoint(checkpoint)
-    tables = {name: reader.get_tensor(name) for name in runs.TABLES}
+    tables = {name: reader.get_tensor(name) for name in _TABLES}
     with tempfile.TemporaryDirectory() as directory:
         output = os.path.join(directory, "tables.npz")
         script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "plain_restore.py")
@@ -156,29 +188,28 @@ def print_table(outcome, replay):
     before, after, again = (result.history[-1].metrics for result in (base, grown, retrained))
 
     def line(text, metrics, seconds=None):
-        numbers = "".join(f"{number:>9.4f}" for number in metrics[:4])
+        numbers = "".join(f"{metrics[name]:>9.4f}" for name in _METRICS)
         print(f"  {text:<41}{numbers}" + ("" if seconds is None else f"{seconds:>9.1f}"))
 
     print("\n" + " " * 43 + "".join(f"{name:>9}" for name in _COLUMNS))
-    print(f"unseen triples of the {outcome.num_new} new entities ({after['new'].num_ranks // 2})")
+    print(f"unseen triples of the {outcome.num_new} new entities ({outcome.counts['new']})")
     line("at initialisation", grown.history[0].metrics["new"])
     line("after training only their rows", after["new"], grown.seconds)
     line("after retraining everything from scratch", again["new"], retrained.seconds)
-    ratio, seconds = after["new"].mrr / again["new"].mrr, grown.seconds / retrained.seconds
+    ratio, seconds = after["new"]["mrr"] / again["new"]["mrr"], grown.seconds / retrained.seconds
     print(f"  {'grown relative to retrained':<41}{ratio:>9.4f}{seconds:>36.3f}")
-    number = before["old"].num_ranks // 2
-    print(f"unseen old triples ({number}), the old entities as candidates")
+    print(f"unseen old triples ({outcome.counts['old']}), the old entities as candidates")
     line("before growth", before["old"], base.seconds)
     line("after growth", after["old"])
     same = "equal to the last digit" if before["old"] == after["old"] else "NOT EQUAL"
-    print(f"  MRR {before['old'].mrr!r} and {after['old'].mrr!r}: {same}")
+    print(f"  MRR {before['old']['mrr']!r} and {after['old']['mrr']!r}: {same}")
     print(
         "the same triples, all entities as candidates: the new rows compete, trained with "
         f"--replay={replay:g}"
     )
     line("after growth", after["old_all"])
     line("after retraining everything from scratch", again["old_all"])
-    print(f"test triples ({again['test'].num_ranks // 2}), everything trained")
+    print(f"test triples ({outcome.counts['test']}), everything trained")
     line("(published for comparison: ConvE .94)", again["test"])
     changed, rows = (sum(counts) for counts in zip(*outcome.changed.values()))
     tables = ", ".join(f"{name} {count}" for name, (_, count) in outcome.changed.items())
@@ -196,8 +227,13 @@ def print_means(outcomes):
             moment.metrics
             for moment in (grown.history[0], grown.history[-1], retrained.history[-1])
         )
-        mrr = [metrics["new"].mrr for metrics in (first, last, again)]
-        mrr += [mrr[1] / mrr[2], last["old_all"].mrr, again["old_all"].mrr, again["test"].mrr]
+        mrr = [metrics["new"]["mrr"] for metrics in (first, last, again)]
+        mrr += [
+            mrr[1] / mrr[2],
+            last["old_all"]["mrr"],
+            again["old_all"]["mrr"],
+            again["test"]["mrr"],
+        ]
         rows.append([*mrr, grown.seconds, retrained.seconds])
     print(
         "\nMRR of unseen triples of new entities (initial, grown, retrained, and the ratio of the "
@@ -214,17 +250,25 @@ def print_means(outcomes):
 def draw(outcome, model):
     """Draws the two pictures of an `Outcome`, and says where they are."""
     try:
-        from knowledge_graph import pictures
+        import pictures
     except ImportError as error:
         print(f"no pictures: {error}; `{sys.executable} -m pip install matplotlib` brings them.")
         return
     num_old, grown = outcome.num_old, outcome.grown
     title = f"{model} on UMLS: {num_old} entities grow to {num_old + outcome.num_new}"
     curve, rows = (os.path.join(outcome.folder, name) for name in ("curve.png", "rows.png"))
-    epochs, mrr = zip(*((moment.epoch, moment.metrics["new"].mrr) for moment in grown.history))
-    pictures.draw_curve(curve, title, epochs, mrr, outcome.retrained.history[-1].metrics["new"].mrr)
-    pictures.draw_rows(rows, title, grown.entity_before, grown.entity, num_old)
+    epochs, mrr = zip(*((moment.epoch, moment.metrics["new"]["mrr"]) for moment in grown.history))
+    pictures.draw_curve(
+        curve, title, epochs, mrr, outcome.retrained.history[-1].metrics["new"]["mrr"]
+    )
+    entity = tf.train.load_checkpoint(grown.checkpoint).get_tensor("entity")
+    pictures.draw_rows(rows, title, outcome.started, entity, num_old)
     print(f"pictures: {curve}, {rows}")
+
+
+def read_triples(directory):
+    """Returns the triples of a directory as a `job.data.Data`."""
+    return job_data.number(job_data.read_directory(directory, job_data.FORMATS["triples"]))
 
 
 def define_seeds(default, text):
@@ -240,7 +284,7 @@ def define_seeds(default, text):
 @quiet.command
 def main():
     values = flags.FLAGS
-    data = triples.read_dataset(fetch_data.fetch(values.data_dir))
+    data = read_triples(fetch_data.fetch(values.data_dir))
     outcomes = []
     for seed in map(int, values.seeds):
         print(f"{values.model}, seed {seed}", flush=True)

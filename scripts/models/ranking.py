@@ -9,6 +9,7 @@ import collections
 
 import numpy as np
 
+COLUMNS = ("head", "relation", "tail")
 Metrics = collections.namedtuple(
     "Metrics", ["mrr", "hits_at_1", "hits_at_3", "hits_at_10", "num_ranks"]
 )
@@ -72,7 +73,45 @@ def summarize(values):
     return Metrics(float(np.mean(1.0 / values)), *hits, len(values))
 
 
-def evaluate(triples, queries, table, score, known, candidates=None):
+class Ranking:
+    """What a model that ranks gives as its metrics: a function of a session and a question.
+
+    Args:
+      features: dict of head, relation, tail: the placeholders.
+      queries: the model's tail queries and head queries, [b, width] each.
+      table: the rows of all entities, [num_entities, width], as tensor or variable.
+      score: a function of queries [b, width] and rows [c, width] that returns scores [b, c], in
+        numpy.
+    """
+
+    def __init__(self, features, queries, table, score):
+        self._columns = [features[name] for name in COLUMNS]
+        self._queries, self._table, self._score = queries, table, score
+        self._known = None
+
+    def __call__(self, session, examples, sizes, data):
+        """Ranks the answers of triples among the first `sizes["entities"]` entities.
+
+        Triples of any split of `data` are known.
+        """
+        if self._known is None:
+            self._known = KnownTriples(*(_triples(split) for split in data.splits.values()))
+        metrics = evaluate(
+            _triples(examples),
+            lambda asked: session.run(self._queries, dict(zip(self._columns, asked.T))),
+            session.run(self._table),
+            self._score,
+            self._known,
+            np.arange(sizes["entities"]),
+        )
+        return {name: value for name, value in metrics._asdict().items() if name != "num_ranks"}
+
+
+def _triples(examples):
+    return np.stack([examples[name] for name in COLUMNS], axis=1)
+
+
+def evaluate(triples, queries, table, score, known, candidates=None, block=1 << 22):
     """Evaluates a model on triples.
 
     Args:
@@ -85,6 +124,7 @@ def evaluate(triples, queries, table, score, known, candidates=None):
       candidates: ids of the entities that can be an answer; all by default. Nothing of the other
         rows is looked at, so the same candidates with the same rows have the same scores to the
         last bit, however long the table is.
+      block: how many scores are held at a time.
 
     Returns:
       `Metrics` over both sides of all triples.
@@ -96,24 +136,24 @@ def evaluate(triples, queries, table, score, known, candidates=None):
     column[candidates] = np.arange(len(candidates))
     # Float64, because there nearly equal scores stay different: a tie is then a tie of the rows.
     rows = np.asarray(table, np.float64)[candidates]
+    at_a_time = max(1, block // len(candidates))
     found = []
-    for side, (query, target, other, answers) in enumerate(
-        zip(
-            queries(triples),
-            (triples[:, 2], triples[:, 0]),
-            (triples[:, 0], triples[:, 2]),
-            (known.tails, known.heads),
-        )
-    ):
-        columns = column[target]
-        if np.any(columns < 0):
-            raise ValueError(
-                f"The {('tail', 'head')[side]} {target[np.argmin(columns)]} of a triple is not "
-                "among the candidates."
-            )
-        excluded = []
-        for one, relation in zip(other.tolist(), triples[:, 1].tolist()):
-            columns_of_answers = column[list(answers(one, relation))]
-            excluded.append(columns_of_answers[columns_of_answers >= 0])
-        found.append(ranks(score(np.asarray(query, np.float64), rows), columns, excluded))
-    return summarize(np.concatenate(found))
+    for start in range(0, len(triples), at_a_time):
+        some = triples[start : start + at_a_time]
+        for side, query in enumerate(queries(some)):
+            other, target = (some[:, 0], some[:, 2]) if side == 0 else (some[:, 2], some[:, 0])
+            answers = known.tails if side == 0 else known.heads
+            columns = column[target]
+            if np.any(columns < 0):
+                raise ValueError(
+                    f"The {('tail', 'head')[side]} {target[np.argmin(columns)]} of a triple is not "
+                    "among the candidates."
+                )
+            excluded = []
+            for one, relation in zip(other.tolist(), some[:, 1].tolist()):
+                columns_of_answers = column[list(answers(one, relation))]
+                excluded.append(columns_of_answers[columns_of_answers >= 0])
+            scores = score(np.asarray(query, np.float64), rows)
+            found.append((start, side, ranks(scores, columns, excluded)))
+    found.sort(key=lambda part: (part[1], part[0]))  # so that a mean does not depend on the block
+    return summarize(np.concatenate([part for _, _, part in found]) if found else [])

@@ -13,6 +13,11 @@ known, and is compared with every entity's row.
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+from models import (
+    hyperparameters,  # noqa: F401 (defines the flags)
+    ranking,
+)
+
 
 class DistMult:
     """`score(h, r, t) = sum_k h_k r_k t_k` (Yang et al. 2015)."""
@@ -84,4 +89,45 @@ class TransE(DistMult):
         return np.stack([-np.sum(np.abs(one - rows), axis=1) for one in query])
 
 
-MODELS = {"complex": ComplEx, "distmult": DistMult, "transe": TransE}
+def _builder(model_class):
+    def build(features, sizes, flags):
+        """Builds the model, as `--model` wants it: see docs/training.md."""
+        if flags.n3 and model_class is TransE:
+            raise ValueError(
+                "--n3 is a penalty for complex and distmult; --model=transe has no use for it."
+            )
+        model = model_class(sizes["entities"], sizes["relations"], flags.dimension)
+        head = tf.nn.embedding_lookup(model.entity, features["head"])
+        relation = tf.nn.embedding_lookup(model.relation, features["relation"])
+        inverse = tf.nn.embedding_lookup(model.inverse, features["relation"])
+        tail = tf.nn.embedding_lookup(model.entity, features["tail"])
+        queries = [model.query(head, relation), model.query(tail, inverse)]
+
+        # One against all: which of all entities is the tail, and which is the head?
+        loss, step = 0.0, tf.cast(tf.train.get_or_create_global_step(), tf.int32)
+        for side, target in enumerate([features["tail"], features["head"]]):
+            query = queries[side]
+            if flags.dropout:
+                query = _dropout(query, flags.dropout, tf.stack([flags.seed, 2 * step + side]))
+            loss += tf.reduce_mean(
+                tf.nn.sparse_softmax_cross_entropy_with_logits(
+                    labels=target, logits=model.scores(query)
+                )
+            )
+        if flags.n3:
+            rows = head, relation, inverse, tail
+            cubes = sum(tf.reduce_sum(model.cubes(some), axis=1) for some in rows)
+            loss += flags.n3 * tf.reduce_mean(cubes)
+        return loss, ranking.Ranking(features, queries, model.entity, model.numpy_scores)
+
+    build.tables = {"entity": "entities", "relation": "relations", "inverse": "relations"}
+    return build
+
+
+def _dropout(values, rate, seed):
+    """Dropout by its seed alone, so that a stopped run continues with the same masks."""
+    kept = tf.random.stateless_uniform(tf.shape(values), seed=seed) >= rate
+    return tf.where(kept, values / (1.0 - rate), tf.zeros_like(values))
+
+
+complex_model, distmult, transe = map(_builder, (ComplEx, DistMult, TransE))

@@ -1,0 +1,131 @@
+"""A directory of generations: finished models, each of which appears there in one rename.
+
+generation-0001/         a model: its checkpoint, whole, and the keys of its rows
+  model.ckpt-<step>.*
+  entities.txt, ...
+  run.json, result.json
+  manifest.json          which generation it grew from, how many rows are old, its metrics
+generation-0002/         grown from it
+.training/               the run of the next one, unless --checkpoint_dir says where
+"""
+
+import datetime
+import os
+import re
+import shutil
+
+from absl import logging
+
+from job import directory
+from job.config import LATEST
+from job.directory import RESULT, RUN
+
+MANIFEST = "manifest.json"
+_NAME = re.compile(r"generation-(\d{4,})")
+
+
+def newest(publish):
+    """The path of the newest generation, and its number; (None, 0) if there is none."""
+    there = os.listdir(publish) if os.path.isdir(publish) else []
+    numbers = {int(_NAME.fullmatch(name).group(1)): name for name in there if _NAME.fullmatch(name)}
+    if not numbers:
+        return None, 0
+    number = max(numbers)
+    return os.path.join(publish, numbers[number]), number
+
+
+def default_directory(publish):
+    """Where the run of the next generation lies, if nobody says where."""
+    return os.path.join(publish, ".training")
+
+
+def of(config):
+    """The path of the generation that a run grows from; None if it grows from none of them."""
+    if not config.publish:
+        return None
+    if config.grow_from == LATEST:
+        found, _ = newest(config.publish)
+        if not found:
+            raise FileNotFoundError(
+                f"{config.publish} holds no generation to grow from; train and publish the first "
+                "one without --grow_from."
+            )
+        return found
+    path = os.path.abspath(config.grow_from or os.curdir)
+    path = path if os.path.isdir(path) else os.path.dirname(path)
+    is_one = os.path.dirname(path) == os.path.abspath(config.publish)
+    return path if is_one and _NAME.fullmatch(os.path.basename(path)) else None
+
+
+def forget_another_run(config, settings):
+    """Removes what an interrupted run left in `.training`, unless it is this one's to continue."""
+    if not _is_default(config):
+        return
+    found = directory.read_json(os.path.join(config.checkpoint_dir, RUN))
+    if found is not None and found != settings:
+        logging.warning(
+            "An interrupted run, of other data or settings, is given up: %s.", config.checkpoint_dir
+        )
+        _remove(config.checkpoint_dir, but=directory.LOCK)
+
+
+def publish(config, base, data):
+    """Makes a finished run appear as the next generation.
+
+    Args:
+      config: a `Config`.
+      base: what `of` says.
+      data: the run's `Data`.
+
+    Returns:
+      The path of the generation.
+
+    Raises:
+      ValueError: if another generation appeared since the run began: what it learned would be lost.
+    """
+    with directory.locked(config.publish):
+        before, number = newest(config.publish)
+        if base and os.path.realpath(base) != os.path.realpath(before or ""):
+            raise ValueError(
+                f"{before} appeared since this run grew from {base}, and publishing this one would "
+                f"lose its rows. It lies in {config.checkpoint_dir}; grow from the newest instead."
+            )
+        result = directory.read_json(os.path.join(config.checkpoint_dir, RESULT))
+        target = os.path.join(config.publish, f"generation-{number + 1:04d}")
+        making = os.path.join(config.publish, f".making-{number + 1:04d}")
+        if os.path.isdir(making):  # a process that was killed
+            _remove(making)
+        os.makedirs(making, exist_ok=True)
+        names = [RUN, RESULT, directory.FLAGS, *(f"{name}.txt" for name in data.vocabularies)]
+        for name in os.listdir(config.checkpoint_dir):
+            if name in names or name.startswith(result["checkpoint"] + "."):
+                source = os.path.join(config.checkpoint_dir, name)
+                shutil.copyfile(source, os.path.join(making, name))
+        manifest = {
+            "checkpoint": result["checkpoint"],
+            "generation": number + 1,
+            "grew_from": os.path.basename(base) if base else None,
+            "published": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+            "rows": data.sizes(),
+            "old_rows": data.sizes(old=True),
+            "metrics": result["metrics"],
+        }
+        directory.write_json(os.path.join(making, MANIFEST), manifest)
+        os.rename(making, target)
+    if _is_default(config):
+        _remove(config.checkpoint_dir, but=directory.LOCK)
+    return target
+
+
+def _is_default(config):
+    return bool(config.publish) and config.checkpoint_dir == default_directory(config.publish)
+
+
+def _remove(path, but=None):
+    """Removes the files of a directory of ours, which holds no directories but a save's stage."""
+    for name in sorted(os.listdir(path), key=lambda name: name == RUN):
+        inside = os.path.join(path, name)
+        if name != but and os.path.isdir(inside) and not os.path.islink(inside):
+            shutil.rmtree(inside)
+        elif name != but:
+            os.remove(inside)

@@ -1,0 +1,169 @@
+"""The graph of a run: the model, its loss, the train op, the Savers."""
+
+import argparse
+import importlib
+import sys
+from typing import Any, Callable, NamedTuple, Union
+
+import tensorflow.compat.v1 as tf
+from absl import flags, logging
+
+import partial_embed as pe
+from job import new_rows
+from job.config import MODELS, OPTIMIZERS
+from partial_embed.files.checkpoint import Checkpoint
+from partial_embed.table.embedding import embeddings_in
+from partial_embed.table.report import listed
+
+
+class Graph(NamedTuple):
+    """What a run needs of its graph.
+
+    `metrics` is what the model gave: a dict of names to (value, update op), or a function of
+    (session, examples, sizes, data). `norms` are, by table, the root mean square of the norms of
+    its new rows. `finite` says whether all that trains is finite. `saver` saves on the way,
+    `whole_saver` at the end.
+    """
+
+    training: tf.Tensor
+    loss: tf.Tensor
+    train_op: tf.Operation
+    metrics: Union[dict, Callable]
+    reset_metrics: tf.Operation
+    global_step: tf.Variable
+    norms: dict
+    finite: tf.Tensor
+    saver: Any
+    whole_saver: Any
+
+
+def find(place, what):
+    """Returns the function that `package.module:function`, or the name of a model, stands for."""
+    module, colon, name = MODELS.get(place, place).partition(":")
+    if not (module and colon and name):
+        raise ValueError(
+            f"{what}={place} is neither one of {', '.join(MODELS)} nor package.module:function."
+        )
+    try:
+        found = importlib.import_module(module)
+    except ImportError as error:
+        raise ValueError(f"{what}={place}: {error}; the module must be on PYTHONPATH.") from error
+    if not callable(getattr(found, name, None)):
+        raise ValueError(f"{what}={place}: {module} has no function {name}.")
+    return getattr(found, name)
+
+
+def hyperparameters():
+    """The flags that are the model's or the data's own, by name: not absl's, not the script's."""
+    return {
+        flag.name: flag.value
+        for module, defined in flags.FLAGS.flags_by_module_dict().items()
+        if not module.startswith("absl.") and module not in (sys.argv[0], "train", "__main__")
+        for flag in defined
+    }
+
+
+def all_flags(config):
+    """What a model or a function of data is given as `flags`: those of the job, and its own."""
+    own = dict(hyperparameters(), **config.hyperparameters)
+    return argparse.Namespace(**dict(own, **config._asdict()))
+
+
+def build(config, base, data, batches):
+    """Builds the model in the default graph, and what trains it."""
+    builder = find(config.model, "--model")
+    tables = getattr(builder, "tables", {})
+    training = tf.placeholder_with_default(True, [], "features/training")
+    features = dict(batches.features, training=training)
+
+    def model():
+        return builder(features, data.sizes(), all_flags(config))
+
+    # The one place that knows about growing.
+    if base.checkpoint:
+        starts = new_rows.initializers(config.new_rows, data, tables)
+        with pe.growing(base.checkpoint, initializers=starts, show=_warn):
+            loss, metrics = model()
+        _check_rows(base, data)
+    else:
+        loss, metrics = model()
+
+    global_step = tf.train.get_or_create_global_step()
+    if isinstance(metrics, dict) and "loss" not in metrics:
+        batch = tf.cast(tf.shape(next(iter(batches.features.values())))[0], tf.float32)
+        metrics = dict(metrics, loss=tf.metrics.mean(loss, batch))
+    optimizer = _optimizer(config, global_step)
+    if base.checkpoint:
+        train_op = pe.minimize(optimizer, loss, global_step=global_step)
+    else:
+        train_op = optimizer.minimize(loss, global_step=global_step)
+    norms = {
+        table.table_name: _norm(table) for table in embeddings_in() if table.trainable is not None
+    }
+    trained = [v for v in tf.trainable_variables() if v.dtype.base_dtype.is_floating]
+    finite = tf.reduce_all([tf.reduce_all(tf.is_finite(variable)) for variable in trained])
+    reset = tf.variables_initializer(tf.get_collection(tf.GraphKeys.METRIC_VARIABLES))
+    whole_saver = pe.Saver(max_to_keep=3)
+    saver = pe.Saver(max_to_keep=3, delta=True) if base.checkpoint else whole_saver
+    return Graph(
+        training,
+        loss,
+        train_op,
+        metrics,
+        reset,
+        global_step,
+        norms,
+        finite,
+        saver,
+        whole_saver,
+    )
+
+
+def _norm(table):
+    """The root of the mean of the squared norms of the rows that train."""
+    squares = tf.reduce_sum(tf.square(table.trainable))
+    return tf.sqrt(squares / (table.plan.num_rows - table.num_frozen_rows))
+
+
+def _check_rows(base, data):
+    """Checks that tables grew, and each as one of the vocabularies did."""
+    sizes = data.sizes()
+    if not embeddings_in():
+        raise ValueError(
+            f"No table of the model grows from {base.checkpoint}; it has "
+            f"{listed(sorted(Checkpoint(base.checkpoint).shapes)) or 'nothing'}."
+        )
+    for table in embeddings_in():
+        before, now = table.plan.checkpoint_rows, table.plan.num_rows
+        extra = {
+            now - sizes[name]
+            for name, old in data.num_old.items()
+            if before - old == now - sizes[name]
+        }
+        if not extra or min(extra) < 0:
+            said = ", ".join(f"{name} {old} to {sizes[name]}" for name, old in data.num_old.items())
+            raise ValueError(
+                f"{table.table_name} grows from {before} rows to {now}, and no vocabulary does: "
+                f"{said}. The keys beside the base must be those of its rows."
+            )
+        if min(extra):
+            logging.warning(
+                "%s has %d rows more than keys; they must come before those of the keys.",
+                table.table_name,
+                min(extra),
+            )
+
+
+def _warn(report):
+    # What grew is said by the job, in terms of keys.
+    for warning in report.warnings():
+        logging.warning("%s: %s", report.checkpoint.prefix, warning)
+
+
+def _optimizer(config, global_step):
+    arguments = {}
+    if config.optimizer == "Momentum" or config.momentum is not None:
+        arguments["momentum"] = 0.9 if config.momentum is None else config.momentum
+    if config.optimizer == "AdagradDA":
+        arguments["global_step"] = global_step
+    return OPTIMIZERS[config.optimizer](config.learning_rate, **arguments)

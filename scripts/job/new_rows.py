@@ -1,0 +1,80 @@
+"""Where the rows of new keys start."""
+
+import collections
+
+import partial_embed as pe
+
+STARTS = ("drawn", "normal", "mean", "neighbours")
+# Means of three came nearer to trained rows than copies of one, or means of many.
+_NUM_NEIGHBOURS = 3
+
+
+def initializers(start, data, tables):
+    """Returns the `initializers=` of `pe.growing` for one of `STARTS`.
+
+    Args:
+      start: "drawn", as the model draws rows; "normal", like the old rows; "mean", at the mean of
+        the old rows, all alike; "neighbours", at the mean of the old keys of `neighbours`.
+      data: a `job.data.Data`.
+      tables: dict of the name of a model's table to the vocabulary whose keys have its rows.
+    """
+    if start not in STARTS:
+        raise ValueError(f"--new_rows={start} is none of {', '.join(STARTS)}.")
+    found = {}
+    grown = {
+        table: name
+        for table, name in tables.items()
+        if len(data.vocabularies[name]) > data.num_old[name] > 0
+    }
+    if start == "drawn":
+        return found
+    if not tables:
+        raise ValueError(
+            f"--new_rows={start} starts new rows from old ones, and the model does not say which "
+            "tables have them. Give its function `tables = {name: vocabulary}`."
+        )
+    for table, name in grown.items():
+        if start == "neighbours":
+            found[table] = pe.row_init.mean_of_rows(neighbours(data, name))
+        else:
+            found[table] = pe.row_init.normal_like_old_rows(1.0 if start == "normal" else 1e-9)
+    return found
+
+
+def neighbours(data, vocabulary):
+    """For each new key, the rows of the old ones that are most like it: a list of lists.
+
+    Two keys are alike if they stand in the same place of the same examples: both heads of
+    (?, relation, tail), or both users of (?, item). Such keys answer the same questions, so their
+    rows must be near each other; keys that are merely joined by an example need not be. How alike
+    is |A and B| / |A or B| of their sets of places, so that a key that stands everywhere is not
+    everyone's neighbour. A new key without any such old one gets all of the old ones, that is,
+    their mean.
+
+    Args:
+      data: a `job.data.Data`; its train examples are looked at.
+      vocabulary: whose keys.
+    """
+    num_old, total = data.num_old[vocabulary], len(data.vocabularies[vocabulary])
+    columns = [name for name, its in data.columns.items() if its]
+    places = [set() for _ in range(total)]
+    for example in zip(*(data.splits["train"][name].tolist() for name in columns)):
+        for place, name in enumerate(columns):
+            if data.columns[name] == vocabulary:
+                places[example[place]].add((place, example[:place] + example[place + 1 :]))
+    standing = collections.defaultdict(list)
+    for key in range(num_old):
+        for place in places[key]:
+            standing[place].append(key)
+
+    found = []
+    for key in range(num_old, total):
+        shared = collections.Counter(old for place in places[key] for old in standing[place])
+        likeness = {
+            old: number / float(len(places[key]) + len(places[old]) - number)
+            for old, number in shared.items()
+        }
+        # Of two that are equally like it, the first: the order of a set says nothing.
+        best = sorted(likeness, key=lambda old: (-likeness[old], old))[:_NUM_NEIGHBOURS]
+        found.append(best or list(range(num_old)))
+    return found

@@ -1,0 +1,68 @@
+"""What is asked of a model again and again: how well does it answer these examples?"""
+
+from typing import NamedTuple, Optional, Union
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from job import data as job_data
+
+
+class Question(NamedTuple):
+    """Examples, or the name of a pipeline's split, and the sizes of the vocabularies that count.
+
+    `sizes` None: all keys. With the sizes of the base, a model that ranks has the old keys as
+    candidates, and scores as it did before it grew.
+    """
+
+    examples: Union[dict, str]
+    sizes: Optional[dict] = None
+
+
+def of_split(data, split, grows):
+    """The questions about a split: all of it and, of a model that grows, old and new examples.
+
+    Returns:
+      A dict of names to `Question`s, without those that have no examples.
+    """
+    examples = data.splits.get(split)
+    if not examples:
+        return {}
+    found = {split: Question(examples)}
+    if grows:
+        is_new = data.is_new(examples)
+        found[split + "_old"] = Question(job_data.take(examples, ~is_new), data.sizes(old=True))
+        found[split + "_new"] = Question(job_data.take(examples, is_new))
+    return {name: asked for name, asked in found.items() if job_data.size(asked.examples)}
+
+
+def answer(question, graph, batches, session, data):
+    """Asks a `Question`: a dict of the names of metrics to floats."""
+    if callable(graph.metrics):
+        sizes = data.sizes() if question.sizes is None else question.sizes
+        found = graph.metrics(session, question.examples, sizes, data)
+        return {name: float(value) for name, value in found.items()}
+    session.run(graph.reset_metrics)
+    updates = [update for _, update in graph.metrics.values()]
+    for values in batches.once(session, question.examples):
+        try:
+            session.run(updates, dict(zip(batches.feeds, values), **{graph.training: False}))
+        except tf.errors.OutOfRangeError:
+            break
+    values = session.run({name: value for name, (value, _) in graph.metrics.items()})
+    return {name: float(value) for name, value in values.items()}
+
+
+def is_better(watch, one, other):
+    """Whether one dict of metrics is better than another (None: than nothing) by `min:name`."""
+    direction, _, name = watch.partition(":")
+    if name not in one:
+        raise ValueError(
+            f"--watch={watch} names no metric of the valid examples; there are "
+            f"{', '.join(sorted(one))}."
+        )
+    if not np.isfinite(one[name]):
+        return False
+    if other is None:
+        return True
+    return one[name] < other[name] if direction == "min" else one[name] > other[name]

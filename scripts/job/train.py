@@ -1,0 +1,277 @@
+"""A training job: a base model, or the new rows of one."""
+
+import os
+import zlib
+from typing import List, NamedTuple, Optional
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+from absl import logging
+
+import partial_embed as pe
+from job import batches as job_batches
+from job import data as job_data
+from job import directory, generations, graph, hooks, questions
+from job.config import FREE, LATEST, check
+from job.history import History, Moment
+from job.loop import Loop
+from job.progress import Progress
+
+
+class Result(NamedTuple):
+    """What a job gives.
+
+    Attributes:
+      checkpoint: the newest; None if there was nothing to do.
+      history: list of `Moment`s, those of earlier parts of an interrupted run included.
+      metrics: the answers at the end, about the test examples included.
+      seconds: of the steps alone, without evaluations and saves.
+      finished: False if it was asked to stop before the end.
+      published: the path of the generation, None without `--publish`.
+      told: what is to be said if there was nothing new to train.
+    """
+
+    checkpoint: Optional[str] = None
+    history: List[Moment] = []
+    metrics: dict = {}
+    seconds: float = 0.0
+    finished: bool = True
+    published: Optional[str] = None
+    told: str = ""
+
+
+def train(config, asked=None, should_stop=lambda: False, label="", more_hooks=(), started=None):
+    """Trains a base model, or the new rows of one; goes on where an earlier run was stopped.
+
+    Args:
+      config: a `Config`.
+      asked: a dict of names to `Question`s, asked every `eval_every` epochs. By default how
+        well the valid examples are answered and, by a grown model, the old and the new ones.
+      should_stop: a function that is called after every step. Once it returns something true, a
+        checkpoint is saved and the training ends.
+      label: what each line begins with.
+      more_hooks: session hooks of the caller's.
+      started: a function that is called with the directory of the run before it begins.
+
+    Returns:
+      A `Result`.
+    """
+    check(config)
+    if not config.checkpoint_dir:
+        config = config._replace(checkpoint_dir=generations.default_directory(config.publish))
+    with directory.locked(config.checkpoint_dir):
+        return _train(config, asked, should_stop, label, more_hooks, started)
+
+
+def _train(config, asked, should_stop, label, more_hooks, started):
+    grew_from = generations.of(config)
+    if config.grow_from == LATEST:
+        config = config._replace(grow_from=grew_from)
+    source = _source(config)
+    names = {name for name in source.columns.values() if name} | set(source.vocabularies)
+    base = directory.read_base(config.grow_from, sorted(names))
+    data = job_data.number(source, base.vocabularies)
+    _say_rows(config, base, data, label)
+    told = _nothing_new(config, base, data)
+    if told and config.require_new:
+        raise ValueError(told)
+    if told:
+        return Result(told=told)
+    learned, replayed = _to_learn(config, base, data)
+    settings = _settings(config, data, learned, replayed)
+    generations.forget_another_run(config, settings)
+    directory.open_run(config.checkpoint_dir, settings, data)
+    if started:
+        started(config.checkpoint_dir)
+
+    with tf.Graph().as_default():
+        # The seeds of the initializers; everything random after them follows from the seed and the
+        # step alone.
+        tf.set_random_seed(config.seed)
+        if data.pipeline:
+            batches = job_batches.Pipeline(config, data)
+            splits = {split: {split: questions.Question(split)} for split in batches.splits}
+        else:
+            batches = job_batches.Arrays(config, data.columns, learned, replayed)
+            splits = {
+                split: questions.of_split(data, split, bool(base.checkpoint))
+                for split in ("valid", "test")
+            }
+        run = _Run(
+            config, base, data, batches, splits if asked is None else {"valid": asked}, label
+        )
+        result = run.take(should_stop, more_hooks)
+    if not (config.publish and result.finished):
+        return result
+    published = generations.publish(config, grew_from, data)
+    newest = os.path.join(published, os.path.basename(result.checkpoint))
+    return result._replace(checkpoint=newest, published=published)
+
+
+class _Run:
+    """One run: its graph, its hooks, its end."""
+
+    def __init__(self, config, base, data, batches, asked, label):
+        self._config, self._data, self._batches, self._label = config, data, batches, label
+        self._asked = asked
+        self._graph = graph.build(config, base, data, batches)
+        self._position = hooks.Position(self._graph, batches.per_epoch, config.epochs)
+        self._save = hooks.Save(
+            self._position, self._graph, config.checkpoint_dir, config.save_every
+        )
+        self._proof = [pe.FrozenRowsHook()] if base.checkpoint else []
+
+    def take(self, should_stop, more_hooks):
+        """Takes all steps that are left, and returns a `Result`."""
+        config, position = self._config, self._position
+        place = config.checkpoint_dir
+        newest = tf.train.latest_checkpoint(place)
+        done = tf.train.load_checkpoint(newest).get_tensor("global_step") if newest else 0
+        history = History(os.path.join(place, directory.HISTORY), done)
+        finished = directory.read_json(os.path.join(place, directory.RESULT))
+        if finished and finished["epochs"] == config.epochs:
+            checkpoint = os.path.join(place, finished["checkpoint"])
+            return Result(checkpoint, history.moments, finished["metrics"])
+        progress = Progress(position.total, done, self._label)
+        writer = tf.summary.FileWriter(place)
+        evaluate = hooks.Evaluate(
+            position,
+            self._save,
+            self._graph,
+            self._batches,
+            self._data,
+            self._asked.get("valid", {}),
+            config,
+            history,
+            writer,
+            progress,
+            self._label,
+        )
+        show = hooks.ShowProgress(position, progress, config.batch_size)
+        loop = Loop(self._graph, self._batches, position, should_stop)
+        metrics = {}
+        with tf.train.MonitoredTrainingSession(
+            checkpoint_dir=place,
+            scaffold=tf.train.Scaffold(saver=self._graph.saver),
+            hooks=[position, *self._proof, show, self._save, evaluate, *more_hooks],
+            save_checkpoint_secs=None,
+            save_summaries_steps=None,
+            save_summaries_secs=None,
+            log_step_count_steps=None,
+        ) as monitored:
+            loop.run(monitored)
+            if not position.stopping:
+                metrics = monitored.run_step_fn(
+                    lambda step_context: self._finish(step_context.session, evaluate, history)
+                )
+        writer.close()
+        if position.stopping:
+            return Result(self._save.newest, history.moments, {}, position.seconds, finished=False)
+        result = {
+            "checkpoint": os.path.basename(self._save.newest),
+            "epochs": config.epochs,
+            "metrics": metrics,
+        }
+        directory.write_json(os.path.join(place, directory.RESULT), result)
+        return Result(self._save.newest, history.moments, metrics, position.seconds)
+
+    def _finish(self, session, evaluate, history):
+        position = self._position
+        if not (history.moments and history.moments[-1].step == position.step):
+            evaluate.ask(session, position.mean_loss())
+            evaluate.stop_in_vain(session, lambda: None)
+        best = history.best(self._config.watch) if self._config.early_stopping else None
+        moment = best or history.moments[-1]
+        if moment.step != position.step:
+            self._graph.saver.restore(
+                session, os.path.join(self._config.checkpoint_dir, "best.ckpt")
+            )
+            position.step = moment.step
+            logging.info("%sThe weights are those of epoch %d.", self._label, moment.epoch)
+        self._save.save(session, whole=True)
+        test = self._asked.get("test", {})
+        found = {
+            name: questions.answer(question, self._graph, self._batches, session, self._data)
+            for name, question in test.items()
+        }
+        for name, its in found.items():
+            text = "".join(f"  {key} {value:.4f}" for key, value in its.items())
+            logging.info("%s%s%s", self._label, name, text)
+        return dict(moment.metrics, **found)
+
+
+def _source(config):
+    """What `--data` gives: a `Source`."""
+    if config.data in job_data.FORMATS:
+        columns = job_data.FORMATS[config.data]
+        return job_data.read_directory(config.data_dir, columns, config.skip_bad_lines)
+    source = graph.find(config.data, "--data")(graph.all_flags(config))
+    if not isinstance(source, job_data.Source):
+        raise ValueError(
+            f"--data={config.data} returned {type(source).__name__}, not a job.data.Source."
+        )
+    return source
+
+
+def _say_rows(config, base, data, label):
+    """Says whose rows are where, for the order of rows is nobody's to guess."""
+    for name, keys in data.vocabularies.items():
+        old = data.num_old[name]
+        text = f"{len(keys)} rows"
+        if base.checkpoint:
+            text += f": {old} of {base.checkpoint} as they are, then {len(keys) - old} new"
+        path = os.path.join(config.checkpoint_dir, name + ".txt")
+        logging.info("%s%s: %s; in the order of %s", label, name, text, path)
+
+
+def _nothing_new(config, base, data):
+    """What is to be said if nothing new is there to train; "" if something is."""
+    if not base.checkpoint:
+        return ""
+    said = ", ".join(f"{old} {name}" for name, old in data.num_old.items())
+    if data.sizes() == data.num_old:
+        return f"There is nothing new to train: {base.checkpoint} has learned all of the {said}."
+    if not data.pipeline and not data.is_new(data.splits["train"]).any():
+        return (
+            f"There is nothing new to train: no train example of {config.data_dir} has a key that "
+            f"{base.checkpoint} has not learned."
+        )
+    return ""
+
+
+def _to_learn(config, base, data):
+    """The train examples that are learned, and if the run grows the others: without a new row."""
+    known = base.settings.get("model", config.model)
+    if known != config.model:
+        raise ValueError(
+            f"--model={config.model} does not fit the checkpoint {base.checkpoint}, which has "
+            f"model={known}."
+        )
+    if data.pipeline:
+        return {}, {}
+    examples = data.splits["train"]
+    if not base.checkpoint:
+        return examples, job_data.take(examples, slice(0))
+    is_new = data.is_new(examples)
+    if config.replay and is_new.all():
+        raise ValueError(
+            f"--replay={config.replay:g} has nothing to replay: every train example of "
+            f"{config.data_dir} has a new key. Put old examples beside them, or leave it out."
+        )
+    return job_data.take(examples, is_new), job_data.take(examples, ~is_new)
+
+
+def _settings(config, data, learned, replayed):
+    """Everything that the weights depend on."""
+    settings = {name: value for name, value in config._asdict().items() if name not in FREE}
+    settings["hyperparameters"] = dict(graph.hyperparameters(), **config.hyperparameters)
+    checksum = 0
+    for name in sorted(data.vocabularies):
+        settings["old_" + name] = data.num_old[name]
+        checksum = zlib.crc32("\n".join(data.vocabularies[name]).encode("utf-8"), checksum)
+    for examples in (learned, replayed):
+        for values in examples.values():
+            checksum = zlib.crc32(np.ascontiguousarray(values).tobytes(), checksum)
+    settings["train_examples"] = job_data.size(learned)
+    settings["train_checksum"] = checksum
+    return settings
