@@ -1,11 +1,13 @@
-"""Fetches UMLS, a knowledge graph of 135 entities, 46 relations and 6529 triples.
+"""Fetches public data out of wheels, which pip downloads but neither installs nor imports.
 
-The files come out of the wheel of PyKEEN, which is downloaded with pip but neither installed nor
-imported. What is there already is not fetched again.
+  umls      a knowledge graph of 135 entities, 46 relations and 6529 triples
+  ml-100k   100,000 ratings of 1,682 films by 943 users; its terms let you use it, and not pass it on
 
-  python scripts/fetch_data.py --data_dir=data
+What is there already is not fetched again.
 
-Printed is the directory, data/umls, of train.txt, valid.txt and test.txt; train.py reads it.
+  python scripts/fetch_data.py --data_dir=data umls ml-100k
+
+Printed are the directories, such as data/umls; without a name, all of them are fetched.
 """
 
 import hashlib
@@ -13,73 +15,102 @@ import os
 import subprocess
 import sys
 import zipfile
+from typing import Dict, NamedTuple
 
 from absl import app, flags
 
-REQUIREMENT = "pykeen==1.11.1"
-WHEEL = "pykeen-1.11.1-py3-none-any.whl"
-SHA256 = "b6cc0ab012fc6ba4f37b58fb7081a409a5c1f04cbbb0e0e9c2256e911757d4ba"
-# The licence, MIT, asks to stay with what it covers.
-MEMBERS = {
-    "train.txt": "pykeen/datasets/umls/train.txt",
-    "valid.txt": "pykeen/datasets/umls/valid.txt",
-    "test.txt": "pykeen/datasets/umls/test.txt",
-    "LICENSE": "pykeen-1.11.1.dist-info/licenses/LICENSE",
+
+class Wheel(NamedTuple):
+    """What is taken out of which wheel: a dict of a file's name here to its name there."""
+
+    requirement: str
+    file: str
+    sha256: str
+    members: Dict[str, str]
+
+
+# Licences ask to stay with what they cover.
+SOURCES = {
+    "umls": Wheel(
+        "pykeen==1.11.1",
+        "pykeen-1.11.1-py3-none-any.whl",
+        "b6cc0ab012fc6ba4f37b58fb7081a409a5c1f04cbbb0e0e9c2256e911757d4ba",
+        {
+            "train.txt": "pykeen/datasets/umls/train.txt",
+            "valid.txt": "pykeen/datasets/umls/valid.txt",
+            "test.txt": "pykeen/datasets/umls/test.txt",
+            "LICENSE": "pykeen-1.11.1.dist-info/licenses/LICENSE",
+        },
+    ),
+    "ml-100k": Wheel(
+        "recbole==1.2.1",
+        "recbole-1.2.1-py3-none-any.whl",
+        "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407",
+        {
+            "ratings.tsv": "recbole/dataset_example/ml-100k/ml-100k.inter",
+            "LICENSE": "recbole-1.2.1.dist-info/LICENSE",
+        },
+    ),
 }
 
 
-def fetch(data_dir):
-    """Makes sure that UMLS is there, and returns its directory.
+def fetch(data_dir, name="umls"):
+    """Makes sure that some data is there, and returns its directory.
 
     Args:
-      data_dir: the directory for the wheel and, in `umls`, for what is taken out of it.
+      data_dir: the directory for the wheel and, in `name`, for what is taken out of it.
+      name: one of `SOURCES`.
     """
-    directory = os.path.join(data_dir, "umls")
-    if all(os.path.exists(os.path.join(directory, name)) for name in MEMBERS):
+    source = SOURCES[name]
+    directory = os.path.join(data_dir, name)
+    if all(os.path.exists(os.path.join(directory, file)) for file in source.members):
         return directory
-    wheel = os.path.join(data_dir, WHEEL)
+    wheel = os.path.join(data_dir, source.file)
     os.makedirs(directory, exist_ok=True)
     if not os.path.exists(wheel):
-        _download(data_dir)
-    _check(wheel)
+        _download(data_dir, source)
+    _check(wheel, source)
     with zipfile.ZipFile(wheel) as archive:
-        for name, member in MEMBERS.items():
-            path = os.path.join(directory, name)
-            with open(path + ".part", "wb") as file:
-                file.write(archive.read(member))
+        for file, member in source.members.items():
+            path = os.path.join(directory, file)
+            with open(path + ".part", "wb") as stream:
+                stream.write(archive.read(member))
             os.replace(path + ".part", path)
     return directory
 
 
-def _download(data_dir):
+def _download(data_dir, source):
     # The version that this Python could run does not matter, as nothing of it is run.
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
     command += ["--no-deps", "--only-binary=:all:", "--ignore-requires-python"]
-    command += ["--dest", data_dir, REQUIREMENT]
+    command += ["--dest", data_dir, source.requirement]
     result = subprocess.run(
         command, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     if result.returncode:
         raise OSError(
-            f"pip could not download {REQUIREMENT}: {' '.join(result.stdout.split())} Or put "
-            f"{WHEEL} into {data_dir} yourself."
+            f"pip could not download {source.requirement}: {' '.join(result.stdout.split())} Or "
+            f"put {source.file} into {data_dir} yourself."
         )
 
 
-def _check(wheel):
+def _check(wheel, source):
     with open(wheel, "rb") as file:
         found = hashlib.sha256(file.read()).hexdigest()
-    if found != SHA256:
+    if found != source.sha256:
         raise ValueError(
-            f"{wheel} is not the file that was expected: its SHA-256 is {found}, not {SHA256}. "
-            "Delete it and try again."
+            f"{wheel} is not the file that was expected: its SHA-256 is {found}, not "
+            f"{source.sha256}. Delete it and try again."
         )
 
 
 def main(arguments):
-    del arguments
+    names = arguments[1:] or list(SOURCES)
     try:
-        print(fetch(flags.FLAGS.data_dir))
+        for name in names:
+            if name not in SOURCES:
+                raise ValueError(f"{name} is none of {', '.join(SOURCES)}.")
+            print(fetch(flags.FLAGS.data_dir, name))
     except (ValueError, OSError) as error:
         print(f"fetch_data: {error}", file=sys.stderr)
         return 1

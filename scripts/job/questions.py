@@ -46,7 +46,7 @@ def answer(question, graph, batches, session, data):
     updates = [update for _, update in graph.metrics.values()]
     for values in batches.once(session, question.examples):
         try:
-            session.run(updates, dict(zip(batches.feeds, values), **{graph.training: False}))
+            session.run(updates, {graph.training: False, **dict(zip(batches.feeds, values))})
         except tf.errors.OutOfRangeError:
             break
     values = session.run({name: value for name, (value, _) in graph.metrics.items()})
