@@ -5,6 +5,7 @@ and 2.x both have. The names below have kept their places in both.
 """
 
 import tensorflow.compat.v1 as tf
+from absl import logging
 from tensorflow.core.framework.variable_pb2 import VariableDef
 from tensorflow.core.protobuf.tensor_bundle_pb2 import BundleEntryProto, BundleHeaderProto
 from tensorflow.core.util.saved_tensor_slice_pb2 import SavedTensorSlices
@@ -111,7 +112,26 @@ def place_of_ops():
 def set_save_slice(variable, full_name, full_shape, offset):
     """Makes plain Savers write and read a variable as a slice of a larger tensor."""
     extent = variable.shape.as_list()
-    variable._set_save_slice_info(tf.Variable.SaveSliceInfo(full_name, full_shape, offset, extent))
+    info = _Slice(full_name, full_shape, offset, extent)
+    info.trains = variable.trainable
+    variable._set_save_slice_info(info)
+
+
+class _Slice(tf.Variable.SaveSliceInfo):
+    """The slice that a variable is of a table. Who asks for `spec` is a plain Saver being built."""
+
+    @property
+    def spec(self):
+        infos = (save_slice_info(v) for v in tf.global_variables() if isinstance(v, Variable))
+        names = {info.full_name for info in infos if info and not isinstance(info, _Slice)}
+        slots = sorted(name for name in names if f"/{self.full_name}/" in f"/{name}")
+        if self.trains and slots:
+            logging.warning(
+                "A plain tf.train.Saver writes only the new rows of %s, which the script without "
+                "growing cannot restore. Use partial_embed.Saver in its place.",
+                ", ".join(slots),
+            )
+        return super().spec
 
 
 class VariableLike(TensorLike, Trackable):

@@ -578,6 +578,23 @@ def test_a_plain_saver_writes_and_reads_one_table(
         assert session.run(table)[:, 0].tolist() == [0, 1, 2, 3, 4, 5]
 
 
+@pytest.mark.parametrize("use_resource", [False, True])
+def test_a_plain_saver_that_cuts_slots_is_warned_about(numbered, caplog, use_resource):
+    table = numbered(use_resource=use_resource)
+    with tf.variable_scope("embedding"):
+        numbered(use_resource=use_resource)  # embedding/embedding, which is no slot
+    tf.train.Saver()
+    loss = tf.reduce_sum(table.lookup([0, 5]))
+    tf.train.GradientDescentOptimizer(0.1).minimize(loss)
+    tf.train.Saver()
+    tf.train.AdamOptimizer().minimize(loss, var_list=[table.trainable])
+    pe.Saver()
+    assert not caplog.text
+    tf.train.Saver()
+    assert "only the new rows of embedding/Adam, embedding/Adam_1, which" in caplog.text
+    assert caplog.text.count("Use partial_embed.Saver") == 1
+
+
 def test_what_a_table_cannot_do_as_a_whole(numbered):
     table = numbered()
     with pytest.raises(TypeError, match="cannot be iterated over"):
