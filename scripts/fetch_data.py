@@ -1,7 +1,7 @@
 """Fetches public data out of wheels, which pip downloads but neither installs nor imports.
 
   umls      a knowledge graph of 135 entities, 46 relations and 6529 triples
-  ml-100k   100,000 ratings of 1,682 films by 943 users; its terms let you use it, and not pass it on
+  ml-100k   100,000 ratings of films, which its terms let you use, and not pass on
 
 What is there already is not fetched again.
 

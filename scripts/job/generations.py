@@ -16,6 +16,7 @@ import shutil
 
 from absl import logging
 
+from job import data as job_data
 from job import directory
 from job.config import LATEST
 from job.directory import RESULT, RUN
@@ -111,6 +112,11 @@ def publish(config, base, data):
             "metrics": result["metrics"],
         }
         directory.write_json(os.path.join(making, MANIFEST), manifest)
+        # So that TensorFlow finds it, given the directory.
+        named = f'model_checkpoint_path: "{result["checkpoint"]}"'
+        job_data.write_lines(
+            os.path.join(making, "checkpoint"), [named, "all_" + named.replace(":", "s:", 1)]
+        )
         os.rename(making, target)
     if _is_default(config):
         _remove(config.checkpoint_dir, but=directory.LOCK)

@@ -116,7 +116,9 @@ def test_base_and_growth_from_flagfiles(tmp_path, directories):
     )
     assert second.returncode == 0, second.stderr
     assert "valid_new mrr" in second.stderr
-    assert "entities: 20 rows: 18 of " in second.stderr and "as they are, then 2 new" in second.stderr
+    assert (
+        "entities: 20 rows: 18 of " in second.stderr and "as they are, then 2 new" in second.stderr
+    )
     assert "nobody took it" not in second.stderr and "none of its rows" not in second.stderr
     assert rows(base).shape == (18, 6)
     assert rows(grown).shape == (20, 6)

@@ -1,0 +1,289 @@
+"""A model that grows every night: generations, locks, what stops a run, what is never published."""
+
+import contextlib
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+from job import data as job_data
+from job import generations, history
+from job.config import Config
+from job.train import train
+from models import hyperparameters  # noqa: F401 (defines the flags)
+from small_triples import ring
+
+SMALL = {"model": "distmult", "batch_size": 16, "epochs": 2, "seed": 3, "save_every": 1}
+SMALL["hyperparameters"] = {"dimension": 6}
+
+
+def write(path, num_entities):
+    """Writes what is known once there are so many of twenty entities; returns the directory."""
+    whole = ring()
+    keep = {
+        split: job_data.take(its, (its["head"] < num_entities) & (its["tail"] < num_entities))
+        for split, its in whole.splits.items()
+    }
+    keys = dict(whole.vocabularies, entities=whole.vocabularies["entities"][:num_entities])
+    job_data.write_directory(str(path), whole._replace(vocabularies=keys, splits=keep))
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def nights(tmp_path_factory):
+    root = tmp_path_factory.mktemp("nights")
+    return [write(root / f"night{night}", 14 + 2 * night) for night in range(3)]
+
+
+def job(data_dir, publish, **settings):
+    return Config(
+        data_dir,
+        settings.pop("checkpoint_dir", None),
+        publish=str(publish),
+        **dict(SMALL, **settings),
+    )
+
+
+def rows(path):
+    return tf.train.load_checkpoint(path).get_tensor("entity")
+
+
+def there(publish):
+    return sorted(os.listdir(str(publish)))
+
+
+def test_a_model_that_grows_every_night(nights, tmp_path, same_bits):
+    publish = tmp_path / "models"
+    with pytest.raises(FileNotFoundError, match="no generation to grow from; train and publish"):
+        train(job(nights[0], publish, grow_from="latest"))
+    assert not os.path.exists(str(publish)) or there(publish) == []
+    first = train(job(nights[0], publish))
+    assert first.published == str(publish / "generation-0001")
+    assert there(publish) == ["generation-0001"]
+    second = train(job(nights[1], publish, grow_from="latest"))
+    third = train(job(nights[2], publish, grow_from="latest"))
+    assert there(publish) == [f"generation-000{number}" for number in (1, 2, 3)]
+    tables = [rows(result.published) for result in (first, second, third)]
+    assert [len(table) for table in tables] == [14, 16, 18]
+    for before, after in zip(tables, tables[1:]):
+        assert same_bits(after[: len(before)], before)
+    with open(os.path.join(third.published, "manifest.json")) as file:
+        manifest = json.load(file)
+    assert tf.train.latest_checkpoint(third.published) == third.checkpoint
+    assert manifest["generation"] == 3 and manifest["grew_from"] == "generation-0002"
+    assert manifest["rows"] == {"entities": 18, "relations": 4}
+    assert manifest["old_rows"] == {"entities": 16, "relations": 4}
+    assert set(manifest["metrics"]) >= {"valid", "test"}
+    assert third.checkpoint == os.path.join(third.published, manifest["checkpoint"])
+    # A whole checkpoint that stands on its own.
+    with open(os.path.join(third.published, "entities.txt")) as file:
+        assert len(file.read().split()) == 18
+
+    nothing = train(job(nights[2], publish, grow_from="latest"))
+    assert nothing.finished and nothing.checkpoint is None
+    assert "There is nothing new to train" in nothing.told
+    assert there(publish)[-1] == "generation-0003" and len(there(publish)) == 3
+    with pytest.raises(ValueError, match="nothing new to train"):
+        train(job(nights[2], publish, grow_from="latest", require_new=True))
+
+
+def test_an_interrupted_night_goes_on_or_starts_afresh(nights, tmp_path, caplog):
+    publish = tmp_path / "models"
+    train(job(nights[0], publish))
+    stops = iter([False] * 3 + [True])
+    config = job(nights[1], publish, grow_from="latest", epochs=20)
+    stopped = train(config, should_stop=lambda: next(stops))
+    assert not stopped.finished and there(publish) == [".training", "generation-0001"]
+    with caplog.at_level(logging.INFO, "absl"):
+        done = train(config)
+    assert "Continuing in" in caplog.text and done.published.endswith("generation-0002")
+
+    stops = iter([False] * 3 + [True])
+    config = job(nights[2], publish, grow_from="latest", epochs=20)
+    train(config._replace(seed=1), should_stop=lambda: next(stops))
+    caplog.clear()
+    with caplog.at_level(logging.INFO, "absl"):
+        done = train(config._replace(seed=2))
+    assert "is given up" in caplog.text and "Continuing in" not in caplog.text
+    assert there(publish)[-1] == "generation-0003" and len(there(publish)) == 3
+
+
+def test_two_runs_that_grow_from_one_generation(nights, tmp_path):
+    publish, mine = tmp_path / "models", str(tmp_path / "mine")
+    train(job(nights[0], publish))
+    stops = iter([False, True])
+    config = job(nights[1], publish, grow_from="latest", checkpoint_dir=mine)
+    train(config, should_stop=lambda: next(stops))
+    train(job(nights[2], publish, grow_from="latest"))
+    config = config._replace(grow_from=str(publish / "generation-0001"))
+    with pytest.raises(ValueError, match="generation-0002 appeared since this run grew"):
+        train(config)
+    assert there(publish) == ["generation-0001", "generation-0002"]
+
+
+def test_one_run_in_a_directory(nights, tmp_path):
+    place = str(tmp_path / "run")
+    code = "import sys, time; sys.path[:0] = sys.argv[2:]; from job import directory\n"
+    code += "with directory.locked(sys.argv[1]): print('held', flush=True); time.sleep(60)"
+    paths = [path for path in sys.path if path]
+    holder = subprocess.Popen([sys.executable, "-c", code, place, *paths], stdout=subprocess.PIPE)
+    try:
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(ValueError, match=f"run is in use by process {holder.pid} on "):
+            train(Config(nights[0], place, **SMALL))
+    finally:
+        holder.kill()
+        holder.communicate()
+    # The lock ended with its owner.
+    assert train(Config(nights[0], place, **SMALL)).finished
+
+
+@pytest.mark.parametrize("grows", [False, True])
+def test_what_is_no_number_is_neither_saved_nor_published(nights, tmp_path, grows):
+    publish = tmp_path / "models"
+    train(job(nights[0], publish))
+    settings = {"learning_rate": 1e30, "optimizer": "GradientDescent", "epochs": 4}
+    if grows:
+        settings["grow_from"] = "latest"
+    with pytest.raises(FloatingPointError, match="the training diverged; a smaller"):
+        train(job(nights[1], publish, **settings))
+    assert [name for name in there(publish) if name.startswith("generation")] == ["generation-0001"]
+    for name in os.listdir(str(publish / ".training")):
+        if name.endswith(".index"):
+            reader = tf.train.load_checkpoint(str(publish / ".training" / name[: -len(".index")]))
+            types = reader.get_variable_to_dtype_map()
+            for tensor in (name for name, dtype in types.items() if dtype.is_floating):
+                assert np.isfinite(reader.get_tensor(tensor)).all()
+
+
+def test_a_process_that_was_killed_while_it_published(nights, tmp_path, monkeypatch):
+    publish = tmp_path / "models"
+    train(job(nights[0], publish))
+
+    def killed(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(generations.os, "rename", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train(job(nights[1], publish, grow_from="latest"))
+    assert there(publish) == [".making-0002", ".training", "generation-0001"]
+    again = train(job(nights[1], publish, grow_from="latest"))
+    assert again.published.endswith("generation-0002") and again.seconds == 0
+    assert there(publish) == ["generation-0001", "generation-0002"]
+
+
+def test_early_stopping_ends_with_the_best_weights(nights, tmp_path, monkeypatch, same_bits):
+    values = iter([0.2, 0.5, 0.4, 0.3, 0.1])
+    answers = []
+
+    def answer(question, graph, batches, session, data):
+        answers.append(session.run(tf.get_default_graph().get_tensor_by_name("entity:0")))
+        return {"mrr": next(values, 0.0)}
+
+    monkeypatch.setattr("job.hooks.answer", answer)
+    settings = dict(SMALL, epochs=50, eval_every=1, early_stopping=2, watch="max:mrr")
+    place = str(tmp_path / "run")
+    data = write(tmp_path / "data", 18)
+    config = Config(data, place, **settings)
+    monkeypatch.setattr("job.train.questions.answer", lambda *args: {"mrr": 0.5})
+    result = train(config)
+    assert [moment.metrics["valid"]["mrr"] for moment in result.history] == [0.2, 0.5, 0.4, 0.3]
+    per_epoch = result.history[0].step
+    assert result.checkpoint.endswith(f"model.ckpt-{2 * per_epoch}")
+    assert same_bits(rows(place), answers[1])
+    # It is finished, however often it is started.
+    again = train(config)
+    assert again.checkpoint == result.checkpoint and again.seconds == 0
+
+
+def test_early_stopping_names_the_metrics_there_are(nights, tmp_path):
+    settings = dict(SMALL, eval_every=1, early_stopping=1)
+    with pytest.raises(ValueError, match="--watch=min:loss names no metric .*hits_at_1"):
+        train(Config(nights[2], str(tmp_path / "run"), **settings))
+
+
+def test_history_forgets_what_is_done_again(tmp_path):
+    path = str(tmp_path / "history.jsonl")
+    first = history.History(path, 0)
+    for step in (5, 10, 15):
+        first.add(history.Moment(step, step // 5, 1.0 / step, {"valid": {"mrr": step / 100}}))
+    with open(path, "a") as file:
+        file.write('{"step": 20, "epo')  # a process that was killed
+    again = history.History(path, 10)
+    assert [moment.step for moment in again.moments] == [5, 10]
+    assert again.moments == first.moments[:2]
+    assert again.best("max:mrr").step == 10 and again.since_best("min:mrr") == 1
+
+
+def test_a_disk_that_is_full(nights, tmp_path):
+    small = tmp_path / "small"
+    small.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(small)]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    if os.getuid() or subprocess.call(command, **quiet):
+        pytest.skip("A full disk needs a small file system, and only root may mount one.")
+    try:
+        config = Config(nights[0], str(small / "run"), **dict(SMALL, epochs=4))
+        stops = iter([False] * 6 + [True])
+        stopped = train(config, should_stop=lambda: next(stops))
+        with open(str(small / "filler"), "wb", buffering=0) as file, contextlib.suppress(OSError):
+            while file.write(b"x" * 4096):
+                pass
+        with pytest.raises(OSError, match="No space left"):
+            train(config)
+        assert tf.train.latest_checkpoint(str(small / "run")) == stopped.checkpoint
+        os.remove(str(small / "filler"))
+        done = rows(train(config).checkpoint)
+    finally:
+        subprocess.call(["umount", str(small)])
+    whole = Config(nights[0], str(tmp_path / "whole"), **dict(SMALL, epochs=4))
+    assert done.tobytes() == rows(train(whole).checkpoint).tobytes()
+
+
+SOAK = bool(os.environ.get("PARTIAL_EMBED_SOAK"))
+
+
+def test_killed_at_random_moments_it_ends_with_the_same_bits(nights, tmp_path, scripts):
+    """50 kills in a soak, 2 in the suite: the next start goes on, and the end is the same."""
+    base = train(Config(nights[0], str(tmp_path / "base"), **SMALL)).checkpoint
+    settings = dict(SMALL, epochs=800 if SOAK else 200, save_every=5, eval_every=100)
+    settings["grow_from"] = base
+    train(Config(nights[2], str(tmp_path / "whole"), **settings))
+    expected = tensors(str(tmp_path / "whole"))
+    settings.update(settings.pop("hyperparameters"), data_dir=nights[2])
+    command = [sys.executable, os.path.join(scripts, "train.py")]
+    command += [f"--{name}={value}" for name, value in settings.items()]
+    paths = os.pathsep.join(path for path in sys.path if path)
+    environment = dict(os.environ, PYTHONPATH=paths)
+    random = np.random.RandomState(0)
+    kills, finished = 50 if SOAK else 2, 0
+    while kills or not finished:
+        place = str(tmp_path / f"killed{finished}")
+        process = subprocess.Popen(
+            command + [f"--checkpoint_dir={place}"],
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        try:
+            errors = process.communicate(timeout=random.uniform(3.0, 8.0) if kills else 300)[1]
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            kills -= 1
+            continue
+        assert process.returncode == 0, errors.decode()[-2000:]
+        assert tensors(place) == expected
+        finished += 1
+
+
+def tensors(path):
+    """All tensors of the newest checkpoint, as bytes."""
+    reader = tf.train.load_checkpoint(path)
+    return {name: reader.get_tensor(name).tobytes() for name in reader.get_variable_to_shape_map()}
