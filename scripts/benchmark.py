@@ -88,6 +88,14 @@ PARTS["decoder"] = {
         ("matmul", "grown, scored by `kernel.matmul(x)`"),
     )
 }
+for _model, _what in (
+    ("complex", "a bare loop of `make_callable`, ComplEx at UMLS's size"),
+    ("matrix_factorization", "the same, ratings and a table of all rows"),
+):
+    PARTS[f"loop, {_model}"] = {
+        _what: ("loop", _model, True),
+        f"the training job, {_model}": ("loop", _model, False),
+    }
 NAMES = list(dict.fromkeys(part.split(",")[0] for part in PARTS))
 # By part: what its numbers are multiplied with, decimals, unit. Files are about memory, too.
 UNITS = {
@@ -97,6 +105,7 @@ UNITS = {
     "step": (1e3, 2, " ms"),
     "sparse": (1e3, 2, " ms"),
     "decoder": (1e3, 2, " ms"),
+    "loop": (1e3, 3, " ms"),
 }
 
 
