@@ -21,7 +21,7 @@ from partial_embed.saving.source import (
     stored,
 )
 from partial_embed.table.on_disk import in_slices
-from partial_embed.table.optimizer_state import renamed
+from partial_embed.table.optimizer_state import name_in, renamed
 from partial_embed.table.plan import with_rows
 from partial_embed.training.frozen_rows import FrozenRows
 
@@ -138,6 +138,7 @@ class Built:
         for saved, name, slot in self._content.unchanged_slots():
             base, dtype = saved.source.checkpoint, slot.variable.dtype.base_dtype
             there = renamed(name, saved.own_name, saved.source.name)
+            there = name_in(base, there, saved.source.name)
             found = stored(base, there) if there in base else None
             value = slot_or_start(
                 found, saved.source, slot.initial(session), dtype, saved.full_shape

@@ -6,7 +6,7 @@ import tensorflow.compat.v1 as tf
 from absl import logging
 
 from partial_embed._tensorflow import Variable
-from partial_embed.table.optimizer_state import belongs_to, name_in, renamed
+from partial_embed.table.optimizer_state import belongs_to, cut_as_in, renamed
 from partial_embed.training.graph import upstream
 
 
@@ -39,7 +39,7 @@ class Slot(namedtuple("Slot", ["variable", "name", "starts_as_rows", "bounds"]))
         """Returns what the same optimizer's slot of a variable that is `Saved` is called."""
         here, there = saved.own_name, saved.source.name
         name = renamed(self.variable.op.name, embedding.trainable.op.name, there)
-        return renamed(name_in(saved.source.checkpoint, name, there), there, here)
+        return renamed(cut_as_in(saved.source.checkpoint, name, there), there, here)
 
 
 def named_alike(name, embedding):
@@ -47,7 +47,7 @@ def named_alike(name, embedding):
     if embedding.source is None:
         return name
     here, there = embedding.table_name, embedding.tensor_name
-    return renamed(name_in(embedding.source, renamed(name, here, there), there), there, here)
+    return renamed(cut_as_in(embedding.source, renamed(name, here, there), there), there, here)
 
 
 def slots_of(embedding, variables):

@@ -20,7 +20,7 @@ from partial_embed.files.growth import DELTA_ROWS
 from partial_embed.files.runs import as_range, describe_runs, to_runs
 from partial_embed.files.tensors import can_slice, read_tensors, restore, slice_spec
 from partial_embed.saving.same_base import check_base
-from partial_embed.table.optimizer_state import renamed
+from partial_embed.table.optimizer_state import name_in, renamed
 from partial_embed.table.plan import offset_of, with_rows
 
 
@@ -150,7 +150,7 @@ class BaseTable:
     def slot_rows(self, slot, which):
         """Returns `Stored` rows of a slot, None where the base has none, or not all."""
         which, slot = self._held(which), renamed(slot, self._name_here, self._name)
-        place = (self.checkpoint, self._name, slot)
+        place = (self.checkpoint, self._name, name_in(self.checkpoint, slot, self._name))
         return None if which is None else _slot_rows(*place, which, self._plan.axis)
 
     def _held(self, which):

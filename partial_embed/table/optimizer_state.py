@@ -51,13 +51,25 @@ def scope_of(name, variable):
 def name_in(checkpoint, name, variable):
     """Returns the name that the slot `name` of a variable has in a checkpoint.
 
-    TensorFlow cuts a piece out of the names of slots of partitioned variables,
-    if the optimizer was made inside a scope; there it is the only one of its kind.
+    It has another if it is the only one of its kind there: the optimizer was made in
+    another scope, or the name was cut, see `cut_as_in`.
     """
     kind = "/" + name.rpartition("/")[2]
     alike = [held for held in checkpoint.shapes if belongs_to(held, variable)]
     alike = [held for held in alike if held != variable and held.endswith(kind)]
     return alike[0] if name not in checkpoint and len(alike) == 1 else name
+
+
+def cut_as_in(checkpoint, name, variable):
+    """Returns a slot's name, cut as it is in a checkpoint.
+
+    TensorFlow cuts a piece out of the names of slots of partitioned variables, if the
+    optimizer was made inside a scope: model/ent/art_0/Adagrad. Any other name there is
+    that of an optimizer in another place.
+    """
+    held = name_in(checkpoint, name, variable)
+    is_cut = held.startswith(variable + "/") and held.count("/") > variable.count("/") + 1
+    return held if is_cut else name
 
 
 def load_slot(getter, name, checkpoint, noted, shape=None, dtype=None, initializer=None, **kwargs):

@@ -77,6 +77,19 @@ def test_slots_start_where_the_optimizer_starts_them(session, folder, optimizer)
     assert len(slots) == count.get(optimizer, 2)
 
 
+@pytest.mark.parametrize("inside", [False, True])
+def test_an_optimizer_that_moved_into_a_scope_or_out_of_it(session, folder, inside):
+    prefix, old = train_base(folder("base.ckpt"), inside=not inside)
+    _, saver = grow(session, prefix, inside=inside)
+    for _ in range(2):
+        saved = saver.save(session, folder("grown.ckpt"))
+    _, found = plain_values(saved, NEW, inside=inside)  # It looks for the names of its own place.
+    assert sorted(found) == sorted(dict(Checkpoint(saved).shapes))
+    there, here = ("model/model/", "model/")[:: -1 if inside else 1]
+    for slot in ("ent/Adam", "ent/Adam_1", "W/Adam"):
+        assert found[here + slot][:OLD].tobytes() == old[there + slot].tobytes()
+
+
 @pytest.mark.parametrize(
     "train, averaged_before, inside",
     [((), True, False), ("all", False, False), ((), False, True), ("all", True, True)],
