@@ -184,7 +184,8 @@ class growing:
             made = {name for report in self._reports.values() for name in report.variables}
             raise ValueError(
                 f"The patterns {unmatched} match no variable that could obey them. They are "
-                f"shell-style, like decoder/*. There are: {nearest(unmatched[0], made)}."
+                f"shell-style, like decoder/*.{self._treatment.keys_unmatched()} There are: "
+                f"{nearest(unmatched[0], made)}."
             )
         for report in self._reports.values() if self._slots else ():
             report.expect_slots()
@@ -198,7 +199,9 @@ class growing:
         while graph.building_function:  # the body of a branch or a loop
             graph = graph.outer_graph
         if graph not in self._reports:
-            report = Report(self._checkpoint, self._show_once, self.expect_obeyed)
+            report = Report(
+                self._checkpoint, self._show_once, self.expect_obeyed, self._treatment.unmatched
+            )
             graph.add_to_collection(REPORTS, report)
             self._reports[graph] = report
             forget = before_first_run(graph, functools.partial(self._settle, graph))

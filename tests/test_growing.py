@@ -368,6 +368,16 @@ def test_the_report(base):
     ]
 
 
+def test_a_table_used_twice_is_one_in_the_report(write_checkpoint, row_numbers):
+    base = write_checkpoint({"m/keyed": row_numbers([2, 2]), "m/other": row_numbers([4, 2])})
+    with pe.growing(base, vocabularies={"m/keyed": (["a", "b"], ["b", "c", "a"])}) as growing:
+        for reuse in (False, True):
+            with tf.variable_scope("m", reuse=reuse):
+                tf.get_variable("keyed", [3, 2])
+                tf.get_variable("other", [6, 2])
+    assert "row i of m/other keeps its meaning" in growing.summary()
+
+
 def test_the_graph_does_not_hold_the_table(write_checkpoint, graph):
     prefix = write_checkpoint({"entity": np.ones([2000, 8], np.float32)})  # 64,000 bytes
     with pe.growing(prefix):

@@ -36,6 +36,10 @@ class Patterns:
                 found = pattern, value
         return found
 
+    def of_all(self):
+        """Returns the value of "*", None if there is none; no name has matched it for that."""
+        return self._values.get("*")
+
     def get(self, name):
         """Returns the value of the first pattern that `name` matches, None if there is none."""
         return self.find(name)[1]

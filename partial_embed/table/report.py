@@ -32,8 +32,8 @@ class Report:
         slots: set of names in the checkpoint of optimizer state that goes on.
     """
 
-    def __init__(self, checkpoint, show, expect_obeyed):
-        """Takes what shows it, and what raises if the growing's own arguments were of no use."""
+    def __init__(self, checkpoint, show, expect_obeyed, unmatched):
+        """Takes what shows it, and what raises, or tells, which patterns were of no use so far."""
         self.checkpoint = checkpoint
         self.variables = {}
         self.unkeyed = []
@@ -42,6 +42,7 @@ class Report:
         self._shown = None
         self._show = show
         self._expect_obeyed = expect_obeyed
+        self._unmatched = unmatched
 
     def note(self, name, fate, tensor_name=None, detail=""):
         """Notes what became of a variable."""
@@ -84,6 +85,8 @@ class Report:
                 f"in the checkpoint, and nobody took it: {listed(untaken)}. Perhaps it has "
                 "another name here: names={name here: name there}"
             )
+        if self._unmatched():
+            found.append(f"no variable obeys {listed(self._unmatched())}, so far")
         if self.variables and not self.names(GREW):
             found.append(
                 f"no table grew: each has as many rows as in the checkpoint{self._saved()}"

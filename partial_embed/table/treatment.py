@@ -73,6 +73,14 @@ class Treatment:
         kinds += (self._vocabularies, self._initializers)
         return sorted(set().union(*[patterns.unmatched for patterns in kinds]))
 
+    def keys_unmatched(self):
+        """Returns how many keys the vocabulary of "*" has if nothing obeyed it, else ""."""
+        vocabulary = "*" in self._vocabularies.unmatched and self._vocabularies.of_all()
+        if not vocabulary:
+            return ""
+        old, new = (len(keys) + vocabulary.num_oov_buckets for keys in vocabulary[:2])
+        return f" Of keys, * means what has one entry a key, {old} before and {new} now."
+
     def concerns(self, name, trainable=False):
         """Returns whether the checkpoint says anything about a variable of that name."""
         return self._there(name) in self.checkpoint or (
@@ -172,7 +180,7 @@ class Treatment:
             checkpoint=self.checkpoint, tensor_name=there, allow_nonfinite=self._allow_nonfinite
         )
         table = find_or_make(getter, name, options, **kwargs)
-        if vocabulary is None:
+        if vocabulary is None and name not in noted.unkeyed:
             noted.unkeyed.append(name)
         plan, told = table.plan, [renamed] if renamed else []
         what = "new, not trainable" if kwargs.get("trainable") is False else "train"
@@ -217,7 +225,7 @@ class Treatment:
 
     def _refuse_buckets(self, name, held, shape):
         """Raises ValueError if a variable seems to end in rows of keys in no vocabulary."""
-        vocabulary = self._vocabularies.get("*")
+        vocabulary = self._vocabularies.of_all()
         if vocabulary is None:
             return
         old, new = len(vocabulary.old_keys), len(vocabulary.new_keys)
