@@ -108,8 +108,11 @@ def as_the_script_meant(items):
     `tf.trainable_variables()` is in a plain script all that it trains; here that
     lacks what growing froze whole, and a checkpoint without it is none for that script.
     """
-    if isinstance(items, (dict, PartialEmbedding)):
+    if isinstance(items, PartialEmbedding):
         return items
+    if isinstance(items, dict):
+        own = all(isinstance(v, Variable) and v.op.name == name for name, v in items.items())
+        return as_the_script_meant(list(items.values())) if own else items
     given, train = {id(item) for item in items}, tf.trainable_variables()
     frozen = [part for found in frozen_variables_in() for part in parts_of(found.variable)]
     halves = [part for embedding in embeddings_in() for part in embedding.frozen_parts]

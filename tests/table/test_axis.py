@@ -195,7 +195,9 @@ def test_out_of_vocabulary_rows_stay_at_the_end(write_checkpoint, row_numbers, s
 
 def test_keys_as_many_as_no_table_has_rows(write_checkpoint, row_numbers, start, capsys):
     base = write_checkpoint({"words": row_numbers([4, 2])})  # The first is for padding.
-    growing = pe.growing(base, vocabularies={"*": (["a", "b", "c"], ["d", "c", "e", "a", "f", "b"])})
+    growing = pe.growing(
+        base, vocabularies={"*": (["a", "b", "c"], ["d", "c", "e", "a", "f", "b"])}
+    )
     said = r"\['\*'\] match no variable.*one entry a key, 3 before and 6 now.*words"
     with pytest.raises(ValueError, match=said), growing:
         tf.get_variable("words", [6, 2])
