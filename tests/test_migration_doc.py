@@ -215,6 +215,22 @@ def test_names_of_slots(inside, slot):
     assert [v.op.name for v in tf.global_variables()] == ["model/e", slot]
 
 
+def test_regularizers_are_asked_for_new_rows(write_checkpoint, start):
+    prefix = write_checkpoint({"embedding": np.ones([3, 2], np.float32)})
+    with pe.growing(prefix):
+        table = tf.get_variable(
+            "embedding",
+            [5, 2],
+            initializer=tf.ones_initializer(),
+            regularizer=lambda rows: tf.reduce_sum(tf.square(rows)),
+        )
+    of_new, of_all = tf.losses.get_regularization_loss(), tf.reduce_sum(tf.square(table))
+    gradients = [tf.gradients(loss, table.trainable)[0] for loss in (of_new, of_all)]
+    numbers, (new, whole) = start().run([[of_new, of_all], gradients])
+    assert numbers == [4, 10]
+    assert new.tolist() == whole.tolist()
+
+
 def test_tf_variables_under_a_custom_getter(write_checkpoint):
     prefix = write_checkpoint({"embedding": np.zeros([3, 2], np.float32)})
     with tf.variable_scope("", custom_getter=pe.growing(prefix)):
