@@ -9,7 +9,7 @@ flags.txt                     the flags of the run, for --flagfile
 history.jsonl                 a line for each evaluation
 result.json                   once it is finished: the checkpoint, and its metrics
 lock                          held as long as a process trains here
-events.out.tfevents.*         for TensorBoard
+events.out.tfevents.*         for TensorBoard; for its projector projector_config.pbtxt, *.tsv
 """
 
 import contextlib

@@ -19,12 +19,13 @@ from partial_embed.table.report import listed
 class Graph(NamedTuple):
     """What a run needs of its graph.
 
-    `metrics` is what the model gave: a dict of names to (value, update op), or a function of
-    (session, examples, sizes, data). `norms` are, by table, the root mean square of the norms of
-    its new rows. `finite` says whether all that trains is finite. `saver` saves on the way,
-    `whole_saver` at the end.
+    `tables` says which has the rows of which vocabulary. `metrics` is what the model gave: a dict
+    of names to (value, update op), or a function of (session, examples, sizes, data). `norms` are,
+    by table, the root mean square of the norms of its new rows. `finite` says whether all that
+    trains is finite. `saver` saves on the way, `whole_saver` at the end.
     """
 
+    tables: dict
     training: tf.Tensor
     loss: tf.Tensor
     train_op: tf.Operation
@@ -106,6 +107,7 @@ def build(config, base, data, batches):
     whole_saver = pe.Saver(max_to_keep=3)
     saver = pe.Saver(max_to_keep=3, delta=True) if base.checkpoint else whole_saver
     return Graph(
+        tables,
         training,
         loss,
         train_op,

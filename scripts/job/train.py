@@ -11,7 +11,7 @@ from absl import logging
 import partial_embed as pe
 from job import batches as job_batches
 from job import data as job_data
-from job import directory, generations, graph, hooks, questions
+from job import directory, generations, graph, hooks, projector, questions
 from job.config import FREE, LATEST, check
 from job.history import History, Moment
 from job.loop import Loop
@@ -189,6 +189,7 @@ class _Run:
             position.step = moment.step
             logging.info("%sThe weights are those of epoch %d.", self._label, moment.epoch)
         self._save.save(session, whole=True)
+        projector.write(self._config.checkpoint_dir, self._graph.tables, self._data)
         test = self._asked.get("test", {})
         found = {
             name: questions.answer(question, self._graph, self._batches, session, self._data)
