@@ -7,6 +7,7 @@ import partial_embed as pe
 STARTS = ("drawn", "normal", "mean", "neighbours")
 # Means of three came nearer to trained rows than copies of one, or means of many.
 _NUM_NEIGHBOURS = 3
+_NUM_OF_ALL = 1000
 
 
 def initializers(start, data, tables):
@@ -49,7 +50,7 @@ def neighbours(data, vocabulary):
     rows must be near each other; keys that are merely joined by an example need not be. How alike
     is |A and B| / |A or B| of their sets of places, so that a key that stands everywhere is not
     everyone's neighbour. A new key without any such old one gets all of the old ones, that is,
-    their mean.
+    their mean, or every so many if there are more than a thousand.
 
     Args:
       data: a `job.data.Data`; its train examples are looked at.
@@ -76,5 +77,5 @@ def neighbours(data, vocabulary):
         }
         # Of two that are equally like it, the first: the order of a set says nothing.
         best = sorted(likeness, key=lambda old: (-likeness[old], old))[:_NUM_NEIGHBOURS]
-        found.append(best or list(range(num_old)))
+        found.append(best or list(range(0, num_old, -(-num_old // _NUM_OF_ALL))))
     return found

@@ -9,6 +9,13 @@ flags.DEFINE_float(
     "dropout", 0.0, "Of the knowledge graphs: part of every query that is dropped, at random."
 )
 flags.DEFINE_float("n3", 0.0, "Of complex and distmult: weight of the N3 penalty.", lower_bound=0)
+flags.DEFINE_integer(
+    "negatives",
+    0,
+    "Of the knowledge graphs: entities drawn each step as the wrong answers to all its questions; "
+    "0: all entities are, which costs the whole table a step.",
+    lower_bound=0,
+)
 flags.DEFINE_float(
     "l2",
     0.02,

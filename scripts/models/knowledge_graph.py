@@ -36,9 +36,13 @@ class DistMult:
         """What to look for: [b, width], from rows of entities and of relations, [b, width] each."""
         return entity * relation
 
-    def scores(self, query):
-        """The scores of every entity for the queries [b, width]: [b, num_entities]."""
-        return tf.matmul(query, self.entity, transpose_b=True)
+    def scores(self, query, rows=None):
+        """The scores of entities' rows [c, width], or of every entity, for queries [b, width]."""
+        return tf.matmul(query, self.entity if rows is None else rows, transpose_b=True)
+
+    def pairs(self, query, rows):
+        """The score of one row for each query, [b, width] both: [b]."""
+        return tf.reduce_sum(query * rows, axis=1)
 
     def cubes(self, rows):
         """What the N3 penalty (Lacroix et al. 2018) sums: `|x|^3` of each dimension of the rows."""
@@ -80,9 +84,13 @@ class TransE(DistMult):
     def query(self, entity, relation):
         return entity + relation
 
-    def scores(self, query):
-        difference = tf.expand_dims(query, 1) - tf.expand_dims(self.entity, 0)
+    def scores(self, query, rows=None):
+        rows = self.entity if rows is None else rows
+        difference = tf.expand_dims(query, 1) - tf.expand_dims(rows, 0)
         return -tf.reduce_sum(tf.abs(difference), axis=2)
+
+    def pairs(self, query, rows):
+        return -tf.reduce_sum(tf.abs(query - rows), axis=1)
 
     @staticmethod
     def numpy_scores(query, rows):
@@ -103,16 +111,20 @@ def _builder(model_class):
         tail = tf.nn.embedding_lookup(model.entity, features["tail"])
         queries = [model.query(head, relation), model.query(tail, inverse)]
 
-        # One against all: which of all entities is the tail, and which is the head?
+        # Which of all entities, or of those drawn, is the tail, and which is the head?
         loss, step = 0.0, tf.cast(tf.train.get_or_create_global_step(), tf.int32)
-        for side, target in enumerate([features["tail"], features["head"]]):
-            query = queries[side]
+        for side, (target, rows) in enumerate([(features["tail"], tail), (features["head"], head)]):
+            query, seed = queries[side], tf.stack([flags.seed, 2 * step + side])
             if flags.dropout:
-                query = _dropout(query, flags.dropout, tf.stack([flags.seed, 2 * step + side]))
+                query = _dropout(query, flags.dropout, seed)
+            if flags.negatives:
+                drawn = draw(flags.negatives, sizes["entities"], seed)
+                logits = logits_of_drawn(model, query, target, rows, drawn)
+                right = tf.zeros_like(target)
+            else:
+                logits, right = model.scores(query), target
             loss += tf.reduce_mean(
-                tf.nn.sparse_softmax_cross_entropy_with_logits(
-                    labels=target, logits=model.scores(query)
-                )
+                tf.nn.sparse_softmax_cross_entropy_with_logits(labels=right, logits=logits)
             )
         if flags.n3:
             rows = head, relation, inverse, tail
@@ -122,6 +134,23 @@ def _builder(model_class):
 
     build.tables = {"entity": "entities", "relation": "relations", "inverse": "relations"}
     return build
+
+
+def draw(number, size, seed):
+    """Numbers below `size`, by the seed alone: int32 [number]."""
+    uniform = tf.random.stateless_uniform([number], seed=seed, dtype=tf.float64)
+    return tf.cast(uniform * size, tf.int32)
+
+
+def logits_of_drawn(model, query, target, rows, drawn):
+    """The scores of the right answer, whose row is given, and of those drawn: [b, 1 + drawn].
+
+    Where the right answer is among those drawn, it does not count there.
+    """
+    right = tf.expand_dims(model.pairs(query, rows), 1)
+    wrong = model.scores(query, tf.nn.embedding_lookup(model.entity, drawn))
+    same = tf.equal(tf.expand_dims(target, 1), tf.expand_dims(drawn, 0))
+    return tf.concat([right, tf.where(same, tf.fill(tf.shape(wrong), -1e9), wrong)], axis=1)
 
 
 def _dropout(values, rate, seed):

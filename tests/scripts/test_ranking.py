@@ -153,3 +153,21 @@ def test_what_cannot_be_ranked_is_an_error():
         toy.evaluate(asked, [asked], range(3))
     with pytest.raises(ValueError, match="no triple to evaluate"):
         toy.evaluate(asked[:0], [asked])
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_drawn_entities_are_scored_as_all_are(name):
+    model = MODELS[name](7, 2, 3)
+    head, target = tf.nn.embedding_lookup(model.entity, [0, 3]), tf.constant([2, 5])
+    query = model.query(head, tf.nn.embedding_lookup(model.relation, [1, 0]))
+    rows = tf.nn.embedding_lookup(model.entity, target)
+    drawn = knowledge_graph.draw(6, 7, [3, 4])
+    found = knowledge_graph.logits_of_drawn(model, query, target, rows, drawn)
+    with tf.Session() as session:
+        session.run(tf.global_variables_initializer())
+        found, every, drawn = session.run([found, model.scores(query), drawn])
+    assert drawn.min() >= 0 and drawn.max() < 7
+    expected = every[:, drawn]
+    expected[drawn == [[2], [5]]] = -1e9
+    np.testing.assert_allclose(found[:, 1:], expected, rtol=1e-5)
+    np.testing.assert_allclose(found[:, 0], every[[0, 1], [2, 5]], rtol=1e-5)
