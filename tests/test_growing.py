@@ -285,6 +285,31 @@ def test_other_dtypes(write_checkpoint, row_numbers, start, dtype):
     assert start().run(entity)[:4, 0].tolist() == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize("trainable", [False, True])
+def test_first_values_without_a_shape(write_checkpoint, start, trainable):
+    first = {"count": 0, "rate": [0.5, 0.25], "ids": np.arange(6), "deep": np.full([6, 2], 3.0)}
+    first["ones"] = tf.ones([6], tf.float64)
+    held = {"count": np.int32(7), "rate": np.float32([2, 1]), "ids": np.arange(4)}
+    held.update(deep=np.ones([4, 2]), ones=np.full([6], 5.0))
+    with pe.growing(write_checkpoint(held)):
+        made = {
+            name: tf.get_variable(name, initializer=value, trainable=trainable)
+            for name, value in first.items()
+        }
+    found = start().run(made)
+    assert [found[name].dtype.name for name in ("count", "ids", "deep")] == [
+        "int32",
+        "int64",
+        "float64",
+    ]
+    assert found["count"] == 0
+    assert found["rate"].tolist() == ([2, 1] if trainable else [0.5, 0.25])
+    assert isinstance(made["ids"], pe.PartialEmbedding) == trainable
+    assert found["ids"].tolist() == list(range(6))
+    assert found["deep"][:, 0].tolist() == [1] * 4 + [3] * 2
+    assert found["ones"].tolist() == [5] * 6
+
+
 def test_initializers_that_are_arrays(base, start):
     with pe.growing(base):
         entity = tf.get_variable("entity", initializer=np.full([6, 2], 9.0, np.float32))

@@ -134,10 +134,13 @@ class Treatment:
     def _known(self, getter, name, there, shape, noted, kwargs):
         """Makes a variable that the checkpoint holds."""
         initializer, trainable = kwargs.get("initializer"), kwargs.get("trainable")
-        if shape is None:
-            shape = np.shape(initializer) or tf.convert_to_tensor(initializer).shape
-        shape = tf.TensorShape(shape)
-        dtype = tf.as_dtype(kwargs.pop("dtype", None) or tf.float32).base_dtype
+        given = dict(kwargs, shape=shape)
+        dtype = kwargs.pop("dtype", None) or tf.float32
+        if shape is None:  # TensorFlow takes the dtype, too, of a first value.
+            array = isinstance(initializer, np.ndarray)
+            value = initializer if array else tf.convert_to_tensor(initializer)
+            shape, dtype = value.shape, value.dtype
+        shape, dtype = tf.TensorShape(shape), tf.as_dtype(dtype).base_dtype
         kwargs.update(shape=shape, dtype=dtype)
         kind = kind_of(name, shape, dtype, trainable, initializer, kwargs.get("collections"))
         pattern, trains = self._train.find(name)
@@ -150,7 +153,7 @@ class Treatment:
                 else ("data: it starts from what the script gives")
             )
             noted.note(name, fate, there, why)
-            return getter(name, **kwargs)
+            return getter(name, **given)
         return self._grow_or_load(getter, name, there, kind, trains, noted, kwargs)
 
     def _grow_or_load(self, getter, name, there, kind, trains, noted, kwargs):
