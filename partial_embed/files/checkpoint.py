@@ -105,6 +105,11 @@ class Checkpoint:
             f"{self.prefix}, which holds {self.describe(name)}: {problem}."
         )
 
+    def is_same(self, other):
+        """Returns whether another `Checkpoint` holds the same, a copy perhaps."""
+        known = self.index_checksum or self.prefix == other.prefix
+        return bool(known) and self.index_checksum == other.index_checksum
+
     def is_unchanged(self):
         """Returns whether it still stands where it stood, and was not replaced by another."""
         return index_checksum(self.prefix) == self.index_checksum

@@ -23,6 +23,7 @@ from partial_embed.saving.source import (
 from partial_embed.table.on_disk import in_slices
 from partial_embed.table.optimizer_state import name_in, renamed
 from partial_embed.table.plan import with_rows
+from partial_embed.table.report import reports_in
 from partial_embed.training.frozen_rows import FrozenRows
 
 # How often a checkpoint is read that is replaced all the while.
@@ -67,9 +68,12 @@ class Built:
                 f"generation= restores plain variables; {self._content.tables[0].name} grows here. "
                 "Say generation= where it is made, to get_embedding or growing."
             )
+        known, reports = self._sources, reports_in(session.graph)
         for _ in range(_MOST_READS):
             try:
-                restoration = plan_restoration(self._content, checkpoint, self._sources, generation)
+                restoration = plan_restoration(
+                    self._content, checkpoint, known, reports, generation
+                )
                 for table in [] if allow_other_base else self._content.tables:
                     place = (restoration.sources[table.name], self._base_of(table))
                     expect_same_base(table, *place)

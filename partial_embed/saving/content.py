@@ -156,11 +156,12 @@ def content_of(items):
             continue
         for variable in parts_of(item):
             origin = frozen.get(id(variable))
-            saved = Saved(variable, *_place_on_disk(variable, name))
+            own_name = _place_on_disk(variable, None)[0]
+            saved = Saved(variable, *_place_on_disk(variable, name), own_name=own_name)
             if origin is None:
                 plain.append(saved)
             else:
-                saved.freeze(origin, _place_on_disk(variable, None)[0])
+                saved.freeze(origin)
                 unchanged.append(saved)
     return Content(tables, unchanged, plain, foreign)
 

@@ -28,7 +28,7 @@ class Restoration(namedtuple("Restoration", ["checkpoint", "values", "untouched"
     Attributes:
         checkpoint: `Checkpoint`.
         values: list of (variable, `Stored`).
-        untouched: list of variables that the checkpoint says nothing about.
+        untouched: list of variables that it says nothing about, or that start without it.
         sources: dict of table name to its source.
     """
 
@@ -44,13 +44,14 @@ class Restoration(namedtuple("Restoration", ["checkpoint", "values", "untouched"
         return ", ".join(kinds) or "a checkpoint without tables that grow"
 
 
-def plan_restoration(content, checkpoint, known, generation=None):
+def plan_restoration(content, checkpoint, known, reports, generation=None):
     """Finds the value of every variable in a checkpoint.
 
     Args:
         content: `Content`.
         checkpoint: `Checkpoint`: a base, a whole one or a delta.
         known: dict of table name to the source of its frozen rows by now.
+        reports: list of the `Report`s of the graph: what they let start afresh, no base sets.
         generation: int, take of plain variables only the rows of that generation; or None.
 
     Returns:
@@ -66,20 +67,29 @@ def plan_restoration(content, checkpoint, known, generation=None):
     else:
         manifest = None
         sources = {t.name: open_table(t, checkpoint, known.get(t.name)) for t in content.tables}
+    growing = any(not source.is_complete for source in sources.values())
+    reports = [r for r in reports if growing or checkpoint.is_same(r.checkpoint)]
+    growing = growing or bool(reports)
+
+    def afresh(name):
+        return any(report.leaves(name) for report in reports)
+
     for table in content.tables:
         source, plan = sources[table.name], table.embedding.plan
         values += [(variable, source.rows(which)) for variable, which in table.frozen()]
         for variable, slot in table.trainable():
             rows = plan.trainable_rows
             rows = range(plan.num_frozen_rows, plan.num_rows) if plan.in_order else rows
+            if slot and afresh(slot.name):
+                untouched.append(variable)
+                continue
             found = source.slot_rows(slot.name, rows) if slot else source.rows(rows)
-            if found is None and source.is_complete:
+            if found is None and not growing:
                 checkpoint.expect(slot.name)
             if found is None:
                 untouched.append(variable)
             else:
                 values.append((variable, found))
-    growing = any(not source.is_complete for source in sources.values())
     for saved in content.unchanged:
         entry = manifest and manifest["unchanged"].get(saved.disk_name)
         if entry:
@@ -89,7 +99,8 @@ def plan_restoration(content, checkpoint, known, generation=None):
         values.append((saved.variable, _checked(saved, *place)))
     kept = {} if generation is None else _kept_rows(checkpoint, generation)
     for saved in content.plain:
-        if growing and saved.disk_name not in checkpoint:
+        missing = growing and saved.disk_name not in checkpoint
+        if missing or afresh(saved.own_name):
             untouched.append(saved.variable)
         else:
             values.append((saved.variable, _checked(saved, checkpoint, saved.disk_name, kept)))

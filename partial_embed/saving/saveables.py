@@ -16,22 +16,22 @@ class Saved(SaveableObject):
         full_shape: list of ints, shape of the tensor on disk.
         source: `Stored`, all of the tensor it was loaded from, if growing froze it; else None.
         whole: then the variable that it is, or is a part of.
-        own_name: then its name in the graph, by which its slots are named.
+        own_name: its name in the graph, by which its slots are named.
     """
 
-    def __init__(self, variable, disk_name, spec, full_shape=None):
+    def __init__(self, variable, disk_name, spec, full_shape=None, own_name=None):
         self.variable = variable
         self.disk_name = disk_name
         self.spec = spec
         self.full_shape = full_shape or variable.shape.as_list()
-        self.source = self.whole = self.own_name = None
+        self.own_name = own_name or disk_name
+        self.source = self.whole = None
         with tf.device(variable.device):
             value = tf.convert_to_tensor(variable)
         super().__init__(value, [SaveSpec(value, spec, disk_name)], disk_name)
 
-    def freeze(self, frozen, own_name):
-        """Notes where growing loaded it from, a `FrozenVariable`, and what it is called here."""
-        self.own_name = own_name
+    def freeze(self, frozen):
+        """Notes where growing loaded it from, a `FrozenVariable`."""
         self.source, self.whole = stored(frozen.checkpoint, frozen.tensor_name), frozen.variable
 
     def place(self, checkpoint, name=None):

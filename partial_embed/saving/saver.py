@@ -29,8 +29,8 @@ class Saver(OpenSaver):
     frozen rows. `merge_checkpoint` makes a whole checkpoint of it again.
 
     `restore` takes the checkpoint a table grew from, a whole one, or a delta,
-    whatever this Saver writes, and logs which it found. It changes every
-    variable, or raises and changes none.
+    whatever this Saver writes, and logs which it found. It does all of it, or
+    raises and changes no variable.
 
     A checkpoint is whole or is not there: it is staged beside its place and
     published by one rename. Beside it, `<prefix>.growth.json` says which rows
@@ -171,8 +171,10 @@ class Saver(OpenSaver):
     def restore(self, sess, save_path, generation=None, allow_other_base=False):
         """Sets every variable from a base, a whole checkpoint or a delta.
 
-        What a base does not hold (new rows, their slots, variables that were
-        not there yet) is left as it is, or initialized if it was not.
+        Of a base, what growing loads is set. The rest is left as it is, or initialized
+        if it was not: what a base does not hold (new rows, their slots, variables
+        that were not there yet), and what growing lets start afresh (`global_step`,
+        the state of optimizers) or leaves to the script.
 
         Args:
             sess: a session of the graph.
@@ -199,6 +201,6 @@ class Saver(OpenSaver):
         logging.info("Restored %s, %s.", restored.checkpoint.prefix, restored.describe())
         if restored.untouched:
             logging.info(
-                "Not in it, and left as initialized: %s.",
+                "Left as initialized: %s.",
                 ", ".join(v.op.name for v in restored.untouched),
             )

@@ -73,6 +73,15 @@ class Report:
             and not self._counts(variable.op.name)
         ]
 
+    def leaves(self, name):
+        """Returns whether growing lets a variable, or slot, start without what is stored of it."""
+        if name in self.variables:
+            return self.variables[name][0] in (AFRESH, ALONE)
+        if name in self.slots:
+            return False
+        owners = [*self.checkpoint.shapes, *self.variables]
+        return is_optimizer_state(name, owners) or (name in self.checkpoint and self._counts(name))
+
     def _counts(self, name):
         scalar = not self.checkpoint.shapes[name]
         return scalar and self.checkpoint.dtypes[name].is_integer
