@@ -9,7 +9,7 @@ import tensorflow.compat.v1 as tf
 
 from partial_embed._tensorflow import variable_store
 from partial_embed.files.checkpoint import Checkpoint
-from partial_embed.files.growth import refuse_delta
+from partial_embed.files.growth import expect_base
 from partial_embed.files.nearest import nearest
 from partial_embed.graphs import before_finalized, before_first_run, reaching_graphs
 from partial_embed.saving.saver import Saver
@@ -92,7 +92,7 @@ class growing:
         show=show_on_stderr,
     ):
         self._checkpoint = Checkpoint(checkpoint)
-        refuse_delta(self._checkpoint)
+        expect_base(self._checkpoint)
         self._treatment = Treatment(
             self._checkpoint,
             train,

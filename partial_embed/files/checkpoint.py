@@ -5,6 +5,7 @@ import hashlib
 
 import tensorflow.compat.v1 as tf
 
+from partial_embed.files.index import cut_tensors
 from partial_embed.files.locate import files_of, resolve
 from partial_embed.files.nearest import nearest
 from partial_embed.files.regular import expect_file, read_file
@@ -21,6 +22,7 @@ class Checkpoint:
         shapes: dict of tensor name to list of ints (slices are joined).
         dtypes: dict of tensor name to `tf.DType`.
         index_checksum: str, by which this checkpoint is told from a later one of its name.
+        cut: sorted list of the names of tensors of which it holds some slices, and not all.
         record: bytes of the growth record beside it, None if there is none.
     """
 
@@ -48,6 +50,7 @@ class Checkpoint:
         except (tf.errors.OpError, RuntimeError, ValueError) as error:
             raise damaged(self.prefix, error) from error
         self.dtypes = {name: tf.as_dtype(dtype) for name, dtype in dtypes.items()}
+        self.cut = cut_tensors(self.prefix)
         self.record = read_file(self.prefix + RECORD_SUFFIX)
 
     def __contains__(self, name):
@@ -68,6 +71,16 @@ class Checkpoint:
             f"{nearest(name, self.shapes, describe=self.describe)}. Name the right one with "
             "tensor_name=."
         )
+
+    def expect_whole(self, names):
+        """Raises ValueError if it holds only some slices of one of these tensors."""
+        cut = [name for name in self.cut if name in names]
+        if cut:
+            raise ValueError(
+                f"The checkpoint {self.prefix} holds only a part of {', '.join(cut[:20])}: a plain "
+                "tf.train.Saver saved what had grown. In the script that wrote it, restore it with "
+                "that Saver and save it with partial_embed.Saver; then take what that wrote."
+            )
 
     def check(self, name, dtype, max_shape, axis=0, table=None):
         """Checks a table of the checkpoint against what the graph asks for.

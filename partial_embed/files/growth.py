@@ -153,8 +153,9 @@ def read_delta(checkpoint):
     return manifest
 
 
-def refuse_delta(checkpoint):
-    """Raises ValueError if a checkpoint that tables shall grow from is a delta."""
+def expect_base(checkpoint):
+    """Raises ValueError if tables cannot grow from a checkpoint: a delta, or with slices cut."""
+    checkpoint.expect_whole(checkpoint.shapes)
     if DELTA_KEY in checkpoint:
         tables = read_delta(checkpoint)["tables"]
         bases = ", ".join(sorted({str(entry["base"]) for entry in tables.values()}))

@@ -6,8 +6,10 @@ formats keep what there is in a sorted table (the file format of LevelDB): V2 in
 """
 
 import contextlib
+import itertools
 import struct
 
+import numpy as np
 import tensorflow.compat.v1 as tf
 from google.protobuf.message import DecodeError
 
@@ -41,55 +43,71 @@ def _naming(path):
 
 
 def slice_counts(prefix):
-    """Returns {tensor name: number of slices it is stored in, 0 for whole}.
+    """Returns {tensor name: number of slices it is stored in, 0 for whole}."""
+    return {name: len(slices) for name, (_, _, slices) in stored_tensors(prefix).items()}
 
-    Empty for a V1 checkpoint whose table is compressed.
 
-    Args:
-        prefix: prefix of a checkpoint that exists.
+def cut_tensors(prefix):
+    """Returns the sorted names of tensors of which a checkpoint holds some slices, and not all.
+
+    In the V2 format keys of slices stand before all others: where there are none, no more is read.
     """
-    if tf.gfile.Exists(prefix + ".index"):
-        return {name: len(slices) for name, (_, _, slices) in stored_tensors(prefix).items()}
-    files = [prefix] if tf.gfile.Exists(prefix) else tf.gfile.Glob(prefix + "-?????-of-?????")
-    counts = {}
-    for path in files:
-        with _naming(path):
-            for key, value in _entries(path, first_block_only=True):
-                if key == b"":
-                    for tensor in SavedTensorSlices.FromString(value).meta.tensor:
-                        parts = [part for part in tensor.slice if part.extent]
-                        sliced = any(extent.length for part in parts for extent in part.extent)
-                        known = counts.get(tensor.name, 0)
-                        counts[tensor.name] = known + (len(tensor.slice) if sliced else 0)
-    return counts
+    path = prefix + ".index"
+    if tf.gfile.Exists(path):
+        with _naming(prefix):
+            first = [key[:1] for key, _ in itertools.islice(_entries(path), 2)]
+        if b"\0" not in first:
+            return []
+    return sorted(
+        name
+        for name, (shape, _, slices) in stored_tensors(prefix).items()
+        if slices and sum(np.prod([n for _, n in part]) for part in slices) < np.prod(shape)
+    )
 
 
 def stored_tensors(prefix):
-    """Returns {name: (shape, dtype, slices)} of a V2 checkpoint, as it is stored.
+    """Returns {name: (shape, dtype, slices)} of a checkpoint, as it is stored.
 
     Shape is a list of ints, dtype a `tf.DType`. Slices are a list with, for each
     slice, the pairs (start, length) of its dimensions; empty for a whole tensor.
+    Empty for a V1 checkpoint whose table is compressed.
 
     Args:
         prefix: prefix of a checkpoint that exists.
     """
     found = {}
     with _naming(prefix):
-        for key, value in _entries(prefix + ".index"):
-            # The header has the empty key; keys of slices begin with a zero byte.
-            if not (key and key[0]):
-                continue
-            entry = BundleEntryProto.FromString(value)
-            shape = [dimension.size for dimension in entry.shape.dim]
+        for name, dimensions, dtype, parts in _stored(prefix):
+            shape = [dimension.size for dimension in dimensions.dim]
             slices = [
                 [
                     (extent.start, extent.length if extent.HasField("length") else size)
                     for extent, size in zip(part.extent, shape)
                 ]
-                for part in entry.slices
+                for part in parts
             ]
-            found[key.decode("utf-8")] = (shape, tf.as_dtype(entry.dtype), slices)
+            _, _, known = found.get(name, (shape, dtype, []))
+            found[name] = (shape, tf.as_dtype(dtype), known + slices)
     return found
+
+
+def _stored(prefix):
+    """Yields (name, shape, dtype, slices) as the protocol buffers of a checkpoint have them."""
+    if tf.gfile.Exists(prefix + ".index"):
+        for key, value in _entries(prefix + ".index"):
+            # The header has the empty key; keys of slices begin with a zero byte.
+            if key and key[0]:
+                entry = BundleEntryProto.FromString(value)
+                yield key.decode("utf-8"), entry.shape, entry.dtype, entry.slices
+        return
+    files = [prefix] if tf.gfile.Exists(prefix) else tf.gfile.Glob(prefix + "-?????-of-?????")
+    for path in files:
+        for key, value in _entries(path, first_block_only=True):
+            if key == b"":
+                for tensor in SavedTensorSlices.FromString(value).meta.tensor:
+                    extents = [extent for part in tensor.slice for extent in part.extent]
+                    whole = not any(extent.HasField("length") for extent in extents)
+                    yield tensor.name, tensor.shape, tensor.type, [] if whole else tensor.slice
 
 
 def num_shards(prefix):

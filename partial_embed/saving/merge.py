@@ -61,6 +61,7 @@ def merge_checkpoint(base, deltas, output, policy=None, vocabulary=None, allow_n
     base = Checkpoint(base)
     if DELTA_KEY in base:
         raise ValueError(f"{base.prefix} is a delta. Give the base first, then deltas.")
+    base.expect_whole(base.shapes)
     deltas = [_Delta(path, base) for path in deltas]
     names = sorted({name for delta in deltas for name in delta.tables})
     tables = [MergedTable(name, base, deltas, policy) for name in names]

@@ -209,6 +209,7 @@ class DeltaTable:
 def _slot_rows(checkpoint, table, slot, which, axis):
     if slot not in checkpoint:
         return None
+    checkpoint.expect_whole([slot])
     if checkpoint.shapes[slot][axis : axis + 1] != checkpoint.shapes[table][axis : axis + 1]:
         raise ValueError(
             f"The checkpoint {checkpoint.prefix} holds {checkpoint.describe(slot)}, and "

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from partial_embed.files.checkpoint import Checkpoint
-from partial_embed.files.growth import refuse_delta, rows_of_generation
+from partial_embed.files.growth import expect_base, rows_of_generation
 from partial_embed.table.loading import load_rows, row_indices
 from partial_embed.table.plan import RowPlan, offset_of, plan_rows, with_rows
 from partial_embed.table.row_init import RowInit, as_row_init, move_rows
@@ -130,7 +130,7 @@ def plan_table(
                 "many rows are old."
             )
         checkpoint = Checkpoint(checkpoint)
-        refuse_delta(checkpoint)
+        expect_base(checkpoint)
         if axis is None:
             axis = longer_axis(shape, checkpoint.shapes.get(tensor_name, shape))
         checkpoint_rows, source = _old_rows(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from partial_embed.files.index import num_shards, slice_counts, stored_tensors
+from partial_embed.files.index import cut_tensors, num_shards, slice_counts, stored_tensors
 
 
 @pytest.mark.parametrize("partitions", [1, 3])
@@ -25,6 +25,22 @@ def test_what_is_stored(write_checkpoint, partitions):
     assert stored["scalar"] == ([], tf.float32, [])
     assert slice_counts(prefix)["ent"] == (0 if partitions == 1 else 3)
     assert num_shards(prefix) == 1
+
+
+@pytest.mark.parametrize("version", [tf.train.SaverDef.V1, tf.train.SaverDef.V2])
+@pytest.mark.parametrize("partitions", [1, 3])
+def test_slices_that_are_missing(start, tmp_path, version, partitions):
+    partitioner = tf.fixed_size_partitioner(partitions) if partitions > 1 else None
+    for name in ("a", "b"):
+        tf.get_variable(name, [7, 2], partitioner=partitioner)
+    tf.get_variable("scalar", [])
+    session, variables = start(), tf.global_variables()
+    for count, cut in ((len(variables), []), (partitions + 1, ["b"] if partitions > 1 else [])):
+        saver = tf.train.Saver(variables[:count], write_version=version)
+        prefix = saver.save(session, str(tmp_path / str(count)))
+        assert cut_tensors(prefix) == cut
+        assert slice_counts(prefix)["a"] == (0 if partitions == 1 else 3)
+        assert stored_tensors(prefix)["a"][:2] == ([7, 2], tf.float32)
 
 
 def test_many_tensors_are_many_blocks(write_checkpoint):

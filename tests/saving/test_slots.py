@@ -182,3 +182,29 @@ def test_integer_tables(session, folder, write_checkpoint):
     session.run(tf.global_variables_initializer())
     saved = pe.Saver().save(session, folder("whole"))
     assert Checkpoint(saved).read("codes").tolist() == session.run(table).tolist()
+
+
+@pytest.mark.parametrize("version", [tf.train.SaverDef.V1, tf.train.SaverDef.V2])
+def test_slots_that_a_plain_saver_cut(session, folder, base, version):
+    message = "holds only a part of model/ent/Adam.*: a plain tf.train.Saver saved what had grown"
+    _, saver = grow(session, base[0])
+    here = values(session)
+    delta = pe.Saver(delta=True).save(session, folder("delta"))
+    plain = tf.train.Saver(write_version=version)
+    cut = plain.save(session, folder("cut"))
+    for refused in (
+        lambda: pe.growing(cut),
+        lambda: pe.get_embedding("other", [10, WIDTH], checkpoint=cut, tensor_name="model/ent"),
+        lambda: saver.restore(session, cut),
+        lambda: pe.merge_checkpoint(cut, delta, folder("merged")),
+    ):
+        with pytest.raises(ValueError, match=message):
+            refused()
+    assert_same(values(session), here)
+    # The remedy:
+    session.run(tf.global_variables_initializer())
+    plain.restore(session, cut)
+    whole = saver.save(session, folder("whole"))
+    with tf.Graph().as_default(), tf.Session() as second:
+        _, saver = grow(second, whole, rows=11)
+        saver.save(second, folder("again"))
