@@ -7,8 +7,10 @@ making of a graph, `tf.Graph.finalize` and `run` of sessions.
 """
 
 import contextlib
+import weakref
 
 import tensorflow.compat.v1 as tf
+from absl import logging
 
 _waiting = {}  # graph -> functions to call before it runs for the first time
 _putting_back = contextlib.ExitStack()
@@ -66,6 +68,27 @@ def before_first_run(graph, function):
             _putting_back.close()
 
     return forget
+
+
+def warn_unless_used(thing, warning):
+    """Logs a warning when a thing goes that was not used, or the default graph runs before.
+
+    Returns:
+        Function of no arguments: it is used now.
+    """
+
+    def say():
+        forget()
+        logging.warning(warning)
+
+    unused = weakref.finalize(thing, say)  # when it is collected, or Python ends; once
+    forget = before_first_run(tf.get_default_graph(), unused)
+
+    def used():
+        unused.detach()
+        forget()
+
+    return used
 
 
 def before_finalized(graph, function):

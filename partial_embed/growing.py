@@ -11,7 +11,12 @@ from partial_embed._tensorflow import variable_store
 from partial_embed.files.checkpoint import Checkpoint
 from partial_embed.files.growth import expect_base
 from partial_embed.files.nearest import nearest
-from partial_embed.graphs import before_finalized, before_first_run, reaching_graphs
+from partial_embed.graphs import (
+    before_finalized,
+    before_first_run,
+    reaching_graphs,
+    warn_unless_used,
+)
 from partial_embed.saving.saver import Saver
 from partial_embed.table.report import REPORTS, Report
 from partial_embed.table.treatment import Treatment
@@ -112,10 +117,16 @@ class growing:
         self._reports = {}  # by graph
         self._open = []  # what to undo at the end of each `with`
         self._depth = 0  # of the calls of tf.get_variable that are going on
+        self._used = warn_unless_used(
+            self,
+            f"Growing from {self._checkpoint.prefix} is not open, and nothing is loaded or grows. "
+            "Write `with pe.growing(...):` around what makes the variables.",
+        )
 
     # --- open, and closed ----------------------------------------------------------
 
     def __enter__(self):
+        self._used()
         undo = contextlib.ExitStack()
         undo.enter_context(reaching_graphs(self._reach))
         self._open.append(undo)
@@ -215,6 +226,7 @@ class growing:
         """The custom getter: what `tf.get_variable` calls."""
         if args:
             kwargs["shape"] = args[0]
+        self._used()
         if not self._open and self._treatment.holds:
             raise ValueError("hold= needs growing as a `with`, at whose end the updates are known.")
         self._depth += 1

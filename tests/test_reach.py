@@ -373,6 +373,24 @@ def test_nothing_waits_for_graphs_that_never_run(base, capsys):
     assert capsys.readouterr().err.count("growing from") == 1
 
 
+def test_what_is_never_opened_is_said(base, start, caplog):
+    message = f"Growing from {base} is not open"
+    pe.growing(base)
+    assert caplog.text.count(message) == 1  # as soon as it is gone
+    assert "run" not in tf.Session.__dict__
+    kept = pe.growing(base)
+    Model(6, False).build()
+    assert caplog.text.count(message) == 1
+    start()
+    assert caplog.text.count(message) == 2  # before the first run
+    del kept
+    with tf.Graph().as_default(), pe.growing(base):
+        Model(6, False).build()
+    with tf.Graph().as_default(), tf.variable_scope("", custom_getter=pe.growing(base)):
+        tf.get_variable("entity", [6, 2])
+    assert caplog.text.count(message) == 2
+
+
 @pytest.fixture
 def trained(tmp_path):
     """A checkpoint of a plain model that was trained three steps with Adam, slots and powers."""
