@@ -23,9 +23,19 @@ from partial_embed.table.treatment import Treatment
 from partial_embed.training.hold import hold_still
 
 
+def _whole_graph():
+    graph = tf.get_default_graph()
+    while graph.building_function:  # the body of a branch or a loop
+        graph = graph.outer_graph
+    return graph
+
+
 def show_on_stderr(report):
     """Prints a table of what growing did on stderr, with colour if that is a terminal."""
     print(report.text(colour=sys.stderr.isatty()), file=sys.stderr, flush=True)
+
+
+_open_in = set()  # graphs in which a growing is open
 
 
 class growing:
@@ -134,6 +144,10 @@ class growing:
 
     def _reach(self, undo):
         """Makes variables of the default graph come here, until `undo` is closed."""
+        graph = tf.get_default_graph()
+        self._expect_alone(graph)
+        _open_in.add(graph)
+        undo.callback(_open_in.discard, graph)
         scope = tf.get_variable_scope()
         outer, custom_getter = scope.custom_getter, self
         if outer is not None:
@@ -153,6 +167,13 @@ class growing:
                 creators.__exit__(*error)
 
         undo.push(leave)
+
+    def _expect_alone(self, graph):
+        if graph in _open_in:
+            raise ValueError(
+                f"Growing from {self._checkpoint.prefix} inside of another growing: both would "
+                "take the same variables, and say so. Close the one before the other is opened."
+            )
 
     def __exit__(self, error_type, error, traceback):
         self._open.pop().close()
@@ -206,9 +227,7 @@ class growing:
         return "\n".join(report.text() for report in self._reports.values())
 
     def _report(self):
-        graph = tf.get_default_graph()
-        while graph.building_function:  # the body of a branch or a loop
-            graph = graph.outer_graph
+        graph = _whole_graph()
         if graph not in self._reports:
             report = Report(
                 self._checkpoint, self._show_once, self.expect_obeyed, self._treatment.unmatched
@@ -227,8 +246,12 @@ class growing:
         if args:
             kwargs["shape"] = args[0]
         self._used()
-        if not self._open and self._treatment.holds:
-            raise ValueError("hold= needs growing as a `with`, at whose end the updates are known.")
+        if not self._open:  # but given to a scope
+            self._expect_alone(_whole_graph())
+            if self._treatment.holds:
+                raise ValueError(
+                    "hold= needs growing as a `with`, at whose end the updates are known."
+                )
         self._depth += 1
         try:
             variable = self._treatment(getter, name, self._report(), kwargs)

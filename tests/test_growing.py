@@ -231,6 +231,30 @@ def test_nothing_made_inside_is_an_error(base):
     assert "decoder/weight" in str(error.value)
 
 
+def test_one_inside_of_another_is_refused(base, start):
+    message = f"Growing from {base} inside of another growing"
+    scope = tf.get_variable_scope()
+    with pe.growing(base):
+        table = tf.get_variable("entity", [6, 2])
+        with pytest.raises(ValueError, match=message), pe.growing(base):
+            pass
+        with pytest.raises(ValueError, match=message), tf.Graph().as_default(), pe.growing(base):
+            pass
+        with tf.variable_scope("", custom_getter=pe.growing(base)), pytest.raises(
+            ValueError, match=message
+        ):
+            tf.get_variable("relation", [5, 2])
+    with tf.variable_scope("", custom_getter=pe.growing(base)), pe.growing(base):
+        with pytest.raises(ValueError, match=message):
+            tf.get_variable("relation", [5, 2])
+        tf.Variable(tf.ones([2]), name="decoder/bias")
+    assert scope.custom_getter is None
+    with pe.growing(base):  # one after the other
+        other = tf.get_variable("relation", [5, 2])
+    found = start().run([table, other])
+    assert [rows[:3, 0].tolist() for rows in found] == [[0, 1, 2]] * 2
+
+
 def test_the_error_of_the_script_is_not_hidden(base):
     with pytest.raises(KeyError, match="of the script"), pe.growing(base, train="no such"):
         raise KeyError("of the script")
