@@ -128,7 +128,8 @@ class _Slice(tf.Variable.SaveSliceInfo):
         if self.trains and slots:
             logging.warning(
                 "A plain tf.train.Saver writes only the new rows of %s, which the script without "
-                "growing cannot restore. Use partial_embed.Saver in its place.",
+                "growing cannot restore. Use partial_embed.Saver in its place. (One that an export "
+                "of a SavedModel makes is as it should be: that is loaded with its own graph.)",
                 ", ".join(slots),
             )
         return super().spec

@@ -595,6 +595,27 @@ def test_a_plain_saver_that_cuts_slots_is_warned_about(numbered, caplog, use_res
     assert caplog.text.count("Use partial_embed.Saver") == 1
 
 
+def test_a_saved_model_of_a_training_graph_loses_nothing(numbered, start, caplog, tmp_path):
+    table, directory = numbered(), str(tmp_path / "exported")
+    ids = tf.placeholder(tf.int32, [None], name="ids")
+    rows = tf.identity(table.lookup(ids), name="rows")
+    train = tf.train.AdamOptimizer().minimize(tf.reduce_sum(rows))
+    session = start()
+    session.run(train, {ids: [0, 5]})
+    found = [session.run(v) for v in tf.global_variables()]
+    tf.saved_model.simple_save(session, directory, {"ids": ids}, {"rows": rows})
+    # A Saver of TensorFlow's own, that cannot be told from the script's.
+    assert "(One that an export of a SavedModel makes is as it should be" in caplog.text
+    with tf.Graph().as_default(), tf.Session() as other:
+        tf.saved_model.load(other, ["serve"], directory)
+        for value, variable in zip(found, tf.global_variables()):
+            assert other.run(variable).tolist() == value.tolist()
+        assert (
+            other.run("rows:0", {"ids:0": [0, 5]}).tolist()
+            == session.run(rows, {ids: [0, 5]}).tolist()
+        )
+
+
 def test_what_a_table_cannot_do_as_a_whole(numbered):
     table = numbered()
     with pytest.raises(TypeError, match="cannot be iterated over"):
