@@ -86,9 +86,10 @@ class growing:
         show: function of a `Report` that shows it; None for silence.
 
     Raises:
-        ValueError: when opened, if there is no such checkpoint; while open, if a
-            shape does not fit, naming both; when closed, if no variable was made
-            under it, or a pattern matches none.
+        ValueError: when made, if there is no such checkpoint, or slices of it are
+            missing; when opened, if another is open; while open, if a shape does not
+            fit, naming both; when closed, if no variable was made under it, or a
+            pattern matches none.
     """
 
     def __init__(
