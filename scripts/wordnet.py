@@ -73,9 +73,7 @@ def fetch(data_dir, version):
     if os.path.isdir(directory):
         return directory
     if not shutil.which(command[0]):
-        raise OSError(
-            f"WordNet {version} comes by `{' '.join(command)}`, and there is no {command[0]}."
-        )
+        raise OSError(f"WordNet {version} comes by {command[0]}, which is not here.")
     os.makedirs(data_dir, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=data_dir) as making:
         result = subprocess.run(
