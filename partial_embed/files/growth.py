@@ -31,7 +31,8 @@ def growth_text(tables, prefix):
 
     Args:
         tables: dict of name to `{"rows": int, "generations": [runs, ...]}`, see `to_runs`,
-            and "axis", along which rows are counted, where that is not 0.
+            "axis", along which rows are counted, where that is not 0, and "vocabulary",
+            the `keys_fingerprint` of the keys of its rows, where it has one.
         prefix: prefix of the checkpoint it is about.
     """
     content = {"format": FORMAT, "checksum": _checksum(tables), "tables": tables}
@@ -97,6 +98,22 @@ def rows_of_generation(checkpoint, name, generation):
         )
     runs = [run for part in entry["generations"][: generation + 1] for run in part]
     return np.sort(from_runs(runs))
+
+
+def expect_keys(prefix, name, entry, keys):
+    """Raises ValueError if a table's entry says that its rows are of other keys than these.
+
+    Args:
+        prefix: prefix of the checkpoint.
+        name: the table's name there.
+        entry: dict, what a growth record or a manifest says of the table.
+        keys: `keys_fingerprint` of the keys its rows are thought to have, or None.
+    """
+    if keys and entry.get("vocabulary", keys) != keys:
+        raise ValueError(
+            f"The rows of {name} in {prefix} are of other keys, or in another order, than the "
+            "vocabulary given for it says. Give the one that it was saved with."
+        )
 
 
 def delta_text(tables, unchanged):
@@ -219,6 +236,8 @@ def _check_generations(entry, rows):
     if _count(entry, "rows") != rows:
         raise ValueError(f"rows: expected {rows}, found {entry['rows']}")
     generations = _get(entry, "generations", list)
+    if "vocabulary" in entry:
+        _get(entry, "vocabulary", str)
     runs = [_check_runs({"": part}, "", rows) for part in generations]
     whole = np.concatenate([np.zeros([0, 2], np.int64), *runs])
     _disjoint(whole, "generations")

@@ -52,3 +52,11 @@ def _hash_of_strings(row):
 def fingerprint(hashes):
     """Returns a short hex text that stands for rows with these hashes, in this order."""
     return hashlib.blake2b(hashes.view(np.uint8), digest_size=16).hexdigest()
+
+
+def keys_fingerprint(keys):
+    """Returns a short hex text that stands for keys (texts), in this order."""
+    digest = hashlib.blake2b(digest_size=16)
+    for key in keys:
+        digest.update(key.encode("utf-8") + b"\n")
+    return digest.hexdigest()

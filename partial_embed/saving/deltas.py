@@ -12,7 +12,9 @@ from partial_embed.training.frozen_rows import frozen_name
 def generations_of(embedding):
     """Returns a table's entry in the growth record: rows by generation, this growth the last."""
     plan, known = embedding.plan, {}
-    count = {"rows": plan.num_rows, **({"axis": plan.axis} if plan.axis else {})}
+    count = {"rows": plan.num_rows}
+    count.update({"axis": plan.axis} if plan.axis else {})
+    count.update({"vocabulary": embedding.keys} if embedding.keys else {})
     if embedding.source is not None:
         known = read_generations(embedding.source).get(embedding.tensor_name, {})
         known = known if known.get("axis", 0) == plan.axis else {}

@@ -51,7 +51,7 @@ class MergedTable:
             entry = first.tables[name]
             everything = np.arange(len(self.plan.trainable_rows))
             self._picks = [(everything, everything)]
-            known = ("rows", "axis", "generations")
+            known = ("rows", "axis", "vocabulary", "generations")
             self.generations = {key: entry[key] for key in known if key in entry}
             self.keys = entry["keys"] and dict(
                 zip(self.plan.trainable_rows.tolist(), entry["keys"])

@@ -7,7 +7,13 @@ import tensorflow.compat.v1 as tf
 
 from partial_embed.files.checkpoint import Checkpoint
 from partial_embed.files.finite import nonfinite_rows, refuse_nonfinite
-from partial_embed.files.growth import DELTA_KEY, read_delta, read_generations, rows_of_generation
+from partial_embed.files.growth import (
+    DELTA_KEY,
+    expect_keys,
+    read_delta,
+    read_generations,
+    rows_of_generation,
+)
 from partial_embed.files.tensors import read_tensors, reason, restore
 from partial_embed.saving.same_base import check_base
 from partial_embed.saving.saveables import Saved
@@ -71,11 +77,16 @@ def plan_restoration(content, checkpoint, known, reports, generation=None):
     reports = [r for r in reports if growing or checkpoint.is_same(r.checkpoint)]
     growing = growing or bool(reports)
 
+    def recorded(name):
+        return (manifest["tables"] if manifest else read_generations(checkpoint)).get(name, {})
+
     def afresh(name):
         return any(report.leaves(name) for report in reports)
 
     for table in content.tables:
         source, plan = sources[table.name], table.embedding.plan
+        if source.is_complete:
+            expect_keys(checkpoint.prefix, table.name, recorded(table.name), table.embedding.keys)
         values += [(variable, source.rows(which)) for variable, which in table.frozen()]
         for variable, slot in table.trainable():
             rows = plan.trainable_rows

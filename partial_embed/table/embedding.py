@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from partial_embed._tensorflow import PartitionedVariable, VariableLike
+from partial_embed.files.hashes import keys_fingerprint
 from partial_embed.table.assigning import Assignable
 from partial_embed.table.lookup import IdDivider, as_ids, gather_rows, locate, trainable_rows_of
 from partial_embed.table.plan import rows_of
@@ -58,6 +59,7 @@ class PartialEmbedding(Assignable, VariableLike):
         source: the `Checkpoint` it grew from, or None.
         tensor_name: str, the table's name in that checkpoint.
         trainable_keys: list of str, the vocabulary's keys of the trainable rows; or None.
+        keys: `keys_fingerprint` of the keys of all rows; None without a vocabulary.
         table_name: str, `name` without the `:0`: the table's name on disk.
     """
 
@@ -70,6 +72,7 @@ class PartialEmbedding(Assignable, VariableLike):
         self.source = plan.checkpoint
         self.tensor_name = plan.tensor_name
         self.trainable_keys = plan.keys and [plan.keys[row] for row in plan.rows.trainable_rows]
+        self.keys = plan.keys and keys_fingerprint(plan.keys)
         self.num_frozen_rows = plan.rows.num_frozen_rows
         self.shape = tf.TensorShape(plan.shape)
         self.dtype = plan.dtype

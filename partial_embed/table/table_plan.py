@@ -9,7 +9,13 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from partial_embed.files.checkpoint import Checkpoint
-from partial_embed.files.growth import expect_base, rows_of_generation
+from partial_embed.files.growth import (
+    expect_base,
+    expect_keys,
+    read_generations,
+    rows_of_generation,
+)
+from partial_embed.files.hashes import keys_fingerprint
 from partial_embed.table.loading import load_rows, row_indices
 from partial_embed.table.plan import RowPlan, offset_of, plan_rows, with_rows
 from partial_embed.table.row_init import RowInit, as_row_init, move_rows
@@ -165,7 +171,7 @@ def plan_table(
         as_row_init(initializer),
         checkpoint,
         tensor_name,
-        vocabulary and vocabulary.new_keys + ["(out of vocabulary)"] * vocabulary.num_oov_buckets,
+        vocabulary and vocabulary.all_keys("new_keys"),
         allow_nonfinite,
     )
     if not callable(initializer):
@@ -212,6 +218,10 @@ def _old_rows(name, shape, dtype, checkpoint, tensor_name, vocabulary, generatio
     checkpoint.check(tensor_name, dtype, most, axis, name)
     if vocabulary is not None:
         check_vocabulary(vocabulary, name, rows, checkpoint_rows)
+        if kept is None:
+            entry = read_generations(checkpoint).get(tensor_name, {})
+            old_keys = keys_fingerprint(vocabulary.all_keys("old_keys"))
+            expect_keys(checkpoint.prefix, tensor_name, entry, old_keys)
         source = vocabulary.source
     elif checkpoint_rows > rows:
         raise ValueError(

@@ -21,6 +21,10 @@ class Vocabulary(namedtuple("Vocabulary", ["old_keys", "new_keys", "source", "nu
         num_oov_buckets: int, how many of those there are.
     """
 
+    def all_keys(self, which):
+        """Returns a key for each row, of "old_keys" or "new_keys"."""
+        return getattr(self, which) + ["(out of vocabulary)"] * self.num_oov_buckets
+
 
 def read_vocabulary(path):
     """Returns the keys of a vocabulary file: one a line, the line number is the id.

@@ -322,3 +322,39 @@ def test_keys_that_are_dropped_are_counted(write_checkpoint):
     with pe.growing(prefix, vocabularies={"table": (list("abcd"), list("bxa"))}) as growing:
         tf.get_variable("table", [3, 2])
     assert "2 rows frozen, 1 train, 2 of the checkpoint's dropped" in growing.summary()
+
+
+@pytest.mark.parametrize("delta", [False, True])
+def test_what_was_saved_under_other_keys_is_not_restored(write_checkpoint, start, tmp_path, delta):
+    base = write_checkpoint({"e": np.ones([2, 2], np.float32)})
+
+    def grow(new):
+        vocabulary = pe.align_vocabularies(["a", "b"], new)
+        return pe.get_embedding("e", [4, 2], checkpoint=base, vocabulary=vocabulary)
+
+    grow(["a", "b", "c", "d"])
+    saved = pe.Saver(delta=delta).save(start(), str(tmp_path / "saved"))
+    for keys in (["a", "b", "c", "d"], ["a", "b", "d", "c"]):
+        with tf.Graph().as_default():
+            grow(keys)
+            session = start()
+            if keys[2] == "c":
+                pe.Saver(delta=delta).restore(session, saved)
+                continue
+            with pytest.raises(ValueError, match="saved are of other keys, or in another order"):
+                pe.Saver(delta=delta).restore(session, saved)
+
+
+def test_a_base_that_was_saved_under_other_keys_is_none(write_checkpoint, start, tmp_path):
+    base = write_checkpoint({"e": np.ones([2, 2], np.float32)})
+    keys = pe.align_vocabularies(["a", "b"], ["b", "c", "a"])
+    pe.get_embedding("e", [3, 2], checkpoint=base, vocabulary=keys)
+    saved = pe.Saver().save(start(), str(tmp_path / "saved"))
+    for old in (["b", "c", "a"], ["a", "b", "c"]):
+        with tf.Graph().as_default():
+            vocabulary = pe.align_vocabularies(old, ["a", "b", "c", "d"])
+            if old[0] == "b":
+                pe.get_embedding("e", [4, 2], checkpoint=saved, vocabulary=vocabulary)
+                continue
+            with pytest.raises(ValueError, match="saved are of other keys, or in another order"):
+                pe.get_embedding("e", [4, 2], checkpoint=saved, vocabulary=vocabulary)
