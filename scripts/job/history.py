@@ -9,7 +9,7 @@ from job.questions import is_better
 
 
 class Moment(NamedTuple):
-    """One evaluation: after `step` steps, with the mean loss of the epoch (None at the start).
+    """One evaluation: after `step` steps, with the mean loss of the epoch (None if nobody knows).
 
     `metrics` is a dict of the names of questions to dicts of the names of metrics to floats.
     """
@@ -21,7 +21,7 @@ class Moment(NamedTuple):
 
 
 class History:
-    """The list `moments` of a run, kept in a file, a line each.
+    """The list `moments` of a run, kept in a file, a line each; the best is of step `first` on.
 
     Args:
       path: the file.
@@ -29,7 +29,7 @@ class History:
     """
 
     def __init__(self, path, step):
-        self._path = path
+        self._path, self.first = path, 0
         self.moments = []
         if os.path.exists(path):
             with open(path, encoding="utf-8") as file:
@@ -43,10 +43,14 @@ class History:
         lines = (json.dumps(known._asdict(), sort_keys=True) for known in self.moments)
         job_data.write_lines(self._path, lines)
 
+    def is_at(self, step):
+        """Whether the newest evaluation was after that step."""
+        return bool(self.moments) and self.moments[-1].step == step
+
     def best(self, watch):
         """The moment whose valid examples were answered best; None if none was."""
         found = None
-        for moment in self.moments:
+        for moment in (moment for moment in self.moments if moment.step >= self.first):
             if "valid" in moment.metrics and is_better(
                 watch, moment.metrics["valid"], found and found.metrics["valid"]
             ):

@@ -10,6 +10,7 @@ from absl import logging
 from job.history import Moment
 from job.questions import answer
 
+BEST = "best.ckpt"
 _STEPS_OF_AN_EPOCH = 1000  # of a pipeline, whose epochs nobody knows
 
 
@@ -22,6 +23,7 @@ class Position(tf.train.SessionRunHook):
       loss: of the last step.
       seconds: what the steps took, without evaluations and saves.
       stopping: whether somebody asked the run to stop.
+      in_vain: whether early stopping ends it.
     """
 
     def __init__(self, graph, per_epoch, epochs):
@@ -29,7 +31,8 @@ class Position(tf.train.SessionRunHook):
         self._per_epoch = per_epoch or _STEPS_OF_AN_EPOCH
         self.total = per_epoch * epochs if per_epoch else None
         self.epochs = epochs if per_epoch else None
-        self.step, self.loss, self.seconds, self.stopping = 0, None, 0.0, False
+        self.step, self.loss, self.seconds = 0, None, 0.0
+        self.stopping = self.in_vain = False
         self._losses, self._began = [], 0.0
 
     def after_create_session(self, session, coord):
@@ -178,8 +181,31 @@ class Evaluate(tf.train.SessionRunHook):
         self._writer.add_session_log(
             tf.SessionLog(status=tf.SessionLog.START), global_step=self._position.step
         )
-        if self._config.eval_at_start and not self._position.step:
+        if self._position.step:
+            self._catch_up(session)
+        elif self._config.eval_at_start:
             self.ask(session, None)
+
+    def _catch_up(self, session):
+        """Does what an earlier run did not come to after its newest checkpoint."""
+        position, history, watch = self._position, self._history, self._config.watch
+        if self._is_due() and not history.is_at(position.step):
+            self.ask(session, None)
+        if not self._config.early_stopping:
+            return
+        # With other flags, evaluations can be better whose weights were not kept.
+        path, kept = os.path.join(self._config.checkpoint_dir, BEST), 0
+        if tf.train.checkpoint_exists(path):
+            kept = int(tf.train.load_checkpoint(path).get_tensor("global_step"))
+        for history.first in (0, kept, position.step):
+            best = history.best(watch)
+            if best is None or best.step in (kept, position.step):
+                break
+        if history.is_at(position.step):
+            self.stop_in_vain(session)
+
+    def _is_due(self):
+        return self._position.ends_epoch(self._config.eval_every) or self._position.at_end
 
     def after_run(self, run_context, run_values):
         position = self._position
@@ -189,9 +215,9 @@ class Evaluate(tf.train.SessionRunHook):
         self._write({"loss": loss})
         norms = run_context.session.run(self._graph.norms)
         self._write({f"norm_of_new_rows/{name}": norm for name, norm in norms.items()})
-        if position.ends_epoch(self._config.eval_every) or position.at_end:
+        if self._is_due():
             self.ask(run_context.session, loss)
-            self.stop_in_vain(run_context.session, run_context.request_stop)
+            self.stop_in_vain(run_context.session)
 
     def ask(self, session, loss):
         """Asks all questions, and says what the answers are."""
@@ -212,16 +238,16 @@ class Evaluate(tf.train.SessionRunHook):
             said += f"  {name}" + "".join(f" {key} {value:.4f}" for key, value in its.items())
         logging.info("%sepoch %d%s%s", self._label, position.epoch, of, said)
 
-    def stop_in_vain(self, session, request_stop):
+    def stop_in_vain(self, session):
         """With early stopping: keeps the weights if they are the best so far, or else may stop."""
         if not self._config.early_stopping:
             return
         since = self._history.since_best(self._config.watch)
         if not since:
-            self._save.save(session, "best.ckpt")
+            self._save.save(session, BEST)
         elif since >= self._config.early_stopping:
             logging.info("%sNo better for %d evaluations: stopped.", self._label, since)
-            request_stop()
+            self._position.in_vain = True
 
     def _write(self, values):
         values = [tf.Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]

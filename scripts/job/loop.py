@@ -28,9 +28,11 @@ class Loop:
         self._session = None
 
     def run(self, monitored):
-        """Takes steps until the end, or until somebody asks to stop."""
+        """Takes steps until the end, until somebody asks to stop, or while they are not in vain."""
         position = self._position
-        while not (monitored.should_stop() or position.at_end or position.stopping):
+        while not (
+            monitored.should_stop() or position.at_end or position.stopping or position.in_vain
+        ):
             try:
                 monitored.run_step_fn(self._stretch)
             except tf.errors.OutOfRangeError:  # the end of a pipeline

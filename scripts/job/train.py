@@ -177,14 +177,14 @@ class _Run:
 
     def _finish(self, session, evaluate, history):
         position = self._position
-        if not (history.moments and history.moments[-1].step == position.step):
+        if not history.is_at(position.step):
             evaluate.ask(session, position.mean_loss())
-            evaluate.stop_in_vain(session, lambda: None)
+            evaluate.stop_in_vain(session)
         best = history.best(self._config.watch) if self._config.early_stopping else None
         moment = best or history.moments[-1]
         if moment.step != position.step:
             self._graph.saver.restore(
-                session, os.path.join(self._config.checkpoint_dir, "best.ckpt")
+                session, os.path.join(self._config.checkpoint_dir, hooks.BEST)
             )
             position.step = moment.step
             logging.info("%sThe weights are those of epoch %d.", self._label, moment.epoch)

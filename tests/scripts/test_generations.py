@@ -13,6 +13,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 from job import data as job_data
 from job import generations, history
+from job import hooks as job_hooks
 from job.config import Config
 from job.train import train
 from models import hyperparameters  # noqa: F401 (defines the flags)
@@ -20,6 +21,7 @@ from small_triples import ring
 
 SMALL = {"model": "distmult", "batch_size": 16, "epochs": 2, "seed": 3, "save_every": 1}
 SMALL["hyperparameters"] = {"dimension": 6}
+TRIPLES = job_data.FORMATS["triples"]
 
 
 def write(path, num_entities):
@@ -200,6 +202,62 @@ def test_early_stopping_ends_with_the_best_weights(nights, tmp_path, monkeypatch
     # It is finished, however often it is started.
     again = train(config)
     assert again.checkpoint == result.checkpoint and again.seconds == 0
+
+
+@pytest.fixture
+def by_epoch(monkeypatch, nights):
+    """A function of the settings of a run whose metrics, at each epoch, are as given."""
+    per_epoch = -(-len(job_data.read_directory(nights[0], TRIPLES).splits["train"]["head"]) // 16)
+    told = {"mrr": [0.2, 0.5, 0.4, 0.3, 0.9, 0.0], "rank": [0.1, 0.7, 0.8, 0.5, 0.4, 0.3]}
+
+    def answer(question, graph, batches, session, data):
+        epoch = int(session.run(graph.global_step)) // per_epoch
+        return {name: values[epoch - 1] for name, values in told.items()}
+
+    monkeypatch.setattr("job.hooks.answer", answer)
+    monkeypatch.setattr("job.train.questions.answer", answer)
+    early = {"eval_every": 1, "epochs": 6, "early_stopping": 2, "watch": "max:mrr"}
+    return lambda place, **more: Config(nights[0], str(place), **dict(SMALL, **dict(early, **more)))
+
+
+# While the second epoch is evaluated; between that and keeping its weights; after the decision.
+@pytest.mark.parametrize("moment", ["asked", "kept", "decided"])
+def test_early_stopping_after_a_kill_at_a_bad_moment(tmp_path, monkeypatch, by_epoch, moment):
+    whole = train(by_epoch(tmp_path / "whole"))
+    assert [moment.epoch for moment in whole.history] == [1, 2, 3, 4]
+    where = job_hooks if moment == "asked" else job_hooks.Save
+    name = "answer" if moment == "asked" else "save"
+    does, calls = getattr(where, name), []
+
+    def killed(*args, **kwargs):
+        if {"asked": True, "kept": "best.ckpt" in args, "decided": "whole" in kwargs}[moment]:
+            calls.append(args)
+        if len(calls) == (1 if moment == "decided" else 2):
+            raise KeyboardInterrupt
+        return does(*args, **kwargs)
+
+    config = by_epoch(tmp_path / "killed")
+    with monkeypatch.context() as patch:
+        patch.setattr(where, name, killed)
+        with pytest.raises(KeyboardInterrupt):
+            train(config)
+    found = train(config)
+    assert [moment.metrics for moment in found.history] == [m.metrics for m in whole.history]
+    assert os.path.basename(found.checkpoint) == os.path.basename(whole.checkpoint)
+    assert tensors(config.checkpoint_dir) == tensors(str(tmp_path / "whole"))
+
+
+@pytest.mark.parametrize("before", [{"early_stopping": 0}, {"watch": "max:rank"}])
+def test_early_stopping_by_flags_that_an_interrupted_run_did_not_have(tmp_path, by_epoch, before):
+    """Only what was kept can be gone back to: the best since then, whose weights it has."""
+    whole = train(by_epoch(tmp_path / "whole", early_stopping=0, epochs=3))
+    assert len(whole.history) == 3
+    config = by_epoch(tmp_path / "run", epochs=4)
+    stops = iter([False] * (whole.history[2].step - 1) + [True])
+    assert not train(config._replace(**before), should_stop=lambda: next(stops)).finished
+    found = train(config)
+    assert found.metrics["valid"]["mrr"] == 0.4
+    assert tensors(config.checkpoint_dir) == tensors(str(tmp_path / "whole"))
 
 
 def test_early_stopping_names_the_metrics_there_are(nights, tmp_path):
