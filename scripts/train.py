@@ -107,12 +107,15 @@ flags.DEFINE_enum(
     "places.",
 )
 flags.DEFINE_integer(
-    "save_every", _DEFAULTS.save_every, "Epochs between two checkpoints.", lower_bound=1
+    "save_every",
+    _DEFAULTS.save_every,
+    "Epochs between two checkpoints; of a pipeline, thousands of steps.",
+    lower_bound=1,
 )
 flags.DEFINE_integer(
     "eval_every",
     _DEFAULTS.eval_every,
-    "Epochs between two evaluations on the valid examples.",
+    "Epochs between two evaluations on the valid examples; of a pipeline, thousands of steps.",
     lower_bound=1,
 )
 flags.DEFINE_boolean("eval_at_start", False, "Evaluate before the first step, too.")
@@ -181,7 +184,7 @@ def define_flags_of_model(arguments):
 if __name__ == "__main__":
     try:
         define_flags_of_model(sys.argv)
-    except ValueError as wrong:
+    except (ValueError, flags.Error) as wrong:
         print(f"train: {wrong}", file=sys.stderr)
         sys.exit(1)
     app.run(main)

@@ -11,6 +11,7 @@ nothing but where new keys come: a key that the base has keeps its row, whatever
 the others follow, in the order of the file, or alphabetically where there is none.
 """
 
+import codecs
 import math
 import os
 from typing import Callable, Dict, List, NamedTuple, Optional
@@ -138,6 +139,8 @@ def _read_lines(path, columns, keys, skip_bad_lines):
     if not os.path.isfile(path):
         raise FileNotFoundError(f"There is no file {path}.")
     with open(path, "rb") as file:
+        if file.read(len(codecs.BOM_UTF8)) != codecs.BOM_UTF8:  # which some editors write
+            file.seek(0)
         for number, line in enumerate(file, 1):
             try:
                 fields = _fields(line, names, columns, least, keys, wanted)
@@ -176,6 +179,44 @@ def _fields(line, names, columns, least, keys, wanted):
         elif vocabulary in keys and field not in keys[vocabulary]:
             raise ValueError(f"{field!r} is not in {vocabulary}.txt; add it at the end.")
     return fields
+
+
+def check(source):
+    """Raises a `ValueError` if a `Source` is not as it must be."""
+    for name, keys in source.vocabularies.items():
+        _check_keys(keys, f"The vocabulary {name} of --data")
+    if source.pipeline:
+        return
+    if not size(source.splits.get("train")):
+        raise ValueError('--data has no train examples; its splits must have "train".')
+    for split, examples in source.splits.items():
+        if set(examples) != set(source.columns):
+            raise ValueError(
+                f"The {split} examples of --data have the columns {', '.join(sorted(examples))}, "
+                f"and its columns are {', '.join(sorted(source.columns))}."
+            )
+        sizes = {name: len(values) for name, values in examples.items()}
+        if len(set(sizes.values())) > 1:
+            raise ValueError(f"The columns of the {split} examples of --data differ: {sizes}.")
+        for name, values in examples.items():
+            what, vocabulary = f"The {split} column {name} of --data", source.columns[name]
+            if vocabulary:
+                _check_keys(values, what)
+            elif not np.all(np.isfinite(np.array(values, np.float64))):
+                raise ValueError(f"{what} holds numbers that are not finite.")
+            missing = set(values) - set(source.vocabularies.get(vocabulary, values))
+            if vocabulary and missing:
+                raise ValueError(
+                    f"{what} holds {min(missing)!r}, which is not in the vocabulary {vocabulary}."
+                )
+
+
+def _check_keys(keys, what):
+    for key in dict.fromkeys(keys):
+        if not isinstance(key, str) or not key.strip() or "\n" in key or "\r" in key:
+            raise ValueError(
+                f"{what} holds {key!r}; a key is text of one line, such as {str(0)!r} for 0."
+            )
 
 
 def number(source, old=None):

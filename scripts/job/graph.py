@@ -78,7 +78,11 @@ def build(config, base, data, batches):
     features = dict(batches.features, training=training)
 
     def model():
-        return builder(features, data.sizes(), all_flags(config))
+        known = [
+            _Known(its, config, what)
+            for its, what in ((features, "feature"), (data.sizes(), "vocabulary"))
+        ]
+        return _checked(builder(*known, all_flags(config)), config)
 
     # The one place that knows about growing.
     if base.checkpoint:
@@ -119,6 +123,37 @@ def build(config, base, data, batches):
         saver,
         whole_saver,
     )
+
+
+class _Known(dict):
+    """What a model is given; what it asks for in vain is told."""
+
+    def __init__(self, content, config, what):
+        super().__init__(content)
+        self._config, self._what = config, what
+
+    def __missing__(self, name):
+        raise ValueError(
+            f"--model={self._config.model} has a use for the {self._what} {name!r}, and "
+            f"--data={self._config.data} gives {', '.join(sorted(self))}; choose those that fit."
+        )
+
+
+def _checked(returned, config):
+    """What a model returned, if it is a loss and metrics."""
+    wanted = f"--model={config.model} must return a loss and metrics (a dict, {{}} for none)"
+    if not isinstance(returned, (tuple, list)) or len(returned) != 2:
+        raise ValueError(f"{wanted}; it returned {type(returned).__name__}.")
+    loss, metrics = returned
+    if not (isinstance(metrics, dict) or callable(metrics)):
+        raise ValueError(f"{wanted}; as metrics it returned {type(metrics).__name__}.")
+    shape = tf.convert_to_tensor(loss).shape
+    if shape.ndims:
+        raise ValueError(
+            f"--model={config.model} must return one number as its loss, such as its "
+            f"tf.reduce_mean; it returned {shape}."
+        )
+    return loss, metrics
 
 
 def _norm(table):

@@ -114,6 +114,11 @@ class _Run:
     def __init__(self, config, base, data, batches, asked, label):
         self._config, self._data, self._batches, self._label = config, data, batches, label
         self._asked = asked
+        if config.early_stopping and not asked.get("valid"):
+            raise ValueError(
+                f"--early_stopping={config.early_stopping} looks at the valid examples, and the "
+                "data has none."
+            )
         self._graph = graph.build(config, base, data, batches)
         self._position = hooks.Position(self._graph, batches.per_epoch, config.epochs)
         self._save = hooks.Save(
@@ -177,6 +182,8 @@ class _Run:
 
     def _finish(self, session, evaluate, history):
         position = self._position
+        if not position.step:
+            raise ValueError("The pipeline of --data has no train examples: it ended at once.")
         if not history.is_at(position.step):
             evaluate.ask(session, position.mean_loss())
             evaluate.stop_in_vain(session)
@@ -210,6 +217,12 @@ def _source(config):
     if not isinstance(source, job_data.Source):
         raise ValueError(
             f"--data={config.data} returned {type(source).__name__}, not a job.data.Source."
+        )
+    job_data.check(source)
+    if source.pipeline and (config.replay or config.new_rows == "neighbours"):
+        raise ValueError(
+            "--replay and --new_rows=neighbours look at single train examples, which a pipeline "
+            "does not show; leave them out."
         )
     return source
 

@@ -79,6 +79,12 @@ def test_bad_lines_are_named(tmp_path, files, message):
         small_triples.read(write(tmp_path, **files))
 
 
+def test_a_byte_order_mark_is_no_part_of_the_first_key(tmp_path):
+    (tmp_path / "train.txt").write_bytes(b"\xef\xbb\xbfa\tr\tb\r\nb\tr\ta\r\n")
+    source = job_data.read_directory(str(tmp_path), small_triples.COLUMNS)
+    assert job_data.number(source).vocabularies == {"entities": ["a", "b"], "relations": ["r"]}
+
+
 def test_missing_files_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="no directory of data .*nowhere"):
         small_triples.read(str(tmp_path / "nowhere"))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 from job.config import Config
+from job.data import Source
 from job.train import train
 from models import hyperparameters  # noqa: F401 (defines the flags)
 
@@ -73,3 +74,91 @@ def test_a_pipeline_that_was_stopped_ends_with_the_same_bits(tmp_path):
     assert sorted(found) == sorted(expected)
     for name, values in expected.items():
         assert found[name].tobytes() == values.tobytes(), name
+
+
+KEYS = ["a", "b", "c"]
+
+
+def model_of_ratings(features, sizes, flags):
+    table = tf.get_variable("user", [sizes["users"]])
+    error = tf.nn.embedding_lookup(table, features["user"]) - features["value"]
+    return tf.reduce_mean(error**2), {}
+
+
+def own(monkeypatch, tmp_path, source, builder=model_of_ratings, **settings):
+    """Trains a model on a `Source`."""
+    for name, its in (("source", lambda flags: source), ("model", builder)):
+        monkeypatch.setattr(sys.modules[__name__], name, its, raising=False)
+    settings = dict({"model": f"{__name__}:model", "epochs": 2}, **settings)
+    return train(Config(None, str(tmp_path / "run"), data=f"{__name__}:source", **settings))
+
+
+def columns(user=KEYS, value=(1, 2, 3), vocabularies=None, split="train", **more):
+    splits = {split: {"user": list(user), "value": list(value), **more}}
+    return Source(vocabularies or {}, {"user": "users", "value": None}, splits)
+
+
+def test_columns_of_the_users_own(monkeypatch, tmp_path):
+    assert own(monkeypatch, tmp_path, columns()).finished
+
+
+def pipeline_of(examples):
+    def pipeline(split, vocabularies, num_old):
+        return tf.data.Dataset.from_tensor_slices(examples).batch(2) if split == "train" else None
+
+    return Source({"users": KEYS}, pipeline=pipeline)
+
+
+@pytest.mark.parametrize(
+    "source, message",
+    [
+        (columns(user=[0, 1, 2]), "train column user of --data holds 0; a key is text .* '0'"),
+        (columns(user=["a", "b\n", "c"]), r"column user of --data holds 'b\\n'"),
+        (columns(vocabularies={"users": ["a", " "]}), "vocabulary users of --data holds ' '"),
+        (columns(vocabularies={"users": ["a", "c"]}), "holds 'b', which is not in the vocabulary"),
+        (columns(value=[1, 2]), "columns of the train examples of --data differ: .*'value': 2"),
+        (columns(value=[1, 2, float("nan")]), "column value of --data holds numbers that are not"),
+        (columns(time=[1, 2, 3]), "have the columns time, user, value, and its columns are user,"),
+        (columns(split="valid"), "--data has no train examples"),
+        (columns(user=(), value=()), "--data has no train examples"),
+        (pipeline_of({"user": np.zeros([0], np.int32), "value": np.zeros([0], np.float32)}),
+         "has no train examples: it ended at once"),
+    ],
+)  # fmt: skip
+def test_a_source_that_is_not_as_it_must_be(monkeypatch, tmp_path, source, message):
+    with pytest.raises(ValueError, match=message):
+        own(monkeypatch, tmp_path, source)
+
+
+@pytest.mark.parametrize(
+    "returned, message",
+    [
+        (lambda loss: loss, "must return a loss and metrics .* it returned .*Tensor"),
+        (lambda loss: (loss, None), "as metrics it returned NoneType"),
+        (lambda loss: (loss + tf.zeros([2]), {}), r"must return one number as its loss.*\(2,\)"),
+    ],
+)
+def test_a_model_that_returns_something_else(monkeypatch, tmp_path, returned, message):
+    def model(*args):
+        return returned(model_of_ratings(*args)[0])
+
+    with pytest.raises(ValueError, match=message):
+        own(monkeypatch, tmp_path, columns(), model)
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"model": "complex"}, "has a use for the vocabulary 'entities', .* gives users; choose"),
+        ({"early_stopping": 1}, "--early_stopping=1 looks at the valid examples"),
+    ],
+)
+def test_a_model_that_does_not_fit_the_data(monkeypatch, tmp_path, settings, message):
+    with pytest.raises(ValueError, match=message):
+        own(monkeypatch, tmp_path, columns(), **settings)
+
+
+@pytest.mark.parametrize("settings", [{"replay": 1.0}, {"new_rows": "neighbours"}])
+def test_what_a_pipeline_does_not_show(monkeypatch, tmp_path, settings):
+    with pytest.raises(ValueError, match="which a pipeline does not show"):
+        own(monkeypatch, tmp_path, pipeline_of({}), grow_from=str(tmp_path), **settings)

@@ -166,6 +166,12 @@ def test_an_error_is_one_line_and_no_traceback(tmp_path, directories):
     assert found.stderr.count("\n") == 1
 
 
+def test_a_flagfile_that_is_missing(tmp_path):
+    found = run("train.py", f"--flagfile={tmp_path}/nowhere")
+    assert found.returncode == 1 and found.stderr.count("\n") == 1
+    assert found.stderr.startswith("train: ") and "nowhere" in found.stderr
+
+
 # The same without a process for each: `main` with flags, as absl calls it.
 
 
