@@ -18,6 +18,7 @@ import os
 from typing import Dict, List, NamedTuple, Optional
 
 import tensorflow.compat.v1 as tf
+from absl import logging
 
 from job import data as job_data
 from partial_embed.files.checkpoint import Checkpoint
@@ -51,6 +52,8 @@ def read_base(path, names):
     result = read_json(os.path.join(path, RESULT)) if os.path.isdir(path) else None
     if result:
         path = os.path.join(path, result["checkpoint"])
+    elif os.path.exists(os.path.join(path, RUN)):
+        logging.warning("The run in %s is not finished: its newest checkpoint is taken.", path)
     checkpoint = Checkpoint(path)
     directory = os.path.dirname(checkpoint.prefix)
     vocabularies = {}

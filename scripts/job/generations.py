@@ -10,6 +10,7 @@ generation-0002/         grown from it
 """
 
 import datetime
+import filecmp
 import os
 import re
 import shutil
@@ -52,9 +53,11 @@ def of(config):
                 "one without --grow_from."
             )
         return found
-    path = os.path.abspath(config.grow_from or os.curdir)
+    if not config.grow_from:
+        return None
+    path = os.path.realpath(config.grow_from)
     path = path if os.path.isdir(path) else os.path.dirname(path)
-    is_one = os.path.dirname(path) == os.path.abspath(config.publish)
+    is_one = os.path.dirname(path) == os.path.realpath(config.publish)
     return path if is_one and _NAME.fullmatch(os.path.basename(path)) else None
 
 
@@ -79,19 +82,29 @@ def publish(config, base, data):
       data: the run's `Data`.
 
     Returns:
-      The path of the generation.
+      The path of the generation; if this very run has been published already, that of then.
 
     Raises:
-      ValueError: if another generation appeared since the run began: what it learned would be lost.
+      ValueError: if the base is gone, or another generation appeared since the run began: what it
+        learned would be lost.
     """
     with directory.locked(config.publish):
         before, number = newest(config.publish)
+        result = directory.read_json(os.path.join(config.checkpoint_dir, RESULT))
+        done = _published(config, result)
+        if done:
+            _clear(config)
+            return done
+        if base and not os.path.isdir(base):
+            raise ValueError(
+                f"{base}, from which this run grew, is gone. Put it back; the run lies in "
+                f"{config.checkpoint_dir}."
+            )
         if base and os.path.realpath(base) != os.path.realpath(before or ""):
             raise ValueError(
                 f"{before} appeared since this run grew from {base}, and publishing this one would "
                 f"lose its rows. It lies in {config.checkpoint_dir}; grow from the newest instead."
             )
-        result = directory.read_json(os.path.join(config.checkpoint_dir, RESULT))
         target = os.path.join(config.publish, f"generation-{number + 1:04d}")
         making = os.path.join(config.publish, f".making-{number + 1:04d}")
         if os.path.isdir(making):  # a process that was killed
@@ -118,9 +131,26 @@ def publish(config, base, data):
             os.path.join(making, "checkpoint"), [named, "all_" + named.replace(":", "s:", 1)]
         )
         os.rename(making, target)
+    _clear(config)
+    return target
+
+
+def _published(config, result):
+    """The path of the generation that is this finished run; None if there is none."""
+    names = [RUN, RESULT, result["checkpoint"] + ".index"]
+    for name in sorted(os.listdir(config.publish)):
+        there = os.path.join(config.publish, name)
+        if _NAME.fullmatch(name) and not any(
+            filecmp.cmpfiles(config.checkpoint_dir, there, names, shallow=False)[1:]
+        ):
+            return there
+    return None
+
+
+def _clear(config):
+    """Removes what is published, unless the user said where it lies."""
     if _is_default(config):
         _remove(config.checkpoint_dir, but=directory.LOCK)
-    return target
 
 
 def _is_default(config):

@@ -78,7 +78,7 @@ def _train(config, asked, should_stop, label, more_hooks, started):
     if told:
         return Result(told=told)
     learned, replayed = _to_learn(config, base, data)
-    settings = _settings(config, data, learned, replayed)
+    settings = _settings(config, base, data, learned, replayed)
     generations.forget_another_run(config, settings)
     directory.open_run(config.checkpoint_dir, settings, data)
     if started:
@@ -137,6 +137,14 @@ class _Run:
         if finished and finished["epochs"] == config.epochs:
             checkpoint = os.path.join(place, finished["checkpoint"])
             return Result(checkpoint, history.moments, finished["metrics"])
+        if position.total and done > position.total:
+            logging.warning(
+                "The weights have learned for %d steps already, and --epochs=%d are %d: no epoch "
+                "is taken back.",
+                done,
+                config.epochs,
+                position.total,
+            )
         progress = Progress(position.total, done, self._label)
         writer = tf.summary.FileWriter(place)
         evaluate = hooks.Evaluate(
@@ -275,10 +283,14 @@ def _to_learn(config, base, data):
     return job_data.take(examples, is_new), job_data.take(examples, ~is_new)
 
 
-def _settings(config, data, learned, replayed):
+def _settings(config, base, data, learned, replayed):
     """Everything that the weights depend on."""
     settings = {name: value for name, value in config._asdict().items() if name not in FREE}
     settings["hyperparameters"] = dict(graph.hyperparameters(), **config.hyperparameters)
+    if base.checkpoint:
+        index = base.checkpoint + ".index"  # It has the checksums of all tensors.
+        with open(index if os.path.exists(index) else base.checkpoint, "rb") as file:
+            settings["base_checksum"] = zlib.crc32(file.read())
     checksum = 0
     for name in sorted(data.vocabularies):
         settings["old_" + name] = data.num_old[name]

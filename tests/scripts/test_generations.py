@@ -128,6 +128,50 @@ def test_two_runs_that_grow_from_one_generation(nights, tmp_path):
     assert there(publish) == ["generation-0001", "generation-0002"]
 
 
+def test_generations_under_another_path(nights, tmp_path):
+    publish, link = tmp_path / "models", tmp_path / "link"
+    first = train(job(nights[0], publish)).published
+    link.symlink_to(publish)
+    train(job(nights[1], publish, grow_from="latest"))
+    with pytest.raises(ValueError, match="generation-0002 appeared since"):
+        train(job(nights[2], link, grow_from=first, checkpoint_dir=str(tmp_path / "run")))
+    assert there(publish) == ["generation-0001", "generation-0002"]
+
+
+def test_a_run_is_published_once(nights, tmp_path):
+    publish, place = tmp_path / "models", str(tmp_path / "run")
+    config = job(nights[0], publish, checkpoint_dir=place)
+    first = train(config).published
+    train(job(nights[1], publish, grow_from="latest"))
+    assert train(config).published == first
+    assert there(publish) == ["generation-0001", "generation-0002"]
+
+
+def test_an_interrupted_night_whose_base_is_another_by_now(nights, tmp_path, caplog):
+    publish = tmp_path / "models"
+    train(job(nights[0], publish))
+    night = job(nights[1], publish, grow_from="latest", epochs=20)
+    stops = iter([False] * 3 + [True])
+    assert not train(night, should_stop=lambda: next(stops)).finished
+    other = job(nights[0], publish, checkpoint_dir=str(tmp_path / "other"), seed=4)
+    assert train(other).published.endswith("generation-0002")
+    assert train(night).published.endswith("generation-0003")
+    assert "is given up" in caplog.text
+
+
+def test_a_base_that_is_not_finished_and_epochs_that_are_past(nights, tmp_path, caplog):
+    base = Config(nights[0], str(tmp_path / "base"), **SMALL)
+    stops = iter([False] * 3 + [True])
+    assert not train(base, should_stop=lambda: next(stops)).finished
+    grown = Config(
+        nights[1], str(tmp_path / "grown"), grow_from=base.checkpoint_dir, **dict(SMALL, epochs=3)
+    )
+    assert train(grown).finished and "base is not finished" in caplog.text
+    caplog.clear()
+    train(grown._replace(epochs=1))
+    assert "no epoch is taken back" in caplog.text
+
+
 def test_one_run_in_a_directory(nights, tmp_path):
     place = str(tmp_path / "run")
     code = "import sys, time; sys.path[:0] = sys.argv[2:]; from job import directory\n"
