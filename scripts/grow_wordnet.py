@@ -27,8 +27,8 @@ from job.questions import Question
 from job.train import train
 from models import hyperparameters  # noqa: F401 (defines the flags)
 
-SETTINGS = {"model": "distmult", "optimizer": "Adagrad", "learning_rate": 0.1, "batch_size": 1000}
-HYPERPARAMETERS = {"dimension": 100, "negatives": 1000}
+SETTINGS = {"model": "distmult", "learning_rate": 0.003, "batch_size": 1000}
+HYPERPARAMETERS = {"dimension": 100, "negatives": 1000, "dropout": 0.3}
 _ASKED = 500  # old relations
 
 
@@ -149,7 +149,7 @@ def main():
 if __name__ == "__main__":
     flags.DEFINE_string("data_dir", "data", "Where the data is, or is put.")
     flags.DEFINE_string("out", os.path.join("out", "wordnet"), "Where everything goes.")
-    flags.DEFINE_integer("epochs", 20, "Epochs of a whole training.", lower_bound=1)
+    flags.DEFINE_integer("epochs", 8, "Epochs of a whole training.", lower_bound=1)
     flags.DEFINE_integer("new_epochs", 100, "Epochs of the new rows.", lower_bound=1)
     flags.DEFINE_string(
         "new_rows", "neighbours", "Where new rows start; as --new_rows of train.py."

@@ -105,6 +105,12 @@ def publish(config, base, data):
                 f"{before} appeared since this run grew from {base}, and publishing this one would "
                 f"lose its rows. It lies in {config.checkpoint_dir}; grow from the newest instead."
             )
+        if before and not base:
+            logging.warning(
+                "%s was not grown from: the next generation, which is grown from from now on, is "
+                "trained afresh.",
+                before,
+            )
         target = os.path.join(config.publish, f"generation-{number + 1:04d}")
         making = os.path.join(config.publish, f".making-{number + 1:04d}")
         if os.path.isdir(making):  # a process that was killed
@@ -126,10 +132,9 @@ def publish(config, base, data):
         }
         directory.write_json(os.path.join(making, MANIFEST), manifest)
         # So that TensorFlow finds it, given the directory.
-        named = f'model_checkpoint_path: "{result["checkpoint"]}"'
-        job_data.write_lines(
-            os.path.join(making, "checkpoint"), [named, "all_" + named.replace(":", "s:", 1)]
-        )
+        names = "model_checkpoint_path", "all_model_checkpoint_paths"
+        lines = [f'{name}: "{result["checkpoint"]}"' for name in names]
+        job_data.write_lines(os.path.join(making, "checkpoint"), lines)
         os.rename(making, target)
     _clear(config)
     return target

@@ -115,6 +115,14 @@ def test_an_interrupted_night_goes_on_or_starts_afresh(nights, tmp_path, caplog)
     assert there(publish)[-1] == "generation-0003" and len(there(publish)) == 3
 
 
+def test_a_generation_that_is_trained_afresh_is_told(nights, tmp_path, caplog):
+    publish = tmp_path / "models"
+    train(job(nights[0], publish))
+    assert "trained afresh" not in caplog.text
+    assert train(job(nights[0], publish, seed=4)).published.endswith("generation-0002")
+    assert "generation-0001 was not grown from" in caplog.text
+
+
 def test_two_runs_that_grow_from_one_generation(nights, tmp_path):
     publish, mine = tmp_path / "models", str(tmp_path / "mine")
     train(job(nights[0], publish))
