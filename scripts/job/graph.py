@@ -74,6 +74,12 @@ def build(config, base, data, batches):
     """Builds the model in the default graph, and what trains it."""
     builder = find(config.model, "--model")
     tables = getattr(builder, "tables", {})
+    strange = sorted(set(tables.values()) - set(data.vocabularies))
+    if strange:
+        raise ValueError(
+            f"--model={config.model} has tables of {', '.join(strange)}; the vocabularies are "
+            f"{', '.join(sorted(data.vocabularies))}."
+        )
     training = tf.placeholder_with_default(True, [], "features/training")
     features = dict(batches.features, training=training)
 

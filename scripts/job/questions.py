@@ -53,14 +53,19 @@ def answer(question, graph, batches, session, data):
     return {name: float(value) for name, value in values.items()}
 
 
+def check_watch(watch, names):
+    """Raises a `ValueError` unless `min:name` or `max:name` names one of the metrics."""
+    if watch.partition(":")[2] not in names:
+        raise ValueError(
+            f"--watch={watch} names no metric of the valid examples; there are "
+            f"{', '.join(sorted(names))}."
+        )
+
+
 def is_better(watch, one, other):
     """Whether one dict of metrics is better than another (None: than nothing) by `min:name`."""
     direction, _, name = watch.partition(":")
-    if name not in one:
-        raise ValueError(
-            f"--watch={watch} names no metric of the valid examples; there are "
-            f"{', '.join(sorted(one))}."
-        )
+    check_watch(watch, one)
     if not np.isfinite(one[name]):
         return False
     if other is None:

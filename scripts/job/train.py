@@ -120,6 +120,10 @@ class _Run:
                 "data has none."
             )
         self._graph = graph.build(config, base, data, batches)
+        metrics = self._graph.metrics
+        names = metrics if isinstance(metrics, dict) else getattr(metrics, "names", ())
+        if config.early_stopping and names:
+            questions.check_watch(config.watch, names)
         self._position = hooks.Position(self._graph, batches.per_epoch, config.epochs)
         self._save = hooks.Save(
             self._position, self._graph, config.checkpoint_dir, config.save_every

@@ -82,7 +82,12 @@ class Ranking:
       table: the rows of all entities, [num_entities, width], as tensor or variable.
       score: a function of queries [b, width] and rows [c, width] that returns scores [b, c], in
         numpy.
+
+    Attributes:
+      names: of the metrics.
     """
+
+    names = Metrics._fields[:-1]
 
     def __init__(self, features, queries, table, score):
         self._columns = [features[name] for name in COLUMNS]
@@ -104,7 +109,7 @@ class Ranking:
             self._known,
             np.arange(sizes["entities"]),
         )
-        return {name: value for name, value in metrics._asdict().items() if name != "num_ranks"}
+        return {name: getattr(metrics, name) for name in self.names}
 
 
 def _triples(examples):

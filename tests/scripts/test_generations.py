@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 from job import data as job_data
-from job import generations, history
+from job import generations, graph, history
 from job import hooks as job_hooks
 from job.config import Config
+from job.data import Data
 from job.train import train
 from models import hyperparameters  # noqa: F401 (defines the flags)
 from small_triples import ring
@@ -260,7 +261,7 @@ def test_early_stopping_ends_with_the_best_weights(nights, tmp_path, monkeypatch
 def by_epoch(monkeypatch, nights):
     """A function of the settings of a run whose metrics, at each epoch, are as given."""
     per_epoch = -(-len(job_data.read_directory(nights[0], TRIPLES).splits["train"]["head"]) // 16)
-    told = {"mrr": [0.2, 0.5, 0.4, 0.3, 0.9, 0.0], "rank": [0.1, 0.7, 0.8, 0.5, 0.4, 0.3]}
+    told = {"mrr": [0.2, 0.5, 0.4, 0.3, 0.9, 0.0], "hits_at_10": [0.1, 0.7, 0.8, 0.5, 0.4, 0.3]}
 
     def answer(question, graph, batches, session, data):
         epoch = int(session.run(graph.global_step)) // per_epoch
@@ -299,7 +300,7 @@ def test_early_stopping_after_a_kill_at_a_bad_moment(tmp_path, monkeypatch, by_e
     assert tensors(config.checkpoint_dir) == tensors(str(tmp_path / "whole"))
 
 
-@pytest.mark.parametrize("before", [{"early_stopping": 0}, {"watch": "max:rank"}])
+@pytest.mark.parametrize("before", [{"early_stopping": 0}, {"watch": "max:hits_at_10"}])
 def test_early_stopping_by_flags_that_an_interrupted_run_did_not_have(tmp_path, by_epoch, before):
     """Only what was kept can be gone back to: the best since then, whose weights it has."""
     whole = train(by_epoch(tmp_path / "whole", early_stopping=0, epochs=3))
@@ -314,8 +315,11 @@ def test_early_stopping_by_flags_that_an_interrupted_run_did_not_have(tmp_path, 
 
 def test_early_stopping_names_the_metrics_there_are(nights, tmp_path):
     settings = dict(SMALL, eval_every=1, early_stopping=1)
+    settings["epochs"] = 10000  # it is told before the first step
     with pytest.raises(ValueError, match="--watch=min:loss names no metric .*hits_at_1"):
         train(Config(nights[2], str(tmp_path / "run"), **settings))
+    with pytest.raises(ValueError, match="complex.* has tables of entities, rel.*; .* are users"):
+        graph.build(Config(None, None), None, Data({"users": ["a"]}, {}, {}, {}), None)
 
 
 def test_history_forgets_what_is_done_again(tmp_path):
