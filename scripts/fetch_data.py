@@ -107,15 +107,17 @@ def _check(wheel, source):
 
 
 def main(arguments):
-    data_dir = flags.FLAGS.data_dir
+    names = arguments[1:] or ["umls"]
     try:
-        for name in arguments[1:] or ["umls"]:
-            if name == "wordnet":
-                print("\n".join(wordnet.fetch(data_dir, version) for version in wordnet.SOURCES))
-            elif name in SOURCES:
-                print(fetch(data_dir, name))
-            else:
+        for name in names:
+            if name not in SOURCES and name != "wordnet":
                 raise ValueError(f"{name} is none of {', '.join(SOURCES)}, wordnet.")
+        for name in names:
+            if name == "wordnet":
+                for version in wordnet.SOURCES:
+                    print(wordnet.fetch(flags.FLAGS.data_dir, version))
+            else:
+                print(fetch(flags.FLAGS.data_dir, name))
     except (ValueError, OSError) as error:
         print(f"fetch_data: {error}", file=sys.stderr)
         return 1

@@ -2,7 +2,6 @@
 
 import argparse
 import importlib
-import sys
 from typing import Any, Callable, NamedTuple, Union
 
 import tensorflow.compat.v1 as tf
@@ -54,20 +53,25 @@ def find(place, what):
     return getattr(found, name)
 
 
-def hyperparameters():
-    """The flags that are the model's or the data's own, by name: not absl's, not the script's."""
-    return {
+def hyperparameters(config):
+    """The flags of the model's and the data's own, by name, as they are or as `config` has them.
+
+    Those are the flags that their modules, or others of the same package, define.
+    """
+    places = [MODELS.get(config.model, config.model), config.data]
+    packages = {place.partition(":")[0].partition(".")[0] for place in places if ":" in place}
+    found = {
         flag.name: flag.value
         for module, defined in flags.FLAGS.flags_by_module_dict().items()
-        if not module.startswith("absl.") and module not in (sys.argv[0], "train", "__main__")
+        if module.partition(".")[0] in packages
         for flag in defined
     }
+    return dict(found, **config.hyperparameters)
 
 
 def all_flags(config):
     """What a model or a function of data is given as `flags`: those of the job, and its own."""
-    own = dict(hyperparameters(), **config.hyperparameters)
-    return argparse.Namespace(**dict(own, **config._asdict()))
+    return argparse.Namespace(**dict(hyperparameters(config), **config._asdict()))
 
 
 def build(config, base, data, batches):

@@ -290,7 +290,7 @@ def _to_learn(config, base, data):
 def _settings(config, base, data, learned, replayed):
     """Everything that the weights depend on."""
     settings = {name: value for name, value in config._asdict().items() if name not in FREE}
-    settings["hyperparameters"] = dict(graph.hyperparameters(), **config.hyperparameters)
+    settings["hyperparameters"] = graph.hyperparameters(config)
     if base.checkpoint:
         index = base.checkpoint + ".index"  # It has the checksums of all tensors.
         with open(index if os.path.exists(index) else base.checkpoint, "rb") as file:

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from job import graph
 from job.config import Config
 from job.data import Source
 from job.train import train
@@ -149,7 +150,7 @@ def test_a_model_that_returns_something_else(monkeypatch, tmp_path, returned, me
 @pytest.mark.parametrize(
     "settings, message",
     [
-        ({"model": "complex"}, "has a use for the vocabulary 'entities', .* gives users; choose"),
+        ({"model": "complex"}, "--model=complex has tables of entities, relations; the vocab"),
         ({"early_stopping": 1}, "--early_stopping=1 looks at the valid examples"),
     ],
 )
@@ -162,3 +163,12 @@ def test_a_model_that_does_not_fit_the_data(monkeypatch, tmp_path, settings, mes
 def test_what_a_pipeline_does_not_show(monkeypatch, tmp_path, settings):
     with pytest.raises(ValueError, match="which a pipeline does not show"):
         own(monkeypatch, tmp_path, pipeline_of({}), grow_from=str(tmp_path), **settings)
+
+
+def test_the_flags_of_a_run_are_those_of_its_model_and_data():
+    import clicks  # noqa: F401 (defines the flags)
+
+    assert graph.hyperparameters(Config(None, None, model="clicks:model")) == {"width": 8}
+    found = graph.hyperparameters(Config(None, None, hyperparameters={"dimension": 3}))
+    assert found["dimension"] == 3 and "width" not in found and "verbosity" not in found
+    assert set(found) == {"dimension", "dropout", "n3", "l2", "mean", "negatives"}

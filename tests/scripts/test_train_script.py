@@ -308,8 +308,9 @@ def test_another_run_in_the_directory(capfd, directories):
 # Stopping and continuing.
 
 
-@pytest.mark.parametrize("optimizer", list(OPTIMIZERS))
-@pytest.mark.parametrize("grows", [False, True])
+@pytest.mark.parametrize(
+    "grows, optimizer", [(False, "Adam"), *((True, name) for name in OPTIMIZERS)]
+)
 def test_a_run_that_was_stopped_ends_with_the_same_bits(tmp_path, directories, optimizer, grows):
     settings = dict(SMALL, optimizer=optimizer, epochs=3)
     settings["data_dir"] = directories["grown-data" if grows else "base-data"]
@@ -328,7 +329,7 @@ def test_a_run_that_was_stopped_ends_with_the_same_bits(tmp_path, directories, o
 
 
 def test_a_growth_that_was_terminated(tmp_path, directories):
-    settings = dict(SMALL, epochs=80, save_every=1, eval_every=80, replay=0.5)
+    settings = dict(SMALL, epochs=40, save_every=1, eval_every=40, replay=0.5)
     settings.update(data_dir=directories["grown-data"], grow_from=directories["base"])
     whole, broken = str(tmp_path / "whole"), str(tmp_path / "broken")
     train(config(checkpoint_dir=whole, **settings))
