@@ -25,6 +25,8 @@ from job.config import Config
 from job.train import train
 from models import hyperparameters  # noqa: F401 (defines the flags)
 
+from partial_embed.table.vocabulary import read_vocabulary
+
 # Found on a random split, where it gives .920 (plain SVD with biases, as published: .934).
 SETTINGS = {"learning_rate": 0.005, "batch_size": 256, "epochs": 9}
 HYPERPARAMETERS = {"dimension": 32, "l2": 0.1}
@@ -83,8 +85,7 @@ class Model:
         self.mean = float(reader.get_tensor("mean"))
         self.rows, self.biases = {}, {}
         for kind in ("user", "item"):
-            with open(os.path.join(directory, kind + "s.txt"), encoding="utf-8") as file:
-                keys = file.read().split("\n")[:-1]
+            keys = read_vocabulary(os.path.join(directory, kind + "s.txt"))
             rows = reader.get_tensor(kind).astype(np.float64)
             self.rows[kind] = dict(zip(keys, rows))
             self.biases[kind] = dict(zip(keys, reader.get_tensor(kind + "_bias").tolist()))

@@ -23,9 +23,12 @@ import wordnet
 from absl import app, flags, logging
 from job import data as job_data
 from job.config import Config
+from job.directory import read_base
 from job.questions import Question
 from job.train import train
 from models import hyperparameters  # noqa: F401 (defines the flags)
+
+from partial_embed.table.vocabulary import read_vocabulary
 
 SETTINGS = {"model": "distmult", "learning_rate": 0.003, "batch_size": 1000}
 HYPERPARAMETERS = {"dimension": 100, "negatives": 1000, "dropout": 0.3}
@@ -78,8 +81,7 @@ def changed_rows(base, grown):
     """How many rows of `base` have another bit in `grown`, or are gone; and how many there are."""
     tables = []
     for directory in (base, grown):
-        with open(os.path.join(directory, "entities.txt"), encoding="utf-8") as file:
-            keys = file.read().split("\n")[:-1]
+        keys = read_vocabulary(os.path.join(directory, "entities.txt"))
         table = tf.train.load_checkpoint(directory).get_tensor("entity")
         tables.append({key: row.tobytes() for key, row in zip(keys, table)})
     return sum(tables[1].get(key) != row for key, row in tables[0].items()), len(tables[0])
@@ -98,12 +100,9 @@ def main():
             continue
         data_dir = os.path.join(values.out, "data-" + version)
         source = job_data.read_directory(data_dir, job_data.FORMATS["triples"])
-        old = {}
-        if name == "grown":
-            for vocabulary in ("entities", "relations"):
-                path = os.path.join(place["base"], vocabulary + ".txt")
-                old[vocabulary] = job_data.read_vocabulary(path)
-        data = job_data.number(source, old)
+        grows_from = place["base"] if name == "grown" else None
+        base = read_base(grows_from, ["entities", "relations"])
+        data = job_data.number(source, base.vocabularies)
         keys, test = data.vocabularies["entities"], data.splits["test"]
         is_new = np.array(
             [keys[h] in new_keys or keys[t] in new_keys for h, t in zip(test["head"], test["tail"])]
@@ -115,7 +114,7 @@ def main():
         config = Config(
             data_dir,
             place[name],
-            grow_from=place["base"] if name == "grown" else None,
+            grow_from=grows_from,
             new_rows=values.new_rows if name == "grown" else "drawn",
             epochs=epochs,
             eval_every=epochs,

@@ -107,9 +107,9 @@ def expect_keys(prefix, name, entry, keys):
         prefix: prefix of the checkpoint.
         name: the table's name there.
         entry: dict, what a growth record or a manifest says of the table.
-        keys: `keys_fingerprint` of the keys its rows are thought to have, or None.
+        keys: `keys_fingerprint` of the keys its rows are thought to have.
     """
-    if keys and entry.get("vocabulary", keys) != keys:
+    if entry.get("vocabulary", keys) != keys:
         raise ValueError(
             f"The rows of {name} in {prefix} are of other keys, or in another order, than the "
             "vocabulary given for it says. Give the one that it was saved with."

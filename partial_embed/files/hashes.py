@@ -56,7 +56,5 @@ def fingerprint(hashes):
 
 def keys_fingerprint(keys):
     """Returns a short hex text that stands for keys (texts), in this order."""
-    digest = hashlib.blake2b(digest_size=16)
-    for key in keys:
-        digest.update(key.encode("utf-8") + b"\n")
-    return digest.hexdigest()
+    text = "".join(key + "\n" for key in keys)
+    return hashlib.blake2b(text.encode("utf-8"), digest_size=16).hexdigest()

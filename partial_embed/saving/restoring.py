@@ -77,16 +77,15 @@ def plan_restoration(content, checkpoint, known, reports, generation=None):
     reports = [r for r in reports if growing or checkpoint.is_same(r.checkpoint)]
     growing = growing or bool(reports)
 
-    def recorded(name):
-        return (manifest["tables"] if manifest else read_generations(checkpoint)).get(name, {})
-
     def afresh(name):
         return any(report.leaves(name) for report in reports)
 
     for table in content.tables:
         source, plan = sources[table.name], table.embedding.plan
-        if source.is_complete:
-            expect_keys(checkpoint.prefix, table.name, recorded(table.name), table.embedding.keys)
+        if source.is_complete and table.embedding.keys:
+            entries = manifest["tables"] if manifest else read_generations(checkpoint)
+            entry = entries.get(table.name, {})
+            expect_keys(checkpoint.prefix, table.name, entry, table.embedding.keys)
         values += [(variable, source.rows(which)) for variable, which in table.frozen()]
         for variable, slot in table.trainable():
             rows = plan.trainable_rows

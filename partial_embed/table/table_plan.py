@@ -218,8 +218,8 @@ def _old_rows(name, shape, dtype, checkpoint, tensor_name, vocabulary, generatio
     checkpoint.check(tensor_name, dtype, most, axis, name)
     if vocabulary is not None:
         check_vocabulary(vocabulary, name, rows, checkpoint_rows)
-        if kept is None:
-            entry = read_generations(checkpoint).get(tensor_name, {})
+        entry = read_generations(checkpoint).get(tensor_name, {})
+        if kept is None and "vocabulary" in entry:
             old_keys = keys_fingerprint(vocabulary.all_keys("old_keys"))
             expect_keys(checkpoint.prefix, tensor_name, entry, old_keys)
         source = vocabulary.source

@@ -243,11 +243,8 @@ def number(source, old=None):
                     for key in (examples.get(column, ()) if vocabulary == name else ())
                 }
             )
-        rows[name] = {key: row for row, key in enumerate(old.get(name, ()))}
-        keys = list(old.get(name, ()))
-        keys += [key for key in dict.fromkeys(known) if key not in rows[name]]
-        vocabularies[name] = keys
-        rows[name] = {key: row for row, key in enumerate(keys)}
+        vocabularies[name] = list(dict.fromkeys([*old.get(name, ()), *known]))
+        rows[name] = {key: row for row, key in enumerate(vocabularies[name])}
     splits = {}
     for split, examples in source.splits.items():
         splits[split] = {}

@@ -76,9 +76,6 @@ def open_run(directory, settings, data):
       directory: where the run lies.
       settings: a dict of everything that the weights depend on.
       data: the `Data` whose vocabularies the rows follow.
-
-    Returns:
-      Whether there is a checkpoint to continue from.
     """
     found = read_json(os.path.join(directory, RUN))
     if not tf.train.latest_checkpoint(directory):
@@ -88,7 +85,7 @@ def open_run(directory, settings, data):
         for name in (HISTORY, RESULT):
             with contextlib.suppress(FileNotFoundError):
                 os.remove(os.path.join(directory, name))
-        return False
+        return
     if found is None:
         raise ValueError(
             f"{directory} holds checkpoints but no run.json, so nobody knows how to continue them; "
@@ -106,7 +103,6 @@ def open_run(directory, settings, data):
                 f"The {name} of the data are not those of the run in {directory}; choose another "
                 f"--checkpoint_dir, and --grow_from={directory} to add rows."
             )
-    return True
 
 
 @contextlib.contextmanager

@@ -219,13 +219,17 @@ class Evaluate(tf.train.SessionRunHook):
             self.ask(run_context.session, loss)
             self.stop_in_vain(run_context.session)
 
+    def answers(self, session, questions):
+        """Returns a dict of the questions' names to their metrics."""
+        return {
+            name: answer(question, self._graph, self._batches, session, self._data)
+            for name, question in questions.items()
+        }
+
     def ask(self, session, loss):
         """Asks all questions, and says what the answers are."""
         position = self._position
-        metrics = {
-            name: answer(question, self._graph, self._batches, session, self._data)
-            for name, question in self._questions.items()
-        }
+        metrics = self.answers(session, self._questions)
         self._history.add(Moment(position.step, position.epoch, loss, metrics))
         self._write(
             {f"{name}/{of}": value for of, its in metrics.items() for name, value in its.items()}

@@ -209,11 +209,7 @@ class _Run:
             logging.info("%sThe weights are those of epoch %d.", self._label, moment.epoch)
         self._save.save(session, whole=True)
         projector.write(self._config.checkpoint_dir, self._graph.tables, self._data)
-        test = self._asked.get("test", {})
-        found = {
-            name: questions.answer(question, self._graph, self._batches, session, self._data)
-            for name, question in test.items()
-        }
+        found = evaluate.answers(session, self._asked.get("test", {}))
         for name, its in found.items():
             text = "".join(f"  {key} {value:.4f}" for key, value in its.items())
             logging.info("%s%s%s", self._label, name, text)

@@ -246,7 +246,6 @@ def test_early_stopping_ends_with_the_best_weights(nights, tmp_path, monkeypatch
     place = str(tmp_path / "run")
     data = write(tmp_path / "data", 18)
     config = Config(data, place, **settings)
-    monkeypatch.setattr("job.train.questions.answer", lambda *args: {"mrr": 0.5})
     result = train(config)
     assert [moment.metrics["valid"]["mrr"] for moment in result.history] == [0.2, 0.5, 0.4, 0.3]
     per_epoch = result.history[0].step
@@ -268,7 +267,6 @@ def by_epoch(monkeypatch, nights):
         return {name: values[epoch - 1] for name, values in told.items()}
 
     monkeypatch.setattr("job.hooks.answer", answer)
-    monkeypatch.setattr("job.train.questions.answer", answer)
     early = {"eval_every": 1, "epochs": 6, "early_stopping": 2, "watch": "max:mrr"}
     return lambda place, **more: Config(nights[0], str(place), **dict(SMALL, **dict(early, **more)))
 
