@@ -83,6 +83,8 @@ class growing:
             shall not move: their ops write what is there.
         slots: bool, whether what goes on training takes the state of its
             optimizer along, all of it: build the optimizer inside as well.
+        partitioner: divides frozen rows, as over parameter servers, of tables for
+            which the script asks none; like `tf.min_max_variable_partitioner(4)`.
         show: function of a `Report` that shows it; None for silence.
 
     Raises:
@@ -105,6 +107,7 @@ class growing:
         skip=(),
         hold=(),
         slots=False,
+        partitioner=None,
         show=show_on_stderr,
     ):
         self._checkpoint = Checkpoint(checkpoint)
@@ -121,6 +124,7 @@ class growing:
             skip,
             hold,
             slots,
+            partitioner,
         )
         self._slots = slots
         self._show = show or (lambda report: None)

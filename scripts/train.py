@@ -39,10 +39,12 @@ import sys
 
 import quiet  # before all that imports TensorFlow
 from absl import app, flags, logging
+from job import cluster as job_cluster
 from job import config as job_config
 from job import data, directory, graph, new_rows, signals
 from job.train import train
 
+_CLUSTER = ("ps_hosts", "worker_hosts", "job_name", "task_index")
 _DEFAULTS = job_config.Config(data_dir=None, checkpoint_dir=None)
 
 flags.DEFINE_string("data_dir", None, "Directory with train.txt, and if any the other files.")
@@ -131,6 +133,18 @@ flags.DEFINE_string(
     "What early stopping looks at: min:NAME or max:NAME of a metric of the valid examples, such as "
     "max:mrr or min:rmse.",
 )
+flags.DEFINE_list("ps_hosts", [], "Of a cluster: host:port of each parameter server.")
+flags.DEFINE_list("worker_hosts", [], "Of a cluster: host:port of each worker.")
+flags.DEFINE_enum("job_name", None, ["ps", "worker"], "Of a cluster: what this process is.")
+flags.DEFINE_integer(
+    "task_index", None, "Of a cluster: the number of this process among those.", lower_bound=0
+)
+flags.DEFINE_integer(
+    "min_slice_bytes",
+    _DEFAULTS.min_slice_bytes,
+    "On a cluster: variables are divided among the parameter servers if they get so much each.",
+    lower_bound=1,
+)
 flags.register_validator(
     "watch",
     lambda watch: watch.split(":")[0] in ("min", "max") and watch.count(":") == 1,
@@ -146,14 +160,27 @@ def main():
     logging.set_verbosity(logging.INFO)
     names = [name for name in job_config.Config._fields if name != "hyperparameters"]
     config = job_config.Config(**{name: flags.FLAGS[name].value for name in names})
+    cluster_flags = [flags.FLAGS[name].value for name in _CLUSTER]
+    cluster = job_cluster.from_flags(*cluster_flags, environment=os.environ)
     with signals.StopSignals() as stop:
-        result = train(config, should_stop=lambda: stop.received, started=_write_flags)
+        if cluster and cluster.job == "ps":
+            job_cluster.serve(cluster, lambda: stop.received)
+            return 0
+        result = train(
+            config,
+            should_stop=lambda: stop.received,
+            started=_write_flags,
+            cluster=cluster,
+        )
     if result.told:
         print(f"train: {result.told}", file=sys.stderr)
         return 0
     if result.finished:
-        print(result.checkpoint)
+        if result.checkpoint:  # which the chief of a cluster has
+            print(result.checkpoint)
         return 0
+    if not result.checkpoint:
+        return 128 + stop.received
     text = f"Stopped; {result.checkpoint} is saved. The same command continues."
     print(text, file=sys.stderr)
     return 128 + stop.received
@@ -162,7 +189,7 @@ def main():
 def _write_flags(place):
     """Writes the flags that were given beside the run."""
     given = [flags.FLAGS[name] for name in sorted(flags.FLAGS) if flags.FLAGS[name].present]
-    lines = [flag.serialize() for flag in given if flag.name != "flagfile"]
+    lines = [flag.serialize() for flag in given if flag.name not in ("flagfile", *_CLUSTER)]
     data.write_lines(os.path.join(place, directory.FLAGS), lines)
 
 

@@ -279,6 +279,54 @@ def test_a_custom_getter_of_the_script(base, start):
     assert session.run(inside)[:3, 0].tolist() == [0, 1, 2]
 
 
+def test_a_table_that_was_dealt_out_in_turn_is_told_and_put_in_order(start, tmp_path, capsys):
+    """A plain lookup in parts is by "mod", and the order on disk is not that of the ids."""
+    with tf.Graph().as_default():
+        table = tf.get_variable("table", [7, 1], partitioner=tf.fixed_size_partitioner(3))
+        rows, session = tf.nn.embedding_lookup(table, tf.range(7)), start()
+        prefix, meant = tf.train.Saver().save(session, str(tmp_path / "old")), session.run(rows)
+    with tf.Graph().as_default():
+        (warning,) = warnings_of(prefix, lambda: tf.get_variable("table", [9, 1]))
+        assert "table was divided by a partitioner when it was saved" in warning
+    old = [str(key) for part in range(3) for key in range(part, 7, 3)]
+    new = [str(key) for key in range(9)]
+    with pe.growing(prefix, vocabularies={"table": (old, new)}):
+        table = tf.get_variable("table", [9, 1])
+    rows = tf.nn.embedding_lookup(table, tf.range(7))
+    np.testing.assert_array_equal(start().run(rows), meant)
+    assert "divided" not in capsys.readouterr().err
+
+
+def test_what_growing_saved_was_not_dealt_out(base, start, tmp_path):
+    with tf.Graph().as_default():
+        with pe.growing(base):
+            tf.get_variable("entity", [6, 2])
+        prefix = pe.Saver().save(start(), str(tmp_path / "grown"))
+    told = warnings_of(prefix, lambda: tf.get_variable("entity", [7, 2]))
+    assert not [warning for warning in told if "divided" in warning]
+
+
+def warnings_of(prefix, script, **arguments):
+    """Returns what growing warns of, when a script grows."""
+    told = []
+    with pe.growing(prefix, show=lambda report: told.extend(report.warnings()), **arguments):
+        script()
+    return told
+
+
+def test_frozen_rows_divided_by_growing(base, start):
+    divide = tf.fixed_size_partitioner(2)
+    with pe.growing(base, partitioner=divide):
+        entity = tf.get_variable("entity", [6, 2])
+        weight = tf.get_variable("decoder/weight", [2, 2])
+    assert [part.shape.as_list() for part in entity.frozen_parts] == [[2, 2], [2, 2]]
+    assert entity.trainable.shape.as_list() == [2, 2] == weight.shape.as_list()
+    ids = [5, 0, 3, 2, 1]
+    looked_up, whole = start().run([tf.nn.embedding_lookup(entity, ids), entity])
+    np.testing.assert_array_equal(looked_up, whole[ids])
+    np.testing.assert_array_equal(whole[:4, 0], range(4))
+
+
 @pytest.mark.parametrize("partitions", [2, 3])
 def test_a_partitioner_of_the_scope(base, start, partitions):
     partitioner = tf.fixed_size_partitioner(partitions)

@@ -40,7 +40,7 @@ def test_every_block_is_marked():
     with open(PAGE) as stream:
         count = stream.read().count("```python")
     assert len(blocks("run")) + len(blocks("run natively")) + len(quoted()) == count
-    assert len(quoted()) == 7
+    assert len(quoted()) == 8
 
 
 def test_what_is_quoted_stands_in_its_file():

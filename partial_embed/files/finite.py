@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 
-def refuse_nonfinite(value, what, axis=0):
+def refuse_nonfinite(value, what, axis=0, first=0):
     """Returns `value`, after an op that fails if a row of it holds NaN or Inf.
 
     A product with zeros is NaN exactly for such rows, and needs one number a
@@ -14,6 +14,7 @@ def refuse_nonfinite(value, what, axis=0):
         value: float tensor [rows, ...].
         what: str that names the table and its checkpoint, for the error.
         axis: int, along which rows are counted.
+        first: int, the number that the error gives to the first row.
     """
     numbers = value.dtype.is_floating or value.dtype.is_complex
     if not numbers or value.shape.rank == 0:
@@ -25,7 +26,7 @@ def refuse_nonfinite(value, what, axis=0):
         marks = tf.matmul(tf.zeros([1, before], value.dtype), tf.reshape(value, [before, -1]))
     marks = tf.matmul(tf.reshape(marks, [-1, after]), tf.zeros([after, 1], value.dtype))
     marks = tf.reshape(marks, [-1])
-    bad = tf.reshape(tf.where_v2(tf.not_equal(marks, marks)), [-1])
+    bad = tf.reshape(tf.where_v2(tf.not_equal(marks, marks)), [-1]) + first
     message = (
         f"{what}: rows with NaN or Inf (all of them, up to 20). Repair the checkpoint, or pass "
         "allow_nonfinite=True to load it as it is:"

@@ -3,6 +3,7 @@
 import os
 from collections import namedtuple
 
+import numpy as np
 import tensorflow.compat.v1 as tf
 
 from partial_embed.files.checkpoint import Checkpoint
@@ -24,7 +25,7 @@ from partial_embed.saving.source import (
     read_all,
     stored,
 )
-from partial_embed.table.on_disk import Whole, in_slices
+from partial_embed.table.on_disk import Whole
 from partial_embed.table.optimizer_state import belongs_to
 
 
@@ -187,7 +188,7 @@ def _check(variable, value, shape):
 
 
 class RestoreOps:
-    """The ops that set variables: frozen ones straight from a file, others from what is fed.
+    """The ops that set variables, each where the variable is: from a file, or from what is fed.
 
     Args:
         content: `Content`.
@@ -196,47 +197,48 @@ class RestoreOps:
     """
 
     def __init__(self, content, saveables, allow_nonfinite):
-        self._content = content
         self._allow_nonfinite = allow_nonfinite
-        straight = [
-            variable
-            for table in content.tables
-            if in_slices(table.embedding)
-            for variable, _ in table.frozen()
-        ] + [saved.variable for saved in content.unchanged]
-        names = {variable.op.name for variable in straight}
-        fed = [v for table in content.tables for v in table.embedding.variables]
-        fed += [slot.variable for table in content.tables for slot in table.slots]
-        fed += [saved.variable for saved in content.plain]
-        fed = [variable for variable in fed if variable.op.name not in names]
+        self._rows_of = _rows_of_variables(content)
+        variables = [v for table in content.tables for v in table.embedding.variables]
+        variables += [slot.variable for table in content.tables for slot in table.slots]
+        variables += [saved.variable for saved in content.unchanged + content.plain]
         with tf.name_scope("partial_embed_restore"):
-            self._places, reads = {}, []
-            for variable in straight:
-                place = [tf.placeholder(tf.string, []) for _ in range(3)]
-                value = restore(*place[:2], variable.dtype.base_dtype, place[2], variable.shape)
-                if not allow_nonfinite:
-                    value = refuse_nonfinite(value, variable.op.name)
-                self._places[variable.op.name] = place
-                reads.append(value)
+            values = {variable.op.name: self._value_of(variable) for variable in variables}
+            self._values = values
             # Made here: a placeholder that is fed waits for nothing, nor does what it feeds.
-            feeds = [tf.placeholder(v.dtype.base_dtype, v.shape) for v in fed]
             foreign = [
                 (saveable, [tf.placeholder(spec.dtype) for spec in saveable.specs])
                 for saveable in saveables
                 if not isinstance(saveable, (Saved, Whole))
             ]
-            # Nothing is assigned before everything is read.
-            with tf.control_dependencies(reads):
-                self._straight = [tf.assign(v, value).op for v, value in zip(straight, reads)]
-                self._fed = {
-                    variable.op.name: (feed, tf.assign(variable, feed).op)
-                    for variable, feed in zip(fed, feeds)
+            # Nothing is assigned before everything is read. (What waits for a placeholder with a
+            # default waits for the default; so its value is looked at, by an op that stays.)
+            read = tf.reduce_all([value.is_read for value in values.values()] or [True])
+            read = tf.raw_ops.Assert(condition=read, data=["not all was read"])
+            with tf.control_dependencies([read]):
+                self._assigned = {
+                    variable.op.name: tf.assign(variable, values[variable.op.name].value).op
+                    for variable in variables
                 }
                 self._foreign = [
-                    (saveable, values, saveable.restore(values, None))
-                    for saveable, values in foreign
+                    (saveable, tensors, saveable.restore(tensors, None))
+                    for saveable, tensors in foreign
                 ]
-            self._uninitialized = tf.identity(tf.report_uninitialized_variables(straight + fed))
+            self._uninitialized = tf.identity(tf.report_uninitialized_variables(variables))
+
+    def _value_of(self, variable):
+        """Returns the `_Value` that is to be assigned to a variable."""
+        with tf.device(variable.device):
+            place = [tf.placeholder(tf.string, []) for _ in range(3)]
+            value = restore(*place[:2], variable.dtype.base_dtype, place[2], variable.shape)
+            if not self._allow_nonfinite:
+                table, rows, axis = self._rows_of.get(variable.op.name, (None, range(1), 0))
+                what = table or variable.op.name
+                value = refuse_nonfinite(value, what, axis, rows[0] if len(rows) else 0)
+            with tf.control_dependencies([value]):
+                is_read = tf.placeholder_with_default(True, [])
+            value = tf.placeholder_with_default(value, variable.shape)
+        return _Value(place, value, is_read)
 
     def run(self, session, restoration):
         """Sets every variable, or raises and sets none.
@@ -244,27 +246,21 @@ class RestoreOps:
         Raises:
             ValueError: if a value cannot be read, or holds NaN or Inf.
         """
-        feeds, ops, fed = {}, list(self._straight), []
+        feeds, ops, fed = {}, [], []
         for variable, value in restoration.values:
-            if variable.op.name in self._fed:
-                fed.append((variable.op.name, value))
-            else:
+            name = variable.op.name
+            ops.append(self._assigned[name])
+            if value.is_one_slice:
                 place = (value.checkpoint.prefix, value.name, value.spec)
-                feeds.update(zip(self._places[variable.op.name], place))
-        rows_of = {} if self._allow_nonfinite else self._rows_of_variables()
+                feeds.update(zip(self._values[name].place, place))
+            else:
+                fed.append((name, value))
         for (name, _), array in zip(fed, read_all([value for _, value in fed])):
-            bad = nonfinite_rows(array) if name in rows_of else ()
-            if len(bad):
-                table, rows = rows_of[name]
-                raise ValueError(
-                    f"{table} of {restoration.checkpoint.prefix}: rows "
-                    f"{[int(rows[row]) for row in bad[:20]]} hold NaN or Inf. Repair the "
-                    "checkpoint, or pass allow_nonfinite=True to load it as it is. No variable was "
-                    "changed."
-                )
-            feed, op = self._fed[name]
-            feeds[feed] = array
-            ops.append(op)
+            self._expect_finite(name, array, restoration.checkpoint)
+            feeds[self._values[name].value] = array
+        # Nothing is read of what is fed, nor of what stays as it is.
+        read = {v.op.name for v, value in restoration.values if value.is_one_slice}
+        feeds.update((self._values[name].is_read, True) for name in set(self._values) - read)
         may_lack = any(not source.is_complete for source in restoration.sources.values())
         for saveable, placeholders, op in self._foreign:
             checkpoint = restoration.checkpoint
@@ -285,12 +281,36 @@ class RestoreOps:
             ) from error
         session.run([v.initializer for v in restoration.untouched if v.op.name in missing])
 
-    def _rows_of_variables(self):
-        """Returns {name of a variable's op: (table, which rows of it the variable holds)}."""
-        found = {}
-        for table in self._content.tables:
-            found.update((v.op.name, (table.name, rows)) for v, rows in table.frozen())
-            if table.embedding.trainable is not None:
-                rows = table.embedding.plan.trainable_rows
-                found[table.embedding.trainable.op.name] = (table.name, rows)
-        return found
+    def _expect_finite(self, name, array, checkpoint):
+        if self._allow_nonfinite or name not in self._rows_of:
+            return
+        table, rows, axis = self._rows_of[name]
+        bad = nonfinite_rows(np.moveaxis(array, axis, 0))
+        if len(bad):
+            raise ValueError(
+                f"{table} of {checkpoint.prefix}: rows {[int(rows[row]) for row in bad[:20]]} hold "
+                "NaN or Inf. Repair the checkpoint, or pass allow_nonfinite=True to load it as it "
+                "is. No variable was changed."
+            )
+
+
+_Value = namedtuple("_Value", ["place", "value", "is_read"])
+_Value.__doc__ = """What is assigned to a variable.
+
+Attributes:
+    place: three placeholders, where it is read: prefix, name, slice; or nothing, if
+    value: the tensor is fed itself.
+    is_read: a tensor that waits until it is read; fed, if it is not.
+"""
+
+
+def _rows_of_variables(content):
+    """Returns {name of a variable's op: (table, which rows of it the variable holds, axis)}."""
+    found = {}
+    for table in content.tables:
+        axis = table.embedding.plan.axis
+        found.update((v.op.name, (table.name, rows, axis)) for v, rows in table.frozen())
+        if table.embedding.trainable is not None:
+            rows = table.embedding.plan.trainable_rows
+            found[table.embedding.trainable.op.name] = (table.name, rows, axis)
+    return found

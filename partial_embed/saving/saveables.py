@@ -26,8 +26,8 @@ class Saved(SaveableObject):
         self.full_shape = full_shape or variable.shape.as_list()
         self.own_name = own_name or disk_name
         self.source = self.whole = None
-        with tf.device(variable.device):
-            value = tf.convert_to_tensor(variable)
+        with tf.device(variable.device):  # which a sharded save looks at
+            value = variable.read_value()
         super().__init__(value, [SaveSpec(value, spec, disk_name)], disk_name)
 
     def freeze(self, frozen):

@@ -39,6 +39,11 @@ class Stored(namedtuple("Stored", ["checkpoint", "name", "spec", "rows", "shape"
     dtype = property(lambda self: self.checkpoint.dtypes[self.name])
     key = property(lambda self: (self.name, self.spec, self.dtype))
 
+    @property
+    def is_one_slice(self):
+        """Whether one op of TensorFlow reads the values wherever it runs."""
+        return self.rows is None and can_slice(self.dtype)
+
     def tensor(self):
         """Returns an op's output that reads the values, in the default graph."""
         value = restore(self.checkpoint.prefix, *[self.key[i] for i in (0, 2, 1)])

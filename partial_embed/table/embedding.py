@@ -1,5 +1,6 @@
 """One table, two variables: `PartialEmbedding`."""
 
+import functools
 from collections import namedtuple
 
 import numpy as np
@@ -8,7 +9,14 @@ import tensorflow.compat.v1 as tf
 from partial_embed._tensorflow import PartitionedVariable, VariableLike
 from partial_embed.files.hashes import keys_fingerprint
 from partial_embed.table.assigning import Assignable
-from partial_embed.table.lookup import IdDivider, as_ids, gather_rows, locate, trainable_rows_of
+from partial_embed.table.lookup import (
+    IdDivider,
+    as_ids,
+    beside,
+    gather_rows,
+    locate,
+    trainable_rows_of,
+)
 from partial_embed.table.plan import rows_of
 from partial_embed.table.sparse_lookup import gather_in_table, look_sparse_up_in
 
@@ -149,7 +157,7 @@ class PartialEmbedding(Assignable, VariableLike):
         default_name = self.table_name.replace("/", "_") + "_lookup"
         if self.plan.axis:  # of a kernel [d, vocabulary], both variables hold some of each
             with tf.name_scope(name, default_name) as scope, anywhere:
-                rows = [tf.gather(part, ids) for part in self.variables]
+                rows = [gather_rows(part, ids) for part in self.variables]
                 return self._join(rows, scope or None, rows[0].shape.rank - self.shape.rank)
         with tf.name_scope(name, default_name) as scope, anywhere:
             ids = as_ids(ids, self.table_name, self.plan.num_rows)
@@ -195,7 +203,10 @@ class PartialEmbedding(Assignable, VariableLike):
         with tf.name_scope(name, self.table_name.replace("/", "_") + "_matmul"):
             x = tf.convert_to_tensor(x, self.dtype)
             across = self.plan.axis == 0
-            scores = [tf.matmul(x, part, transpose_b=across) for part in self.variables]
+            scores = [
+                beside(part, functools.partial(tf.matmul, x, part, transpose_b=across))
+                for part in self.variables
+            ]
             scores = scores[0] if len(scores) == 1 else tf.concat(scores, 1)
             return scores if self.plan.in_order else tf.gather(scores, self._order(), axis=1)
 

@@ -162,8 +162,13 @@ def gather_rows(variable, ids):
     """Returns rows of one variable, or of one partitioned in the order of its rows."""
     if isinstance(variable, PartitionedVariable):
         return tf.nn.embedding_lookup(variable, ids, partition_strategy="div")
+    return beside(variable, lambda: tf.gather(variable, ids))
+
+
+def beside(variable, make):
+    """Returns what `make()` makes, where the variable is: only its result goes elsewhere."""
     graph = tf.get_default_graph()
     if graph is not variable.graph:  # the body of a branch or a loop
-        return tf.gather(variable, ids)
+        return make()
     with graph.colocate_with(variable.op):
-        return tf.gather(variable, ids)
+        return make()

@@ -53,7 +53,7 @@ def make_table(
         getter: what a custom getter is given to make variables with.
         plan: `TablePlan`.
         trainable: False if the new rows do not train either.
-        partitioner: for the frozen variable alone.
+        partitioner: the script's, for the frozen variable alone.
         regularizer, constraint: for the trainable one alone.
         collections, **arguments: for both.
     """
@@ -75,7 +75,7 @@ def make_table(
         "frozen",
         plan.rows.frozen_rows(),
         trainable=False,
-        partitioner=partitioner,
+        partitioner=partitioner or plan.partitioner,
         # Those of the script are for what trains.
         collections=collections
         and [key for key in collections if key != tf.GraphKeys.TRAINABLE_VARIABLES],

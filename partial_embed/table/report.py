@@ -4,6 +4,7 @@ import tensorflow.compat.v1 as tf
 from absl import logging
 
 from partial_embed.files.growth import read_generations
+from partial_embed.files.index import stored_tensors
 from partial_embed.table.optimizer_state import is_optimizer_state, is_power, owners_of
 
 # What can become of a variable, in the order of the table.
@@ -94,6 +95,13 @@ class Report:
                 f"in the checkpoint, and nobody took it: {listed(untaken)}. Perhaps it has "
                 "another name here: names={name here: name there}"
             )
+        divided = self._divided()
+        if divided:
+            found.append(
+                f"{listed(divided)} was divided by a partitioner when it was saved: unless the old "
+                'script said partition_strategy="div", its lookups dealt the ids out in turn, and '
+                "row i is not id i. docs/migration.md has the vocabulary that puts them in order"
+            )
         if self._unmatched():
             found.append(f"no variable obeys {listed(self._unmatched())}, so far")
         if self.variables and not self.names(GREW):
@@ -101,6 +109,20 @@ class Report:
                 f"no table grew: each has as many rows as in the checkpoint{self._saved()}"
             )
         return found
+
+    def _divided(self):
+        """The names of loaded variables of which the checkpoint holds rows in several pieces."""
+        cut = {
+            name
+            for name, (_, _, slices) in stored_tensors(self.checkpoint.prefix).items()
+            if len({part[0] for part in slices}) > 1
+        } - set(read_generations(self.checkpoint))
+        of_tables = (GREW, FROZEN, TRAINS)
+        return sorted(
+            name
+            for name, (fate, there, _) in self.variables.items()
+            if fate in of_tables and there in cut and name in self.unkeyed + self.names(FROZEN)
+        )
 
     def _saved(self):
         """What to do if an interrupted run saved where it grows from; "" if it cannot have."""

@@ -35,6 +35,7 @@ class TablePlan(typing.NamedTuple):
         tensor_name: str, the table's name there.
         keys: list of str, the vocabulary's key of each row; or None.
         allow_nonfinite: bool, whether to load rows that hold NaN or Inf.
+        partitioner: divides the frozen variable where the script asks for none; or None.
     """
 
     name: str
@@ -46,6 +47,7 @@ class TablePlan(typing.NamedTuple):
     tensor_name: str
     keys: typing.Optional[list]
     allow_nonfinite: bool
+    partitioner: typing.Optional[typing.Callable]
 
     # Where a part of the rows is a part of the table: the one place that says along which axis.
 
@@ -118,6 +120,7 @@ def plan_table(
     generation=None,
     axis=None,
     allow_nonfinite=False,
+    partitioner=None,
 ):
     """Returns a `TablePlan`; for the arguments and the errors see `get_embedding`."""
     if not shape.is_fully_defined() or not shape.rank or 0 in shape.as_list():
@@ -173,6 +176,8 @@ def plan_table(
         tensor_name,
         vocabulary and vocabulary.all_keys("new_keys"),
         allow_nonfinite,
+        # Such functions divide rows; of a kernel [d, vocabulary] each part would have some of each.
+        None if axis else partitioner,
     )
     if not callable(initializer):
         _check_values(plan, initializer)

@@ -36,6 +36,7 @@ class Treatment:
         skip,
         hold,
         slots,
+        partitioner,
     ):
         self.checkpoint = checkpoint
         vocabularies = {p: as_vocabulary(v) for p, v in (vocabularies or {}).items()}
@@ -50,6 +51,7 @@ class Treatment:
         self._generation = generation
         self._allow_nonfinite = allow_nonfinite
         self._slots = slots
+        self._partitioner = partitioner
         self._compare_vocabularies(vocabularies.values())
 
     def _compare_vocabularies(self, vocabularies):
@@ -180,7 +182,10 @@ class Treatment:
         if shape.rank:
             options["generation"] = self._generation
         options.update(
-            checkpoint=self.checkpoint, tensor_name=there, allow_nonfinite=self._allow_nonfinite
+            checkpoint=self.checkpoint,
+            tensor_name=there,
+            allow_nonfinite=self._allow_nonfinite,
+            partitioner=self._partitioner,
         )
         table = find_or_make(getter, name, options, **kwargs)
         if vocabulary is None and name not in noted.unkeyed:

@@ -29,24 +29,27 @@ class Arrays:
                 for name in learned
             }
         self.feeds = list(self.features.values())
+        self._epoch, self._shuffled = None, []
 
-    def train(self, session, step):
-        """Yields what is fed at each step, without end; `step` steps are done already."""
-        del session
-        epoch, first = divmod(step, self.per_epoch)
-        while True:
-            random = np.random.RandomState([self._config.seed, epoch])
-            examples = self._learned
-            if self._num_replayed:
-                chosen = random.permutation(job_data.size(self._replayed))[: self._num_replayed]
-                examples = job_data.joined([examples, job_data.take(self._replayed, chosen)])
-            order = random.permutation(self._size)
-            columns = [values[order] for values in examples.values()]
-            for start in range(
-                first * self._config.batch_size, self._size, self._config.batch_size
-            ):
-                yield [column[start : start + self._config.batch_size] for column in columns]
-            epoch, first = epoch + 1, 0
+    def open(self, session):
+        """Called with each new session before `feed`."""
+
+    def feed(self, number):
+        """What is fed to see a batch; they are numbered through all epochs."""
+        epoch, place = divmod(number, self.per_epoch)
+        if epoch != self._epoch:
+            self._epoch, self._shuffled = epoch, self._of_epoch(epoch)
+        first = place * self._config.batch_size
+        return [column[first : first + self._config.batch_size] for column in self._shuffled]
+
+    def _of_epoch(self, epoch):
+        random = np.random.RandomState([self._config.seed, epoch])
+        examples = self._learned
+        if self._num_replayed:
+            chosen = random.permutation(job_data.size(self._replayed))[: self._num_replayed]
+            examples = job_data.joined([examples, job_data.take(self._replayed, chosen)])
+        order = random.permutation(self._size)
+        return [values[order] for values in examples.values()]
 
     def once(self, session, examples):
         """Yields what is fed to see some examples once, in order."""
@@ -62,11 +65,12 @@ class Pipeline:
     Args:
       config: a `Config`.
       data: a `Data` with a pipeline.
+      worker, workers: of how many this worker is which; each sees its share of the batches.
     """
 
     per_epoch = None  # nobody knows before its end
 
-    def __init__(self, config, data):
+    def __init__(self, config, data, worker=0, workers=1):
         self._splits = {}
         for split in job_data.SPLITS:
             dataset = data.pipeline(split, data.vocabularies, data.num_old)
@@ -74,6 +78,7 @@ class Pipeline:
                 # The iterator starts after the weights were restored: with what is not done yet.
                 done = tf.train.get_or_create_global_step()
                 dataset = dataset.repeat(config.epochs).skip(tf.identity(done))
+                dataset = dataset.shard(workers, worker) if workers > 1 else dataset
             if dataset is not None:
                 iterator = tf.data.make_initializable_iterator(dataset)
                 self._splits[split] = iterator, iterator.string_handle()
@@ -89,12 +94,14 @@ class Pipeline:
         self.feeds = [handle]
         self.splits = [split for split in self._splits if split != "train"]
 
-    def train(self, session, step):
-        """As of `Arrays`; the session raises `tf.errors.OutOfRangeError` at the end."""
-        del step  # skipped already
-        handle = session.run(self._splits["train"][1])
-        while True:
-            yield [handle]
+    def open(self, session):
+        """As of `Arrays`."""
+        self._handle = session.run(self._splits["train"][1])
+
+    def feed(self, number):
+        """As of `Arrays`; the pipeline itself knows what comes next, and ends."""
+        del number
+        return [self._handle]
 
     def once(self, session, split):
         """As of `Arrays`, for a split."""

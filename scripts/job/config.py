@@ -50,12 +50,20 @@ class Config(NamedTuple):
     early_stopping: int = 0
     watch: str = "min:loss"
     new_rows: str = new_rows.STARTS[0]
+    min_slice_bytes: int = 1 << 18
     hyperparameters: dict = {}
 
 
 # What the weights do not depend on: it may change between two parts of one run.
 FREE = ("checkpoint_dir", "data_dir", "grow_from", "publish", "require_new", "epochs", "save_every")
-FREE += ("eval_every", "eval_at_start", "early_stopping", "watch", "skip_bad_lines")
+FREE += (
+    "eval_every",
+    "eval_at_start",
+    "early_stopping",
+    "watch",
+    "skip_bad_lines",
+    "min_slice_bytes",
+)
 
 
 def check(config):

@@ -15,6 +15,7 @@ events.out.tfevents.*         for TensorBoard; for its projector projector_confi
 import contextlib
 import json
 import os
+import time
 from typing import Dict, List, NamedTuple, Optional
 
 import tensorflow.compat.v1 as tf
@@ -27,6 +28,7 @@ from partial_embed.table.vocabulary import read_vocabulary
 
 RUN, RESULT, HISTORY, FLAGS = "run.json", "result.json", "history.jsonl", "flags.txt"
 LOCK = "lock"
+_SECONDS_OF_A_CHIEF = 60.0
 
 
 class Base(NamedTuple):
@@ -103,6 +105,32 @@ def open_run(directory, settings, data):
                 f"The {name} of the data are not those of the run in {directory}; choose another "
                 f"--checkpoint_dir, and --grow_from={directory} to add rows."
             )
+
+
+def join_run(directory, settings, epochs):
+    """Waits until the chief of a cluster has opened the very run that a worker is to take part in.
+
+    Returns:
+      Whether that is finished already.
+
+    Raises:
+      ValueError: if after a minute there is no run, or another one.
+    """
+    last = time.monotonic() + _SECONDS_OF_A_CHIEF
+    while True:
+        found = read_json(os.path.join(directory, RUN))
+        if found == json.loads(json.dumps(settings)):
+            break
+        if time.monotonic() > last:
+            names = sorted(name for name in settings if (found or {}).get(name) != settings[name])
+            raise ValueError(
+                f"The chief has opened no run in {directory} that this worker could take part in"
+                + (f": {', '.join(names)} differ. " if found else ". ")
+                + "All members need the same flags and data, and see that directory."
+            )
+        time.sleep(0.2)
+    result = read_json(os.path.join(directory, RESULT))
+    return bool(result) and result["epochs"] == epochs
 
 
 @contextlib.contextmanager

@@ -21,13 +21,14 @@ class Graph(NamedTuple):
     `tables` says which has the rows of which vocabulary. `metrics` is what the model gave: a dict
     of names to (value, update op), or a function of (session, examples, sizes, data). `norms` are,
     by table, the root mean square of the norms of its new rows. `finite` says whether all that
-    trains is finite. `saver` saves on the way, `whole_saver` at the end.
+    trains is finite. `counted` trains, and counts the step: it is the number of steps before, which
+    no other step has. `saver` saves on the way, `whole_saver` at the end.
     """
 
     tables: dict
     training: tf.Tensor
     loss: tf.Tensor
-    train_op: tf.Operation
+    counted: tf.Tensor
     metrics: Union[dict, Callable]
     reset_metrics: tf.Operation
     global_step: tf.Variable
@@ -74,8 +75,13 @@ def all_flags(config):
     return argparse.Namespace(**dict(hyperparameters(config), **config._asdict()))
 
 
-def build(config, base, data, batches):
-    """Builds the model in the default graph, and what trains it."""
+def build(config, base, data, batches, cluster=None):
+    """Builds the model in the default graph, and what trains it.
+
+    Args:
+      config, base, data, batches: of the run.
+      cluster: a `Cluster`, in the placement of which this is called; None on one machine.
+    """
     builder = find(config.model, "--model")
     tables = getattr(builder, "tables", {})
     strange = sorted(set(tables.values()) - set(data.vocabularies))
@@ -97,7 +103,11 @@ def build(config, base, data, batches):
     # The one place that knows about growing.
     if base.checkpoint:
         starts = new_rows.initializers(config.new_rows, data, tables)
-        with pe.growing(base.checkpoint, initializers=starts, show=_warn):
+        # Each parameter server holds its share of what is frozen.
+        divided = cluster and tf.min_max_variable_partitioner(
+            len(cluster.servers), min_slice_size=config.min_slice_bytes
+        )
+        with pe.growing(base.checkpoint, initializers=starts, partitioner=divided, show=_warn):
             loss, metrics = model()
         _check_rows(base, data)
     else:
@@ -108,23 +118,28 @@ def build(config, base, data, batches):
         batch = tf.cast(tf.shape(next(iter(batches.features.values())))[0], tf.float32)
         metrics = dict(metrics, loss=tf.metrics.mean(loss, batch))
     optimizer = _optimizer(config, global_step)
-    if base.checkpoint:
-        train_op = pe.minimize(optimizer, loss, global_step=global_step)
-    else:
-        train_op = optimizer.minimize(loss, global_step=global_step)
+    minimize = pe.minimize if base.checkpoint else tf.train.Optimizer.minimize
+    with tf.control_dependencies([minimize(optimizer, loss)]):
+        # Counts in one step; what an optimizer adds can only be read after the steps of others.
+        counted = tf.count_up_to(global_step, 1 << 62)
     norms = {
         table.table_name: _norm(table) for table in embeddings_in() if table.trainable is not None
     }
     trained = [v for v in tf.trainable_variables() if v.dtype.base_dtype.is_floating]
-    finite = tf.reduce_all([tf.reduce_all(tf.is_finite(variable)) for variable in trained])
+    finite = tf.reduce_all(
+        [_beside(v, lambda values: tf.reduce_all(tf.is_finite(values))) for v in trained]
+    )
     reset = tf.variables_initializer(tf.get_collection(tf.GraphKeys.METRIC_VARIABLES))
-    whole_saver = pe.Saver(max_to_keep=3)
-    saver = pe.Saver(max_to_keep=3, delta=True) if base.checkpoint else whole_saver
+    sharded = bool(cluster)  # Each parameter server writes what it holds.
+    whole_saver = pe.Saver(max_to_keep=3, sharded=sharded)
+    saver = whole_saver
+    if base.checkpoint:
+        saver = pe.Saver(max_to_keep=3, sharded=sharded, delta=True)
     return Graph(
         tables,
         training,
         loss,
-        train_op,
+        counted,
         metrics,
         reset,
         global_step,
@@ -168,8 +183,14 @@ def _checked(returned, config):
 
 def _norm(table):
     """The root of the mean of the squared norms of the rows that train."""
-    squares = tf.reduce_sum(tf.square(table.trainable))
+    squares = _beside(table.trainable, lambda rows: tf.reduce_sum(tf.square(rows)))
     return tf.sqrt(squares / (table.plan.num_rows - table.num_frozen_rows))
+
+
+def _beside(variable, function):
+    """`function(variable)`, computed where the variable is: only the result goes elsewhere."""
+    with tf.get_default_graph().colocate_with(variable.op):
+        return function(variable)
 
 
 def _check_rows(base, data):

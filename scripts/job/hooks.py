@@ -17,8 +17,15 @@ _STEPS_OF_AN_EPOCH = 1000  # of a pipeline, whose epochs nobody knows
 class Position(tf.train.SessionRunHook):
     """Where a run is. It comes first, and the other hooks and the loop read it.
 
+    Args:
+      graph: the `Graph`.
+      per_epoch: batches of an epoch, None if nobody knows.
+      epochs: how many there are to be.
+      worker, workers: of how many that take steps this is which.
+
     Attributes:
-      step, total: done, and to do (None if nobody knows).
+      step, total: done by all, and to do (None if nobody knows).
+      next: the number of the batch that comes next here; no other worker takes it.
       epoch, epochs: the same in epochs.
       loss: of the last step.
       seconds: what the steps took, without evaluations and saves.
@@ -26,8 +33,9 @@ class Position(tf.train.SessionRunHook):
       in_vain: whether early stopping ends it.
     """
 
-    def __init__(self, graph, per_epoch, epochs):
+    def __init__(self, graph, per_epoch, epochs, worker=0, workers=1):
         self._graph = graph
+        self._worker, self._workers = worker, workers
         self._per_epoch = per_epoch or _STEPS_OF_AN_EPOCH
         self.total = per_epoch * epochs if per_epoch else None
         self.epochs = epochs if per_epoch else None
@@ -37,20 +45,40 @@ class Position(tf.train.SessionRunHook):
 
     def after_create_session(self, session, coord):
         del coord
-        self.step = int(session.run(self._graph.global_step))
+        self.look(session)
+        self.next = self.step + self._worker
         self._losses = []
+        self.begin_stretch()
+
+    def look(self, session):
+        """Reads how many steps are done."""
+        self.step = int(session.run(self._graph.global_step))
+
+    def begin_stretch(self):
+        """Called when all hooks have seen what was done so far."""
+        self._seen = self.step
 
     def before_run(self, run_context):
         self._began = time.time()
-        return tf.train.SessionRunArgs(self._graph.loss)
+        return tf.train.SessionRunArgs([self._graph.loss, self._graph.counted])
 
     def after_run(self, run_context, run_values):
         self.seconds += time.time() - self._began
-        self.advance(run_values.results)
+        self.advance(*run_values.results)
 
-    def advance(self, loss):
-        """Counts a step; raises a `FloatingPointError` if its loss is no number."""
-        self.step += 1
+    def advance(self, loss, before):
+        """Counts a step.
+
+        Args:
+          loss: of the batch.
+          before: how many steps were done before it; of all steps, only this one has this number.
+
+        Raises:
+          FloatingPointError: if the loss is no number.
+        """
+        self.step = int(before) + 1
+        # As far ahead as there are workers: each number is taken, and by one worker only.
+        self.next = int(before) + self._workers
         self.loss = loss
         self._losses.append(loss)
         if not np.isfinite(loss):
@@ -64,13 +92,18 @@ class Position(tf.train.SessionRunHook):
         return self.step // self._per_epoch
 
     def ends_epoch(self, every=1, steps=0):
-        """Whether an epoch, one of so many, has ended here, or will in some more steps."""
-        return (self.step + steps) % (self._per_epoch * every) == 0
+        """Whether an epoch, one of so many, ended in this stretch, or will in some more steps."""
+        length = self._per_epoch * every
+        return (self.step + steps) // length != self._seen // length
+
+    def is_epoch_end(self, every):
+        """Whether an epoch, one of so many, ends with the last step."""
+        return self.step % (self._per_epoch * every) == 0
 
     @property
     def at_end(self):
         """Whether all is done."""
-        return self.total is not None and self.step >= self.total
+        return self.total is not None and self.next >= self.total
 
     def mean_loss(self):
         """The mean of the losses since this was asked last; None if there were none."""
@@ -86,7 +119,7 @@ class ShowProgress(tf.train.SessionRunHook):
 
     def after_run(self, run_context, run_values):
         position, of = self._position, f"/{self._position.epochs}" if self._position.epochs else ""
-        epoch = position.epoch + (not position.ends_epoch())
+        epoch = position.epoch + (not position.is_epoch_end(1))
         text = f"epoch {epoch}{of}  loss {position.loss:.4f}"
         self._progress.update(position.step, text, self._batch_size, "examples")
 
@@ -189,7 +222,8 @@ class Evaluate(tf.train.SessionRunHook):
     def _catch_up(self, session):
         """Does what an earlier run did not come to after its newest checkpoint."""
         position, history, watch = self._position, self._history, self._config.watch
-        if self._is_due() and not history.is_at(position.step):
+        due = position.is_epoch_end(self._config.eval_every) or position.at_end
+        if due and not history.is_at(position.step):
             self.ask(session, None)
         if not self._config.early_stopping:
             return
@@ -204,9 +238,6 @@ class Evaluate(tf.train.SessionRunHook):
         if history.is_at(position.step):
             self.stop_in_vain(session)
 
-    def _is_due(self):
-        return self._position.ends_epoch(self._config.eval_every) or self._position.at_end
-
     def after_run(self, run_context, run_values):
         position = self._position
         if not position.ends_epoch():
@@ -215,7 +246,7 @@ class Evaluate(tf.train.SessionRunHook):
         self._write({"loss": loss})
         norms = run_context.session.run(self._graph.norms)
         self._write({f"norm_of_new_rows/{name}": norm for name, norm in norms.items()})
-        if self._is_due():
+        if position.ends_epoch(self._config.eval_every) or position.at_end:
             self.ask(run_context.session, loss)
             self.stop_in_vain(run_context.session)
 

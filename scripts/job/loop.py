@@ -39,19 +39,26 @@ class Loop:
                 return
 
     def _stretch(self, step_context):
-        position, graph, feeds = self._position, self._graph, self._batches.feeds
+        position, graph, batches = self._position, self._graph, self._batches
         session = step_context.session
         if session is not self._session:  # the first one, or one that took the place of a lost one
             self._session = session
-            self._step = session.make_callable([graph.loss, graph.train_op], feed_list=feeds)
-            self._values = self._batches.train(session, position.step)
-        step, values, began = self._step, self._values, time.time()
+            batches.open(session)
+            self._step = session.make_callable([graph.loss, graph.counted], batches.feeds)
+        step, began = self._step, time.time()
+        position.begin_stretch()
         position.stopping = bool(self._should_stop())
         ends = position.stopping
         while not ends:
             ends = position.ends_epoch(steps=1) or time.time() - began > _SECONDS_OF_A_STRETCH
             if not ends:
-                position.advance(step(*next(values))[0])
-                position.stopping = ends = bool(self._should_stop())
+                position.advance(*step(*batches.feed(position.next)))
+                position.stopping = bool(self._should_stop())
+                # The steps of others may have passed what this one's next would.
+                ends = position.stopping or position.ends_epoch() or position.at_end
         position.seconds += time.time() - began
-        step_context.run_with_hooks(graph.train_op, dict(zip(feeds, next(values))))
+        if position.at_end:
+            position.stopping = False  # All is done, and is saved at the end.
+        else:
+            feeds = dict(zip(batches.feeds, batches.feed(position.next)))
+            step_context.run_with_hooks(graph.counted, feeds)

@@ -10,6 +10,7 @@ from absl import logging
 
 import partial_embed as pe
 from job import batches as job_batches
+from job import cluster as job_cluster
 from job import data as job_data
 from job import directory, generations, graph, hooks, projector, questions
 from job.config import FREE, LATEST, check
@@ -40,7 +41,15 @@ class Result(NamedTuple):
     told: str = ""
 
 
-def train(config, asked=None, should_stop=lambda: False, label="", more_hooks=(), started=None):
+def train(
+    config,
+    asked=None,
+    should_stop=lambda: False,
+    label="",
+    more_hooks=(),
+    started=None,
+    cluster=None,
+):
     """Trains a base model, or the new rows of one; goes on where an earlier run was stopped.
 
     Args:
@@ -52,18 +61,26 @@ def train(config, asked=None, should_stop=lambda: False, label="", more_hooks=()
       label: what each line begins with.
       more_hooks: session hooks of the caller's.
       started: a function that is called with the directory of the run before it begins.
+      cluster: the `Cluster` of which this process is a worker; None on one machine. Only its chief
+        evaluates, saves, publishes and writes into the directory of the run, which all see.
 
     Returns:
-      A `Result`.
+      A `Result`; of a worker that is not the chief it is empty.
     """
     check(config)
     if not config.checkpoint_dir:
         config = config._replace(checkpoint_dir=generations.default_directory(config.publish))
+    server = cluster and cluster.start()
+    if cluster and not cluster.is_chief:
+        return _train(config, None, should_stop, cluster.label, (), None, cluster, server)
     with directory.locked(config.checkpoint_dir):
-        return _train(config, asked, should_stop, label, more_hooks, started)
+        result = _train(config, asked, should_stop, label, more_hooks, started, cluster, server)
+    if cluster and result.finished:
+        job_cluster.dismiss_servers(cluster, server)
+    return result
 
 
-def _train(config, asked, should_stop, label, more_hooks, started):
+def _train(config, asked, should_stop, label, more_hooks, started, cluster, server):
     grew_from = generations.of(config)
     if config.grow_from == LATEST:
         config = config._replace(grow_from=grew_from)
@@ -79,17 +96,22 @@ def _train(config, asked, should_stop, label, more_hooks, started):
         return Result(told=told)
     learned, replayed = _to_learn(config, base, data)
     settings = _settings(config, base, data, learned, replayed)
-    generations.forget_another_run(config, settings)
-    directory.open_run(config.checkpoint_dir, settings, data)
+    if cluster and not cluster.is_chief:
+        if directory.join_run(config.checkpoint_dir, settings, config.epochs):
+            return Result()
+    else:
+        generations.forget_another_run(config, settings)
+        directory.open_run(config.checkpoint_dir, settings, data)
     if started:
         started(config.checkpoint_dir)
 
-    with tf.Graph().as_default():
+    worker = (cluster.task, len(cluster.workers)) if cluster else (0, 1)
+    with tf.Graph().as_default(), tf.device(cluster and cluster.placement()):
         # The seeds of the initializers; everything random after them follows from the seed and the
         # step alone.
         tf.set_random_seed(config.seed)
         if data.pipeline:
-            batches = job_batches.Pipeline(config, data)
+            batches = job_batches.Pipeline(config, data, *worker)
             splits = {split: {split: questions.Question(split)} for split in batches.splits}
         else:
             batches = job_batches.Arrays(config, data.columns, learned, replayed)
@@ -97,9 +119,10 @@ def _train(config, asked, should_stop, label, more_hooks, started):
                 split: questions.of_split(data, split, bool(base.checkpoint))
                 for split in ("valid", "test")
             }
-        run = _Run(
-            config, base, data, batches, splits if asked is None else {"valid": asked}, label
-        )
+        asked = splits if asked is None else {"valid": asked}
+        run = _Run(config, base, data, batches, asked, label, worker, cluster, server)
+        if cluster and not cluster.is_chief:
+            return run.help(should_stop)
         result = run.take(should_stop, more_hooks)
     if not (config.publish and result.finished):
         return result
@@ -111,7 +134,7 @@ def _train(config, asked, should_stop, label, more_hooks, started):
 class _Run:
     """One run: its graph, its hooks, its end."""
 
-    def __init__(self, config, base, data, batches, asked, label):
+    def __init__(self, config, base, data, batches, asked, label, worker, cluster, server):
         self._config, self._data, self._batches, self._label = config, data, batches, label
         self._asked = asked
         if config.early_stopping and not asked.get("valid"):
@@ -119,12 +142,18 @@ class _Run:
                 f"--early_stopping={config.early_stopping} looks at the valid examples, and the "
                 "data has none."
             )
-        self._graph = graph.build(config, base, data, batches)
+        self._graph = graph.build(config, base, data, batches, cluster)
+        # What a session is opened with.
+        self._session = {}
+        self._cluster, self._server = cluster, server
+        if cluster:
+            self._session = dict(master=server.target, config=cluster.session_config())
+            self._workers = job_cluster.Workers(cluster, self._graph.global_step)
         metrics = self._graph.metrics
         names = metrics if isinstance(metrics, dict) else getattr(metrics, "names", ())
         if config.early_stopping and names:
             questions.check_watch(config.watch, names)
-        self._position = hooks.Position(self._graph, batches.per_epoch, config.epochs)
+        self._position = hooks.Position(self._graph, batches.per_epoch, config.epochs, *worker)
         self._save = hooks.Save(
             self._position, self._graph, config.checkpoint_dir, config.save_every
         )
@@ -175,6 +204,7 @@ class _Run:
             save_summaries_steps=None,
             save_summaries_secs=None,
             log_step_count_steps=None,
+            **self._session,
         ) as monitored:
             loop.run(monitored)
             if not position.stopping:
@@ -192,8 +222,26 @@ class _Run:
         directory.write_json(os.path.join(place, directory.RESULT), result)
         return Result(self._save.newest, history.moments, metrics, position.seconds)
 
+    def help(self, should_stop):
+        """Takes steps as a worker that is not the chief, until the chief ends the training."""
+        position = self._position
+        show = hooks.ShowProgress(
+            position, Progress(position.total, 0, self._label), self._config.batch_size
+        )
+        loop = Loop(self._graph, self._batches, position, should_stop)
+        with tf.train.MonitoredSession(
+            job_cluster.Join(self._cluster, self._server),
+            hooks=[position, show, job_cluster.Follow(self._workers)],
+        ) as monitored:
+            loop.run(monitored)
+            monitored.run_step_fn(lambda step_context: self._workers.leave(step_context.session))
+        return Result(seconds=position.seconds, finished=not position.stopping)
+
     def _finish(self, session, evaluate, history):
         position = self._position
+        if self._session:
+            self._workers.wait(session)
+            position.look(session)
         if not position.step:
             raise ValueError("The pipeline of --data has no train examples: it ended at once.")
         if not history.is_at(position.step):

@@ -8,6 +8,7 @@ that a model that gives everything the same score is no better than chance.
 import collections
 
 import numpy as np
+import tensorflow.compat.v1 as tf
 
 COLUMNS = ("head", "relation", "tail")
 Metrics = collections.namedtuple(
@@ -91,7 +92,8 @@ class Ranking:
 
     def __init__(self, features, queries, table, score):
         self._columns = [features[name] for name in COLUMNS]
-        self._queries, self._table, self._score = queries, table, score
+        self._queries, self._score = queries, score
+        self._table = tf.convert_to_tensor(table)  # A variable in parts cannot be fetched.
         self._known = None
 
     def __call__(self, session, examples, sizes, data):

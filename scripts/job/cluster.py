@@ -1,0 +1,230 @@
+"""Past one machine: who is in a cluster, and what keeps its members together.
+
+Parameter servers hold the variables, each its share. Every worker builds the same graph and takes
+steps of its own; the first one, the chief, also evaluates, saves and publishes. The servers are
+TensorFlow's own: `tf.train.Server`.
+"""
+
+import json
+import time
+from typing import NamedTuple, Tuple
+
+import tensorflow.compat.v1 as tf
+from absl import logging
+
+_SECONDS_FOR_LAST_STEPS = 10.0
+_SERVERS, _WORKERS = "ps", "worker"
+
+
+class Cluster(NamedTuple):
+    """Who is in a cluster, and which of them this process is.
+
+    `servers` and `workers` are host:port of each; `job` is ps or worker, `task` the number of this
+    one among those.
+    """
+
+    servers: Tuple[str, ...]
+    workers: Tuple[str, ...]
+    job: str
+    task: int
+
+    @property
+    def is_chief(self):
+        """Whether this is the worker that evaluates and saves."""
+        return (self.job, self.task) == (_WORKERS, 0)
+
+    @property
+    def label(self):
+        """What the lines of a worker begin with; nothing for the chief's."""
+        return "" if self.is_chief else f"{self.job} {self.task}: "
+
+    @property
+    def devices(self):
+        """The devices of the parameter servers."""
+        return [f"/job:{_SERVERS}/task:{task}" for task in range(len(self.servers))]
+
+    def spec(self):
+        """The `tf.train.ClusterSpec`."""
+        return tf.train.ClusterSpec({_SERVERS: self.servers, _WORKERS: self.workers})
+
+    def start(self):
+        """Starts this member's server, which ends with the process."""
+        return tf.train.Server(self.spec(), self.job, self.task)
+
+    def placement(self):
+        """A device function: variables on the parameter servers in turn, the rest here."""
+        device = f"/job:{_WORKERS}/task:{self.task}"
+        return tf.train.replica_device_setter(cluster=self.spec(), worker_device=device)
+
+    def session_config(self):
+        """A session sees the parameter servers and itself: no worker waits for another."""
+        return tf.ConfigProto(
+            device_filters=[f"/job:{_SERVERS}", f"/job:{self.job}/task:{self.task}"]
+        )
+
+
+def from_flags(ps_hosts, worker_hosts, job_name, task_index, environment):
+    """The `Cluster` that flags or `TF_CONFIG` describe; None for one machine.
+
+    Args:
+      ps_hosts, worker_hosts: lists of host:port.
+      job_name: ps or worker.
+      task_index: int.
+      environment: dict that perhaps holds TF_CONFIG; the flags count if both are given.
+
+    Raises:
+      ValueError: if they make no cluster.
+    """
+    if ps_hosts or worker_hosts or job_name or task_index is not None:
+        what = "--ps_hosts, --worker_hosts, --job_name and --task_index"
+        if not (ps_hosts and worker_hosts and job_name and task_index is not None):
+            raise ValueError(f"A cluster needs {what}; leave all of them out for one machine.")
+        hosts = {_SERVERS: ps_hosts, _WORKERS: worker_hosts}
+    else:
+        what = "TF_CONFIG"
+        hosts, job_name, task_index = _of_environment(environment.get(what))
+        if not hosts:
+            return None
+    servers, workers = tuple(hosts[_SERVERS]), tuple(hosts[_WORKERS])
+    twice = sorted({host for host in servers + workers if (servers + workers).count(host) > 1})
+    if twice:
+        raise ValueError(f"{what} name {twice[0]} twice; each member needs a host:port of its own.")
+    if job_name not in hosts or not 0 <= task_index < len(hosts[job_name]):
+        raise ValueError(
+            f"{what} say that this is {job_name} {task_index}, and there are ps 0 to "
+            f"{len(servers) - 1} and worker 0 to {len(workers) - 1}."
+        )
+    return Cluster(servers, workers, job_name, task_index)
+
+
+def _of_environment(text):
+    """(hosts of each job, job, task) that TF_CONFIG says; the hosts are {} without a cluster."""
+    try:
+        found = json.loads(text or "{}")
+        cluster, task = found.get("cluster", {}), found.get("task", {})
+        first = list(cluster.get("chief", [])) + list(cluster.get("master", []))
+        servers, workers = list(cluster.get(_SERVERS, [])), list(cluster.get(_WORKERS, []))
+        job, index = task.get("type", _WORKERS), int(task.get("index", 0))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"TF_CONFIG is not what TensorFlow reads: {error}.") from error
+    if job in ("chief", "master"):
+        job = _WORKERS
+    elif job == _WORKERS:
+        index += len(first)
+    if not servers and len(first + workers) <= 1:
+        return {}, job, index
+    if not (servers and first + workers):
+        raise ValueError(
+            "TF_CONFIG has no parameter servers, or no workers: its cluster needs ps and worker."
+        )
+    return {_SERVERS: servers, _WORKERS: first + workers}, job, index
+
+
+def serve(cluster, should_stop):
+    """Is a parameter server until the chief has finished, or `should_stop()`."""
+    server = cluster.start()
+    with tf.Graph().as_default():
+        is_over = _Signal(cluster.devices[cluster.task], "over")
+        with tf.Session(server.target, config=cluster.session_config()) as session:
+            while not should_stop() and not is_over.count(session):
+                time.sleep(0.2)
+
+
+def dismiss_servers(cluster, server):
+    """Tells the parameter servers that all is done."""
+    with tf.Graph().as_default():
+        signals = [_Signal(device, "over") for device in cluster.devices]
+        with tf.Session(server.target, config=cluster.session_config()) as session:
+            for signal in signals:
+                signal.give(session)
+
+
+class Workers:
+    """What the workers tell each other, by way of the first parameter server.
+
+    Args:
+      cluster: a `Cluster`.
+      global_step: the variable that counts the steps of all.
+    """
+
+    def __init__(self, cluster, global_step):
+        self._cluster, self._global_step = cluster, global_step
+        self._stop = _Signal(cluster.devices[0], "stop")
+        self._left = _Signal(cluster.devices[0], "left")
+
+    def are_to_stop(self, session):
+        """Whether the chief has ended the training."""
+        return self._stop.count(session) > 0
+
+    def leave(self, session):
+        """Says that a worker has taken its last step."""
+        self._left.give(session)
+
+    def wait(self, session):
+        """Ends the training, and waits for the last steps of the others.
+
+        As long as they come: a worker that was killed takes none.
+        """
+        self._stop.give(session)
+        step, since = -1, time.time()
+        while self._left.count(session) < len(self._cluster.workers) - 1:
+            now = session.run(self._global_step)
+            if now != step:
+                step, since = now, time.time()
+            elif time.time() - since > _SECONDS_FOR_LAST_STEPS:
+                logging.warning(
+                    "Not all workers are there at the end; the last steps of one are lost."
+                )
+                return
+            time.sleep(0.05)
+
+
+class Join(tf.train.SessionCreator):
+    """Makes the session of a worker that is not the chief, once that has initialized the variables.
+
+    TensorFlow's own looks every half a minute.
+
+    Args:
+      cluster: a `Cluster`.
+      server: its `tf.train.Server`.
+    """
+
+    def __init__(self, cluster, server):
+        self._cluster, self._server = cluster, server
+
+    def create_session(self):
+        scaffold = tf.train.Scaffold(local_init_op=tf.tables_initializer()).finalize()
+        manager = tf.train.SessionManager(
+            local_init_op=scaffold.local_init_op,
+            ready_op=scaffold.ready_op,
+            ready_for_local_init_op=scaffold.ready_for_local_init_op,
+            graph=tf.get_default_graph(),
+            recovery_wait_secs=1,
+        )
+        return manager.wait_for_session(self._server.target, self._cluster.session_config())
+
+
+class Follow(tf.train.SessionRunHook):
+    """Ends a worker when the chief has ended the training."""
+
+    def __init__(self, workers):
+        self._workers = workers
+
+    def after_run(self, run_context, run_values):
+        if self._workers.are_to_stop(run_context.session):
+            run_context.request_stop()
+
+
+class _Signal:
+    """Something to be said to whoever asks, on a parameter server: a queue of nothing."""
+
+    def __init__(self, device, name):
+        with tf.device(device):
+            queue = tf.FIFOQueue(1 << 20, tf.bool, [], shared_name=name, name=name)
+            self._give, self._count = queue.enqueue(True), queue.size()
+
+    def give(self, session):
+        session.run(self._give)
+
+    def count(self, session):
+        return int(session.run(self._count))
