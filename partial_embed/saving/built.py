@@ -13,6 +13,7 @@ from partial_embed.files.tensors import slice_spec, write_part
 from partial_embed.saving.deltas import generations_of, manifest_of
 from partial_embed.saving.restoring import RestoreOps, plan_restoration
 from partial_embed.saving.same_base import expect_same_base
+from partial_embed.saving.slot_writer import SlotWriter
 from partial_embed.saving.source import (
     BaseTable,
     DeltaTable,
@@ -22,7 +23,7 @@ from partial_embed.saving.source import (
 )
 from partial_embed.table.on_disk import in_slices
 from partial_embed.table.optimizer_state import name_in, renamed
-from partial_embed.table.plan import with_rows
+from partial_embed.table.plan import offset_of, with_rows
 from partial_embed.table.report import reports_in
 from partial_embed.training.frozen_rows import FrozenRows
 
@@ -43,9 +44,10 @@ class Built:
     def __init__(self, content, builder, delta, allow_nonfinite):
         self._content = content
         self._delta = delta
-        self._ops = RestoreOps(content, builder.saveables, allow_nonfinite)
+        self._ops = RestoreOps(content, builder.saveables, allow_nonfinite, delta)
         self._frozen_rows = FrozenRows() if delta else None
         self._hashes = None
+        self._writers = {} if delta else self._slot_writers()
         self._warned = False
         # By table: what holds its frozen rows' slots, the newest, and what they were loaded from.
         self._sources = {
@@ -54,6 +56,21 @@ class Built:
             if table.embedding.source is not None
         }
         self._origins = dict(self._sources)
+
+    def _slot_writers(self):
+        """Returns what writes the slots of what does not train, by slot name and slice."""
+        writers = {}
+        for table in self._content.tables:
+            for slot in table.slots if in_slices(table.embedding) else ():
+                for variable, rows in table.frozen():
+                    spec, shape = _slice_of_slot(table, slot, rows)
+                    place = slot.name, spec
+                    dtype = slot.variable.dtype.base_dtype
+                    writers[place] = SlotWriter(variable.device, *place, shape, dtype)
+        for saved, name, slot in self._content.unchanged_slots():
+            dtype, device = slot.variable.dtype.base_dtype, saved.variable.device
+            writers[name, ""] = SlotWriter(device, name, "", saved.full_shape, dtype)
+        return writers
 
     @staticmethod
     def _base_of(table):
@@ -136,9 +153,14 @@ class Built:
             write_part(stage.part(), [(DELTA_KEY, "", np.array(text, object))])
             return
         for table in self._content.tables:
-            if table.embedding.plan.num_frozen_rows:
-                for slot in table.slots:
-                    self._write_slot(session, stage, table, slot)
+            for slot in table.slots:
+                if in_slices(table.embedding):
+                    for variable, rows in table.frozen():
+                        value = self._slot_value(session, table, slot, rows, [variable])
+                        writer = self._writers[slot.name, _slice_of_slot(table, slot, rows)[0]]
+                        writer.write(session, stage.part(), value)
+                elif table.embedding.plan.num_frozen_rows:
+                    self._write_joined_slot(session, stage, table, slot)
         for saved, name, slot in self._content.unchanged_slots():
             base, dtype = saved.source.checkpoint, slot.variable.dtype.base_dtype
             there = renamed(name, saved.own_name, saved.source.name)
@@ -147,21 +169,22 @@ class Built:
             value = slot_or_start(
                 found, saved.source, slot.initial(session), dtype, saved.full_shape
             )
-            write_part(stage.part(), [(name, "", value.tensor)])
+            self._writers[name, ""].write(session, stage.part(), value)
 
-    def _write_slot(self, session, stage, table, slot):
-        """Writes a slot's rows for frozen rows; all of its rows, if they lie among others."""
-        embedding, plan = table.embedding, table.embedding.plan
-        which, dtype = plan.frozen_rows(), slot.variable.dtype.base_dtype
-        source, shape = self._source_of_slots(table), slot.variable.shape.as_list()
+    def _slot_value(self, session, table, slot, which, variables):
+        """Returns a slot's values for frozen rows, those that some variables hold."""
+        source, axis = self._source_of_slots(table), table.embedding.plan.axis
         found = source and source.slot_rows(slot.name, which)
-        rows = source.rows(which) if source else _Frozen(session, embedding)
-        part, whole = (with_rows(shape, plan.axis, n) for n in (len(which), plan.num_rows))
-        value = slot_or_start(found, rows, slot.initial(session), dtype, part)
-        if in_slices(embedding):
-            spec = slice_spec(whole, [0] * len(whole), part)
-            write_part(stage.part(), [(slot.name, spec, value.tensor)])
-            return
+        rows = source.rows(which) if source else _Frozen(session, variables, axis)
+        part = with_rows(slot.variable.shape.as_list(), axis, len(which))
+        dtype = slot.variable.dtype.base_dtype
+        return slot_or_start(found, rows, slot.initial(session), dtype, part)
+
+    def _write_joined_slot(self, session, stage, table, slot):
+        """Writes all rows of a slot, where those that train lie among others."""
+        embedding, plan = table.embedding, table.embedding.plan
+        rows = plan.frozen_rows(), embedding.frozen_parts
+        value = self._slot_value(session, table, slot, *rows)
         joined = plan.joined(value.read(), session.run(slot.variable))
         write_part(stage.part(), [(slot.name, "", joined)])
 
@@ -179,15 +202,21 @@ class Built:
         )
 
 
+def _slice_of_slot(table, slot, rows):
+    """Returns (text of the slice, its shape) that some rows are of a table's slot."""
+    plan, shape = table.embedding.plan, slot.variable.shape.as_list()
+    whole, part = (with_rows(shape, plan.axis, count) for count in (plan.num_rows, len(rows)))
+    return slice_spec(whole, offset_of(whole, plan.axis, rows[0]), part), part
+
+
 class _Frozen:
     """Frozen rows as a session has them, for a table that came from no checkpoint."""
 
-    def __init__(self, session, embedding):
-        self._session, self._embedding = session, embedding
+    def __init__(self, session, variables, axis):
+        self._session, self._variables, self._axis = session, variables, axis
 
     def read(self):
-        parts = self._session.run(self._embedding.frozen_parts)
-        return np.concatenate(parts, self._embedding.plan.axis)
+        return np.concatenate(self._session.run(self._variables), self._axis)
 
     def tensor(self):
         array = self.read()

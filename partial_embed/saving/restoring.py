@@ -15,8 +15,9 @@ from partial_embed.files.growth import (
     read_generations,
     rows_of_generation,
 )
+from partial_embed.files.hashes import can_hash, hash_rows
 from partial_embed.files.tensors import read_tensors, reason, restore
-from partial_embed.saving.same_base import check_base
+from partial_embed.saving.same_base import compare_base, hashes_of
 from partial_embed.saving.saveables import Saved
 from partial_embed.saving.source import (
     BaseTable,
@@ -25,11 +26,14 @@ from partial_embed.saving.source import (
     read_all,
     stored,
 )
+from partial_embed.table.embedding import parts_of
 from partial_embed.table.on_disk import Whole
 from partial_embed.table.optimizer_state import belongs_to
 
+_FIELDS = ["checkpoint", "values", "untouched", "sources", "standing"]
 
-class Restoration(namedtuple("Restoration", ["checkpoint", "values", "untouched", "sources"])):
+
+class Restoration(namedtuple("Restoration", _FIELDS)):
     """What one restore sets, checked before any variable is set.
 
     Attributes:
@@ -37,6 +41,7 @@ class Restoration(namedtuple("Restoration", ["checkpoint", "values", "untouched"
         values: list of (variable, `Stored`).
         untouched: list of variables that it says nothing about, or that start without it.
         sources: dict of table name to its source.
+        standing: list of `Standing`, what a delta must find in its base.
     """
 
     def describe(self):
@@ -49,6 +54,17 @@ class Restoration(namedtuple("Restoration", ["checkpoint", "values", "untouched"
             for name, source in self.sources.items()
         ]
         return ", ".join(kinds) or "a checkpoint without tables that grow"
+
+
+class Standing(namedtuple("Standing", ["name", "entry", "variables", "stored"])):
+    """What a delta was trained beside.
+
+    Attributes:
+        name: of the table, or of the variable that is frozen whole.
+        entry: what the manifest says of it.
+        variables: list of those that hold it, in the order of rows.
+        stored: `Stored`, where it is read from.
+    """
 
 
 def plan_restoration(content, checkpoint, known, reports, generation=None):
@@ -67,7 +83,7 @@ def plan_restoration(content, checkpoint, known, reports, generation=None):
     Raises:
         ValueError: if anything does not fit; says what was expected and what was found.
     """
-    values, untouched = [], []
+    values, untouched, standing = [], [], {}
     if DELTA_KEY in checkpoint:
         manifest = read_delta(checkpoint)
         sources = _open_deltas(content, checkpoint, manifest["tables"], known)
@@ -88,6 +104,10 @@ def plan_restoration(content, checkpoint, known, reports, generation=None):
             entry = entries.get(table.name, {})
             expect_keys(checkpoint.prefix, table.name, entry, table.embedding.keys)
         values += [(variable, source.rows(which)) for variable, which in table.frozen()]
+        if manifest:
+            entry, rows = manifest["tables"][table.name], source.base.rows(plan.frozen_rows())
+            variables = table.embedding.frozen_parts
+            standing[table.name] = Standing(table.name, entry, variables, rows)
         for variable, slot in table.trainable():
             rows = plan.trainable_rows
             rows = range(plan.num_frozen_rows, plan.num_rows) if plan.in_order else rows
@@ -104,7 +124,8 @@ def plan_restoration(content, checkpoint, known, reports, generation=None):
     for saved in content.unchanged:
         entry = manifest and manifest["unchanged"].get(saved.disk_name)
         if entry:
-            check_base(checkpoint.prefix, entry, saved.disk_name, saved.source)
+            known_by = saved.disk_name, entry, parts_of(saved.whole)
+            standing[saved.disk_name] = Standing(*known_by, saved.source)
         here = not manifest and saved.disk_name in checkpoint
         place = (checkpoint, saved.disk_name) if here else saved.source[:2]
         values.append((saved.variable, _checked(saved, *place)))
@@ -117,7 +138,7 @@ def plan_restoration(content, checkpoint, known, reports, generation=None):
             values.append((saved.variable, _checked(saved, checkpoint, saved.disk_name, kept)))
     for variable, value in values:
         _check(variable, value, variable.shape.as_list())
-    return Restoration(checkpoint, values, untouched, sources)
+    return Restoration(checkpoint, values, untouched, sources, list(standing.values()))
 
 
 def _open_deltas(content, checkpoint, entries, known):
@@ -194,10 +215,15 @@ class RestoreOps:
         content: `Content`.
         saveables: all that the Saver saves, for those that are no variables.
         allow_nonfinite: bool, whether to set rows that hold NaN or Inf.
+        of_deltas: bool, whether there shall be ops that hash what deltas stand on; without
+            them it is read and hashed here.
     """
 
-    def __init__(self, content, saveables, allow_nonfinite):
+    def __init__(self, content, saveables, allow_nonfinite, of_deltas):
         self._allow_nonfinite = allow_nonfinite
+        frozen = {v.op.name for table in content.tables for v in table.embedding.frozen_parts}
+        frozen |= {saved.variable.op.name for saved in content.unchanged}
+        self._to_hash = frozen if of_deltas else ()
         self._rows_of = _rows_of_variables(content)
         variables = [v for table in content.tables for v in table.embedding.variables]
         variables += [slot.variable for table in content.tables for slot in table.slots]
@@ -235,10 +261,13 @@ class RestoreOps:
                 table, rows, axis = self._rows_of.get(variable.op.name, (None, range(1), 0))
                 what = table or variable.op.name
                 value = refuse_nonfinite(value, what, axis, rows[0] if len(rows) else 0)
+            hashes = None
+            if variable.op.name in self._to_hash and can_hash(value.dtype):
+                hashes = hash_rows(value, self._rows_of.get(variable.op.name, (None, (), 0))[2])
             with tf.control_dependencies([value]):
                 is_read = tf.placeholder_with_default(True, [])
             value = tf.placeholder_with_default(value, variable.shape)
-        return _Value(place, value, is_read)
+        return _Value(place, value, is_read, hashes)
 
     def run(self, session, restoration):
         """Sets every variable, or raises and sets none.
@@ -273,6 +302,11 @@ class RestoreOps:
             ops.append(op)
         missing = {tf.compat.as_text(name) for name in session.run(self._uninitialized)}
         try:
+            for known in restoration.standing:
+                hashes = self._hashes_of(known, session, feeds, read)
+                compare_base(
+                    restoration.checkpoint.prefix, known.entry, known.name, hashes, known.stored
+                )
             session.run(ops, feeds)
         except tf.errors.OpError as error:
             raise ValueError(
@@ -280,6 +314,14 @@ class RestoreOps:
                 "was changed."
             ) from error
         session.run([v.initializer for v in restoration.untouched if v.op.name in missing])
+
+    def _hashes_of(self, known, session, feeds, read):
+        """Returns the hashes of the rows of a `Standing`, made where they are read."""
+        names = [variable.op.name for variable in known.variables]
+        ops = [self._values[name].hashes for name in names if name in read]
+        if len(ops) < len(names) or None in ops or not names:
+            return hashes_of(known.stored)
+        return np.concatenate(session.run(ops, feeds)).view(np.uint64)
 
     def _expect_finite(self, name, array, checkpoint):
         if self._allow_nonfinite or name not in self._rows_of:
@@ -294,13 +336,14 @@ class RestoreOps:
             )
 
 
-_Value = namedtuple("_Value", ["place", "value", "is_read"])
+_Value = namedtuple("_Value", ["place", "value", "is_read", "hashes"])
 _Value.__doc__ = """What is assigned to a variable.
 
 Attributes:
     place: three placeholders, where it is read: prefix, name, slice; or nothing, if
     value: the tensor is fed itself.
     is_read: a tensor that waits until it is read; fed, if it is not.
+    hashes: of its rows, if it is read; or None.
 """
 
 

@@ -74,7 +74,7 @@ def slots_of(embedding, variables):
         ):
             start = variable.initial_value
             starts_as_rows = embedding.trainable.op in upstream([start])
-            with tf.name_scope("slot_start"):
+            with tf.name_scope("slot_start"), tf.device(variable.device):
                 bounds = tf.stack([tf.reduce_min(start), tf.reduce_max(start)])
             slots.append(Slot(variable, name, starts_as_rows, bounds))
     return slots

@@ -19,7 +19,6 @@ import tensorflow.compat.v1 as tf
 from partial_embed.files.growth import DELTA_ROWS
 from partial_embed.files.runs import as_range, describe_runs, to_runs
 from partial_embed.files.tensors import can_slice, read_tensors, restore, slice_spec
-from partial_embed.saving.same_base import check_base
 from partial_embed.table.optimizer_state import name_in, renamed
 from partial_embed.table.plan import offset_of, with_rows
 
@@ -287,7 +286,7 @@ def open_table(table, checkpoint, known=None):
 
 
 def open_delta(table, delta, entry, base):
-    """Returns a table of a delta, as a source, after its frozen rows were known again.
+    """Returns a table of a delta, as a source.
 
     Args:
         table: `Table` of a Saver.
@@ -296,7 +295,7 @@ def open_delta(table, delta, entry, base):
         base: source of the frozen rows.
 
     Raises:
-        ValueError: if other rows train here, or the base has others.
+        ValueError: if other rows train here.
     """
     plan = table.embedding.plan
     here = (plan.num_rows, to_runs(plan.trainable_rows))
@@ -311,5 +310,4 @@ def open_delta(table, delta, entry, base):
             f"The table {table.name} of the delta {delta.prefix} grew along axis "
             f"{entry.get('axis', 0)}; here it grows along axis {plan.axis}."
         )
-    check_base(delta.prefix, entry, table.name, base.rows(plan.frozen_rows()))
     return DeltaTable(delta, table.name, plan, base)

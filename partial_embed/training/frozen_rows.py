@@ -9,14 +9,12 @@ import tensorflow.compat.v1 as tf
 from absl import logging
 
 from partial_embed._tensorflow import PartitionedVariable
-from partial_embed.files.hashes import row_hashes
+from partial_embed.files.hashes import can_hash, hash_rows, row_hashes
 from partial_embed.files.runs import describe_runs, to_runs
 from partial_embed.table.embedding import embeddings_in, frozen_variables_in, parts_of
 from partial_embed.table.report import listed
 from partial_embed.training.graph import find_writers
 from partial_embed.training.writers import moving_state, refuse_writers
-
-_CHUNK_BYTES = 1 << 24  # what is fetched at once, so that no second copy is needed
 
 
 class FrozenRows:
@@ -40,8 +38,8 @@ class FrozenRows:
             count = sum((part.shape.as_list() or [1])[0] for part in parts)
             self._parts[frozen_name(variable)] = (parts, range(count))
         axes = {e.table_name: e.plan.axis for e in embeddings}
-        self._readers = {
-            name: [_reader(part, axes.get(name, 0)) for part in parts]
+        self._hashes = {
+            name: [_hashes(part, axes.get(name, 0)) for part in parts]
             for name, (parts, _) in self._parts.items()
         }
         self._recorded = None
@@ -50,11 +48,12 @@ class FrozenRows:
 
     def hashes(self, session):
         """Returns {name: uint64 array, the hash of each frozen row} as a session has them."""
+        # Those of a table that has no frozen row are none.
+        none = [np.zeros(0, np.int64)]
+        found = session.run(self._hashes)
         return {
-            name: np.concatenate(
-                [np.zeros(0, np.uint64)] + [part for read in readers for part in read(session)]
-            )
-            for name, readers in self._readers.items()
+            name: np.concatenate(none + [_as_hashes(part) for part in parts]).view(np.uint64)
+            for name, parts in found.items()
         }
 
     def record(self, session):
@@ -155,21 +154,17 @@ class FrozenRowsHook(tf.train.SessionRunHook):
         logging.info("FrozenRowsHook: 0 of %d frozen rows changed.", count)
 
 
-def _reader(variable, axis):
-    """Returns `read(session)`, which yields the hashes of a variable's rows, some at a time."""
-    shape = variable.shape.as_list() or [1]
-    count = shape[axis]
-    row_bytes = max(1, int(np.prod(shape)) // max(1, count) * variable.dtype.base_dtype.size)
-    step = max(1, _CHUNK_BYTES // row_bytes)
-    with tf.name_scope(None, "frozen_rows"), variable.graph.colocate_with(variable.op):
-        start = tf.placeholder(tf.int64, [], name="start")
+def _hashes(variable, axis):
+    """Returns the hashes of a variable's rows, computed where it is; of texts the rows."""
+    with tf.name_scope(None, "frozen_rows"), tf.device(variable.device):
         value = tf.convert_to_tensor(variable)
-        # Not reshaped otherwise: a shape given to that is of int32 on TensorFlow 1.15.
-        value = value if variable.shape.rank else tf.reshape(value, [1])
-        rows = value[(slice(None),) * axis + (slice(start, start + step),)]
+        if can_hash(value.dtype):
+            return hash_rows(value, axis)
+        front = [axis] + [other for other in range(value.shape.rank) if other != axis]
+        return (
+            tf.transpose(value, front) if axis else tf.reshape(value, value.shape.as_list() or [1])
+        )
 
-    def read(session):
-        for row in range(0, count, step):
-            yield row_hashes(np.moveaxis(session.run(rows, {start: row}), axis, 0))
 
-    return read
+def _as_hashes(array):
+    return array if array.dtype == np.int64 else row_hashes(array).view(np.int64)

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+import tensorflow.compat.v1 as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from partial_embed.files.hashes import fingerprint, row_hashes
+from partial_embed.files.hashes import can_hash, fingerprint, hash_rows, row_hashes
 
 # What deltas that are out there hold of rows like `values_of` makes them.
 RECORDED = [
@@ -92,3 +93,31 @@ def test_strings_are_hashed_by_what_they_say():
     assert len(set(hashes.tolist())) == 3
     assert hashes[0] == hashes[3]
     assert fingerprint(hashes) == "a10f5a26159d272afad29f5f1a0aad31"
+
+
+@pytest.mark.parametrize("block_bytes", [1, 24, 1 << 22])
+def test_ops_hash_as_arrays_are_hashed(start, monkeypatch, block_bytes):
+    """Every dtype, width and axis, in blocks of a row, of some, and all at once."""
+    monkeypatch.setattr("partial_embed.files.hashes._BLOCK_BYTES", block_bytes)
+    wanted, feeds, ops = [], {}, []
+    for dtype in sorted({dtype for dtype, _, _ in RECORDED}) + ["bfloat16", "uint16", "uint64"]:
+        numpy_dtype = tf.as_dtype(dtype).as_numpy_dtype
+        for shape, axis in (
+            ([7, 3], 0),
+            ([7, 4], 0),
+            ([5, 3, 2], 1),
+            ([3, 9], 1),
+            ([4], 0),
+            ([], 0),
+        ):
+            array = np.asarray(np.arange(np.prod(shape)) * 37 - 50).reshape(shape)
+            array = (array % 2 == 0 if dtype == "bool" else array).astype(numpy_dtype)
+            rows = np.moveaxis(array, axis, 0) if shape else array.reshape([1])
+            wanted.append(row_hashes(rows))
+            feed = tf.placeholder(tf.as_dtype(dtype), shape)
+            assert can_hash(feed.dtype)
+            feeds[feed] = array
+            ops.append(hash_rows(feed, axis))
+    for hashes, found in zip(wanted, start().run(ops, feeds)):
+        np.testing.assert_array_equal(hashes, found.view(np.uint64))
+    assert not can_hash(tf.string)

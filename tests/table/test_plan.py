@@ -138,7 +138,9 @@ def huge_table(initializer, checkpoint_rows=BILLIONS, **arguments):
         checkpoint = Huge("huge", {"ent": [checkpoint_rows, 2]}, {"ent": tf.float32})
     rows = plan_rows("ent", BILLIONS + 2, checkpoint_rows, **arguments)
     shape, initializer = [BILLIONS + 2, 2], as_row_init(initializer)
-    return TablePlan("ent", shape, tf.float32, rows, initializer, checkpoint, "ent", None, False)
+    return TablePlan(
+        "ent", shape, tf.float32, rows, initializer, checkpoint, "ent", None, False, None
+    )
 
 
 def test_frozen_rows_are_not_listed(little_memory):

@@ -23,7 +23,7 @@ def test_training_leaves_them_alone(numbered, start, use_resource):
 @pytest.mark.parametrize("partitioner", [None, tf.fixed_size_partitioner(3)])
 def test_changed_rows_are_named(numbered, start, monkeypatch, partitioner):
     # Two rows at a time, so that rows are read in several pieces.
-    monkeypatch.setattr("partial_embed.training.frozen_rows._CHUNK_BYTES", 2 * 2 * 4)
+    monkeypatch.setattr("partial_embed.files.hashes._BLOCK_BYTES", 2 * 2 * 4)
     table = numbered((10, 2), 8, name="model/embedding", partitioner=partitioner)
     other = numbered(name="other")
     parts = table.frozen_parts

@@ -1,0 +1,47 @@
+"""The ops that write the slots of rows that do not train, each where those rows are."""
+
+import tensorflow.compat.v1 as tf
+
+from partial_embed.files.tensors import restore, write_part
+from partial_embed.saving.source import Filled
+
+
+class SlotWriter:
+    """Writes one slice of a slot: copied from a checkpoint, or one number throughout.
+
+    Args:
+        device: where the rows are that it belongs to.
+        name: str, the slot's name on disk.
+        spec: text of the slice, "" for all of it.
+        shape: list of ints, of the slice.
+        dtype: `tf.DType`.
+    """
+
+    def __init__(self, device, name, spec, shape, dtype):
+        self._slice = name, spec
+        with tf.name_scope("partial_embed_slot"), tf.device(device):
+            self._prefix = tf.placeholder(tf.string, [])
+            self._place = [tf.placeholder(tf.string, []) for _ in range(3)]
+            self._number = tf.placeholder(dtype, [])
+            copied = restore(*self._place[:2], dtype, self._place[2], shape)
+            filled = tf.fill(shape, self._number)
+            with tf.device("/cpu:0"):
+                self._copy, self._fill = (
+                    tf.raw_ops.SaveV2(
+                        prefix=self._prefix,
+                        tensor_names=[name],
+                        shape_and_slices=[spec],
+                        tensors=[value],
+                    )
+                    for value in (copied, filled)
+                )
+
+    def write(self, session, prefix, value):
+        """Writes `Stored`, `Filled` or other values as a checkpoint of its own."""
+        if isinstance(value, Filled):
+            session.run(self._fill, {self._prefix: prefix, self._number: value.number})
+        elif getattr(value, "is_one_slice", False):
+            place = (value.checkpoint.prefix, value.name, value.spec)
+            session.run(self._copy, {self._prefix: prefix, **dict(zip(self._place, place))})
+        else:
+            write_part(prefix, [(*self._slice, value.tensor)])
