@@ -28,6 +28,7 @@ class Position(tf.train.SessionRunHook):
       next: the number of the batch that comes next here; no other worker takes it.
       epoch, epochs: the same in epochs.
       loss: of the last step.
+      session: the plain session; another one, if that is lost with a parameter server.
       seconds: what the steps took, without evaluations and saves.
       stopping: whether somebody asked the run to stop.
       in_vain: whether early stopping ends it.
@@ -40,11 +41,13 @@ class Position(tf.train.SessionRunHook):
         self.total = per_epoch * epochs if per_epoch else None
         self.epochs = epochs if per_epoch else None
         self.step, self.loss, self.seconds = 0, None, 0.0
+        self.session = None
         self.stopping = self.in_vain = False
         self._losses, self._began = [], 0.0
 
     def after_create_session(self, session, coord):
         del coord
+        self.session = session
         self.look(session)
         self.next = self.step + self._worker
         self._losses = []

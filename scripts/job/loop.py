@@ -40,8 +40,9 @@ class Loop:
 
     def _stretch(self, step_context):
         position, graph, batches = self._position, self._graph, self._batches
-        session = step_context.session
-        if session is not self._session:  # the first one, or one that took the place of a lost one
+        # Not that of the context, which is the first one still if another took its place.
+        session = position.session
+        if session is not self._session:
             self._session = session
             batches.open(session)
             self._step = session.make_callable([graph.loss, graph.counted], batches.feeds)

@@ -195,7 +195,6 @@ class _Run:
         )
         show = hooks.ShowProgress(position, progress, config.batch_size)
         loop = Loop(self._graph, self._batches, position, should_stop)
-        metrics = {}
         with tf.train.MonitoredTrainingSession(
             checkpoint_dir=place,
             scaffold=tf.train.Scaffold(saver=self._graph.saver),
@@ -206,11 +205,10 @@ class _Run:
             log_step_count_steps=None,
             **self._session,
         ) as monitored:
-            loop.run(monitored)
-            if not position.stopping:
-                metrics = monitored.run_step_fn(
-                    lambda step_context: self._finish(step_context.session, evaluate, history)
-                )
+            metrics = None
+            while metrics is None and not position.stopping:
+                loop.run(monitored)
+                metrics = self._finish_in(monitored, evaluate, history)
         writer.close()
         if position.stopping:
             return Result(self._save.newest, history.moments, {}, position.seconds, finished=False)
@@ -234,8 +232,20 @@ class _Run:
             hooks=[position, show, job_cluster.Follow(self._workers)],
         ) as monitored:
             loop.run(monitored)
-            monitored.run_step_fn(lambda step_context: self._workers.leave(step_context.session))
+            monitored.run_step_fn(lambda step_context: self._workers.leave(position.session))
         return Result(seconds=position.seconds, finished=not position.stopping)
+
+    def _finish_in(self, monitored, evaluate, history):
+        """What `_finish` returns; None if there is more to do first, or the run is to stop."""
+        at_end = self._position.session
+
+        def finish(step_context):
+            del step_context  # which has the first session for ever
+            session = self._position.session
+            # Another one has not come to the end: it began with the newest checkpoint.
+            return self._finish(session, evaluate, history) if session is at_end else None
+
+        return None if self._position.stopping else monitored.run_step_fn(finish)
 
     def _finish(self, session, evaluate, history):
         position = self._position
