@@ -26,16 +26,12 @@ import time
 from absl import app, flags
 from job.signals import StopSignals
 
-flags.DEFINE_integer("ps", 1, "How many parameter servers.", lower_bound=1)
-flags.DEFINE_integer("workers", 2, "How many workers.", lower_bound=1)
-flags.DEFINE_float("timeout", 24 * 3600, "Seconds after which the job is stopped.", lower_bound=1)
-
 _SECONDS_TO_END = 30.0
 _TRAIN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "train.py")
 
 
 def main(arguments):
-    hosts = _free_hosts(flags.FLAGS.ps + flags.FLAGS.workers)
+    hosts = free_hosts(flags.FLAGS.ps + flags.FLAGS.workers)
     servers, workers = hosts[: flags.FLAGS.ps], hosts[flags.FLAGS.ps :]
     members = [("ps", task) for task in range(len(servers))]
     members += [("worker", task) for task in range(len(workers))]
@@ -113,7 +109,7 @@ class _Job:
             process.wait()
 
 
-def _free_hosts(count):
+def free_hosts(count):
     """So many addresses of this machine that nobody listens on."""
     sockets = [socket.socket() for _ in range(count)]
     for one in sockets:
@@ -129,4 +125,9 @@ def _say(text):
 
 
 if __name__ == "__main__":
+    flags.DEFINE_integer("ps", 1, "How many parameter servers.", lower_bound=1)
+    flags.DEFINE_integer("workers", 2, "How many workers.", lower_bound=1)
+    flags.DEFINE_float(
+        "timeout", 24 * 3600, "Seconds after which the job is stopped.", lower_bound=1
+    )
     app.run(main)

@@ -191,9 +191,10 @@ class Join(tf.train.SessionCreator):
 
     def __init__(self, cluster, server):
         self._cluster, self._server = cluster, server
+        self._scaffold = tf.train.Scaffold(local_init_op=tf.tables_initializer())
 
     def create_session(self):
-        scaffold = tf.train.Scaffold(local_init_op=tf.tables_initializer()).finalize()
+        scaffold = self._scaffold.finalize()
         manager = tf.train.SessionManager(
             local_init_op=scaffold.local_init_op,
             ready_op=scaffold.ready_op,
