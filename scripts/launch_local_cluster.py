@@ -1,4 +1,4 @@
-"""Runs a training job on a cluster of this machine alone: a rehearsal of a real one.
+r"""Runs a training job on a cluster of this machine alone: a rehearsal of a real one.
 
 Parameter servers and workers are processes on 127.0.0.1. What follows -- are the flags of
 scripts/train.py:
@@ -16,6 +16,7 @@ loss of a parameter server from the newest checkpoint. The job ends when its fir
 that one's exit status; ctrl-c or SIGTERM stops it, and the same command continues it.
 """
 
+import ctypes
 import os
 import signal
 import socket
@@ -27,6 +28,7 @@ from absl import app, flags
 from job.signals import StopSignals
 
 _SECONDS_TO_END = 30.0
+_PR_SET_PDEATHSIG = 1
 _TRAIN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "train.py")
 
 
@@ -44,9 +46,11 @@ def main(arguments):
             status = job.wait(lambda: stop.received or time.monotonic() > last)
             if status is None and not stop.received:
                 _say(f"not finished after {flags.FLAGS.timeout:g} seconds; it is stopped.")
-            return job.stop() if status is None else status
+            status = job.stop() if status is None else status
+            job.end(5.0 if status == 0 else 0.0)
+            return status
         finally:
-            job.end()
+            job.end(0.0)
 
 
 class _Job:
@@ -62,6 +66,7 @@ class _Job:
             stdin=subprocess.DEVNULL,
             # Signals of a terminal reach this process, which passes them on.
             start_new_session=True,
+            preexec_fn=_end_with_parent,  # noqa: PLW1509 (there are no threads)
         )
         _say(f"{job} {task} is process {process.pid}.")
         return process
@@ -94,9 +99,9 @@ class _Job:
             _say("the first worker did not end when it was told to.")
             return 1
 
-    def end(self):
-        """Waits a little for those who are left, then ends them."""
-        last = time.monotonic() + 5.0
+    def end(self, seconds):
+        """Waits so long for those who are left, then ends them."""
+        last = time.monotonic() + seconds
         for end in ("wait", "terminate", "kill"):
             for process in self._processes.values():
                 try:
@@ -107,6 +112,12 @@ class _Job:
             last = time.monotonic() + 5.0
         for process in self._processes.values():
             process.wait()
+
+
+def _end_with_parent():
+    """On Linux: has the system kill this process when the one that started it is gone."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def free_hosts(count):
