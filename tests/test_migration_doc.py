@@ -3,9 +3,8 @@
 import contextlib
 import os
 import re
-import subprocess
-import sys
 
+import forks
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
@@ -57,16 +56,9 @@ def test_the_blocks_run(tmp_path, monkeypatch):
         exec(compile(block, PAGE, "exec"), names)  # noqa: S102
     if not NEW_VERSION:
         return
-    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, sys.path)))
-    process = subprocess.Popen(
-        [sys.executable, "-c", blocks("run natively")[0]],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        universal_newlines=True,
-    )
-    output, _ = process.communicate()
-    assert process.returncode == 0, output
+    (tmp_path / "script.py").write_text(blocks("run natively")[0])
+    found = forks.run(tmp_path / "script.py")
+    assert found.returncode == 0, found.stderr
 
 
 def draw(initializer=None, graph_seed=None, ops_before=0):

@@ -1,9 +1,9 @@
 """growing reaches what a script holds, wherever that is made, and shows what it did."""
 
-import subprocess
 import sys
 import threading
 
+import forks
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
@@ -88,7 +88,7 @@ def test_two_graphs_and_the_outer_one(base, start, capsys):
     assert capsys.readouterr().err.count("growing from") == 3
 
 
-def test_a_default_graph_that_is_reset(base):
+def test_a_default_graph_that_is_reset(base, tmp_path):
     program = (
         "import sys, tensorflow.compat.v1 as tf, partial_embed as pe; tf.disable_v2_behavior()\n"
         "with pe.growing(sys.argv[1]):\n"
@@ -98,10 +98,9 @@ def test_a_default_graph_that_is_reset(base):
         "    session.run(tf.global_variables_initializer())\n"
         "    print(session.run(table)[:4, 0].tolist())\n"
     )
-    run = subprocess.run(
-        [sys.executable, "-c", program, base], stdout=subprocess.PIPE, timeout=120, check=True
-    )
-    assert run.stdout.decode().strip() == "[0.0, 1.0, 2.0, 3.0]"
+    (tmp_path / "script.py").write_text(program)
+    found = forks.run(tmp_path / "script.py", base)
+    assert found.stdout.strip() == "[0.0, 1.0, 2.0, 3.0]", found.stderr
 
 
 def test_a_graph_made_before_and_entered_inside(base):

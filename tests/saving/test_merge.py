@@ -2,9 +2,9 @@
 
 import json
 import os
-import subprocess
 import sys
 
+import forks
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
@@ -312,18 +312,8 @@ def run(scripts):
     """Returns `run(script, *arguments)`: (exit status, output, errors) of a script."""
 
     def run(script, *arguments):
-        environment = dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3")
-        root = os.path.dirname(scripts)
-        environment["PYTHONPATH"] = root + os.pathsep + environment.get("PYTHONPATH", "")
-        process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", os.path.join(scripts, script)] + list(arguments),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            universal_newlines=True,
-            env=environment,
-        )
-        output, errors = process.communicate(timeout=120)
-        return process.returncode, output, errors
+        found = forks.run(os.path.join(scripts, script), *arguments, timeout=120)
+        return found.returncode, found.stdout, found.stderr
 
     return run
 

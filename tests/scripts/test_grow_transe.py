@@ -6,10 +6,11 @@ import re
 import subprocess
 import sys
 
+import forks
 import grow_transe
 
 
-def run(scripts, *arguments):
+def start(scripts, *arguments):
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, sys.path)))
     return subprocess.run(
         [sys.executable, os.path.join(scripts, "grow_transe.py"), *arguments],
@@ -18,6 +19,10 @@ def run(scripts, *arguments):
         text=True,
         env=environment,
     )
+
+
+def run(scripts, *arguments):
+    return forks.run(os.path.join(scripts, "grow_transe.py"), *arguments)
 
 
 def test_the_marked_lines_are_those_that_changed():
@@ -33,7 +38,7 @@ def test_the_marked_lines_are_those_that_changed():
 
 def test_it_needs_nothing_and_proves_what_it_says(scripts, tmp_path, read_checkpoint, same_bits):
     directory = tmp_path / "town"
-    found = run(scripts, f"--directory={directory}", "--epochs=20")
+    found = start(scripts, f"--directory={directory}", "--epochs=20")
     assert found.returncode == 0, found.stderr
     lines = found.stdout.splitlines()
     assert lines[0].startswith("script: 48 corners trained")

