@@ -170,18 +170,27 @@ def test_tables_without_a_checkpoint(tmp_path, start):
 # --- the manifest of a delta: what is changed in it, and what the error says -----------
 
 
-@pytest.fixture
-def delta(write_checkpoint, tmp_path):
-    """Returns `delta(change)`: a `Checkpoint` of a delta whose manifest was changed."""
-    base = write_checkpoint({"ent": np.zeros([4, 2], np.float32), "w": np.zeros(3, np.float32)})
+@pytest.fixture(scope="module")
+def good(tmp_path_factory):
+    """A `Checkpoint` of a delta as it was saved."""
+    folder = tmp_path_factory.mktemp("delta")
+    with tf.Graph().as_default(), tf.Session() as session:
+        for name, shape in (("ent", [4, 2]), ("w", [3])):
+            tf.get_variable(name, shape, initializer=tf.zeros_initializer())
+        session.run(tf.global_variables_initializer())
+        base = tf.train.Saver().save(session, str(folder / "base.ckpt"))
     with tf.Graph().as_default(), tf.Session() as session:
         with pe.growing(base, vocabularies={"ent": (list("abcd"), list("bacxy"))}):
             table = tf.get_variable("ent", [5, 2])
             tf.get_variable("w", [3])
         tf.train.AdagradOptimizer(0.1).minimize(tf.reduce_sum(table.lookup([4])))
         session.run(tf.global_variables_initializer())
-        saved = pe.Saver(delta=True).save(session, str(tmp_path / "delta.ckpt"))
-    good = Checkpoint(saved)
+        return Checkpoint(pe.Saver(delta=True).save(session, str(folder / "delta.ckpt")))
+
+
+@pytest.fixture
+def delta(good, tmp_path):
+    """Returns `delta(change)`: a `Checkpoint` of a delta whose manifest was changed."""
 
     def delta(change):
         manifest = read_delta(good)

@@ -14,7 +14,7 @@ import partial_embed as pe
 
 SOAK = bool(os.environ.get("PARTIAL_EMBED_SOAK"))
 KILLS = 100 if SOAK else 2
-MUTATIONS = 2000 if SOAK else 100
+MUTATIONS = 2000 if SOAK else 50
 
 
 @pytest.mark.parametrize("kind", ["save", "delta", "merge"])

@@ -11,7 +11,7 @@ import subprocess
 import pytest
 
 SOAK = bool(os.environ.get("PARTIAL_EMBED_SOAK"))
-SECONDS = 60 if SOAK else 6
+SECONDS = 60 if SOAK else 3
 
 
 @pytest.mark.parametrize("kind", ["processes", "threads", "namespaces"])

@@ -1,11 +1,17 @@
 """Lookups: few ops, one ids tensor divided once, in both kinds of control flow."""
 
+import itertools
+import os
+
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from sampling import pairwise
 
 import partial_embed as pe
 from partial_embed.table.lookup import as_ids
+
+SOAK = bool(os.environ.get("PARTIAL_EMBED_SOAK"))
 
 
 @pytest.fixture(params=[False, True], ids=["v1", "v2"])
@@ -145,10 +151,15 @@ def look_everywhere(look, ids, flag):
     return twice(7.0) + branch + inside + look(ids)
 
 
-@pytest.mark.parametrize("use_resource", [False, True])
-@pytest.mark.parametrize("arguments", [dict(num_frozen_rows=5), dict(trainable_rows=[1, 6])])
-@pytest.mark.parametrize("flag", [False, True])
-def test_one_ids_tensor_everywhere(control_flow, random, arguments, use_resource, flag):
+EVERYWHERE = [False, True], [dict(num_frozen_rows=5), dict(trainable_rows=[1, 6])], [False, True]
+
+
+@pytest.mark.parametrize(
+    "control_flow, arguments, use_resource",
+    list(itertools.product(*EVERYWHERE)) if SOAK else pairwise(*EVERYWHERE),
+    indirect=["control_flow"],
+)
+def test_one_ids_tensor_everywhere(control_flow, random, arguments, use_resource):
     values = random.randn(8, 3).astype(np.float32)
     with tf.Graph().as_default(), tf.Session() as session:
         with tf.variable_scope("", use_resource=use_resource):
@@ -165,17 +176,20 @@ def test_one_ids_tensor_everywhere(control_flow, random, arguments, use_resource
             tf.convert_to_tensor(tf.gradients(results[1], whole)[0]),
         ]
         session.run(tf.global_variables_initializer())
-        for batch in ([1, 6], [6, 6], [0, 4]):
-            (found, expected), (gradient, full) = session.run(
-                [results, gradients], {ids: batch, chosen: flag}
-            )
-            np.testing.assert_array_equal(found, expected)
-            rows = table.plan.trainable_rows
-            np.testing.assert_allclose(gradient, full[rows], rtol=1e-6, atol=1e-6)
-        # And not that a function was cancelled because of it, which may be said now and then.
-        for _ in range(10):
-            with pytest.raises(tf.errors.InvalidArgumentError, match="table has 8 rows(.|\n)*9"):
-                session.run(results[0], {ids: [0, 9], chosen: flag})
+        for flag in (False, True):
+            for batch in ([1, 6], [6, 6], [0, 4]):
+                (found, expected), (gradient, full) = session.run(
+                    [results, gradients], {ids: batch, chosen: flag}
+                )
+                np.testing.assert_array_equal(found, expected)
+                rows = table.plan.trainable_rows
+                np.testing.assert_allclose(gradient, full[rows], rtol=1e-6, atol=1e-6)
+            # And not that a function was cancelled because of it, which may be said now and then.
+            for _ in range(10):
+                with pytest.raises(
+                    tf.errors.InvalidArgumentError, match="table has 8 rows(.|\n)*9"
+                ):
+                    session.run(results[0], {ids: [0, 9], chosen: flag})
 
 
 def test_an_exported_graph_is_plain_tensorflow(numbered, start, tmp_path):

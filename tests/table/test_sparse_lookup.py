@@ -1,12 +1,17 @@
 """Sparse lookups of a grown table: one variable's values and gradients, at the batch's cost."""
 
+import itertools
+import os
+
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from sampling import pairwise
 
 import partial_embed as pe
 from partial_embed.training.graph import upstream
 
+SOAK = bool(os.environ.get("PARTIAL_EMBED_SOAK"))
 ROWS, FROZEN, WIDTH = 11, 7, 8
 CELLS = [[0, 0], [0, 1], [0, 2], [1, 0], [2, 1], [2, 2]]
 
@@ -22,12 +27,14 @@ def weights(values=(0.5, 2.0, 1.0, 3.0, 0.25, 1.5)):
 FORMS = {"sparse": tf.nn.embedding_lookup_sparse, "safe": tf.nn.safe_embedding_lookup_sparse}
 
 
+CASES = list(FORMS), ["sum", "mean", "sqrtn"], [None, weights], [None, 1.0], [False, True]
+
+
 def cases():
-    for form in FORMS:
-        for combiner in ("sum", "mean", "sqrtn"):
-            for given, max_norm in ((None, None), (weights, None), (None, 1.0), (weights, 1.0)):
-                label = f"{form}-{combiner}-{'weights' if given else 'plain'}-{max_norm}"
-                yield pytest.param(form, combiner, given, max_norm, id=label)
+    for case in itertools.product(*CASES) if SOAK else pairwise(*CASES):
+        form, combiner, given, max_norm, use_resource = case
+        label = f"{form}-{combiner}-{'weights' if given else 'plain'}-{max_norm}"
+        yield pytest.param(*case, id=label + ("-resource" if use_resource else "-ref"))
 
 
 @pytest.fixture
@@ -61,8 +68,7 @@ def reads_whole_tables(tensor, shape):
     return found
 
 
-@pytest.mark.parametrize("use_resource", [False, True], ids=["ref", "resource"])
-@pytest.mark.parametrize("form, combiner, given, max_norm", list(cases()))
+@pytest.mark.parametrize("form, combiner, given, max_norm, use_resource", list(cases()))
 def test_they_train_as_one_whole_variable(
     twins, start, same_bits, form, combiner, given, max_norm, use_resource
 ):
