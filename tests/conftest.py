@@ -7,6 +7,7 @@ import hypothesis
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from written import written
 
 import partial_embed as pe
 
@@ -102,9 +103,20 @@ def write_checkpoint(tmp_path):
 
     def write(arrays, name="model.ckpt", partitions=1, use_resource=False, **saver_arguments):
         prefix = str(tmp_path / name)
+        arrays = {name: np.asarray(array) for name, array in arrays.items()}
+        if saver_arguments or sum(its.nbytes for its in arrays.values()) > 1 << 16:
+            return save(prefix, arrays, partitions, use_resource, **saver_arguments)
+        content = [(name, str(its.dtype), its.shape, _key(its)) for name, its in arrays.items()]
+        written(
+            (tuple(content), partitions, use_resource),
+            lambda path: save(path, arrays, partitions, use_resource),
+            prefix,
+        )
+        return prefix
+
+    def save(prefix, arrays, partitions, use_resource, **saver_arguments):
         with tf.Graph().as_default(), tf.Session() as session:
-            for tensor_name, array in arrays.items():
-                values = np.asarray(array)
+            for tensor_name, values in arrays.items():
                 divide = partitions > 1 and values.ndim > 0
                 tf.get_variable(
                     tensor_name,
@@ -120,6 +132,11 @@ def write_checkpoint(tmp_path):
             return saver.save(session, prefix, write_meta_graph=False)
 
     return write
+
+
+def _key(values):
+    """What the values of an array are, as something that can be a key."""
+    return str(values.tolist()) if values.dtype == object else values.tobytes()
 
 
 def _slice_of(values):

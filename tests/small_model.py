@@ -7,6 +7,7 @@ import contextlib
 
 import numpy as np
 import tensorflow.compat.v1 as tf
+from written import written
 
 import partial_embed as pe
 
@@ -82,14 +83,18 @@ class Model:
 
 def train_base(prefix, optimizer="Adam", rows=OLD, steps=2, **arguments):
     """Trains the plain script and saves it with a plain Saver; returns (prefix, values)."""
-    with tf.Graph().as_default(), tf.Session() as session:
-        tf.set_random_seed(2)
-        model = Model(rows, optimizer, **arguments)
-        session.run(tf.global_variables_initializer())
-        model.train(session, steps, ids=(0, 1, 2, 4))
-        saver = tf.train.Saver()
-        prefix = saver.save(session, str(prefix), write_meta_graph=False)
-        return prefix, values(session)
+
+    def write(prefix):
+        with tf.Graph().as_default(), tf.Session() as session:
+            tf.set_random_seed(2)
+            model = Model(rows, optimizer, **arguments)
+            session.run(tf.global_variables_initializer())
+            model.train(session, steps, ids=(0, 1, 2, 4))
+            tf.train.Saver().save(session, prefix, write_meta_graph=False)
+            return values(session)
+
+    key = "small model", optimizer, rows, steps, tuple(sorted(arguments.items()))
+    return str(prefix), written(key, write, str(prefix))
 
 
 def values(session):

@@ -20,13 +20,15 @@ IDS = [0, 5, 3, 3, 1]
 OUTPUTS = ["rows", "chain", "bags", "scores", "unit", "columns", "logits", "loss"]
 
 
-@pytest.fixture(params=["1.15.5", "ref", "resource"])
-def model(request, data, tmp_path):
+@pytest.fixture(scope="module", params=["1.15.5", "ref", "resource"])
+def model(request, data, tmp_path_factory):
     """The prefix of a model's files."""
     if request.param == "1.15.5":
         return data("legacy", "lookups.ckpt")
-    prefix = str(tmp_path / "model.ckpt")
-    lookups.main(prefix, OLD, use_resource=request.param == "resource")
+    prefix = str(tmp_path_factory.mktemp("lookups") / "model.ckpt")
+    with tf.Graph().as_default():
+        tf.set_random_seed(1)
+        lookups.main(prefix, OLD, use_resource=request.param == "resource")
     return prefix
 
 

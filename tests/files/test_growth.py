@@ -118,7 +118,9 @@ def test_a_record_that_cannot_be(write, prefix, tables, place):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "null", "[]", "3", "[" * 10**6, '{"format": null}', '{"format": true}', "\xff"]
+    "text",
+    ["", "null", "[]", "3", "[" * 10**6, '{"format": null}', '{"format": true}', "\xff"],
+    ids=lambda text: ascii(text[:20]),
 )
 def test_a_record_that_is_none(write, text):
     with pytest.raises(ValueError, match="is damaged"):

@@ -182,7 +182,7 @@ def test_a_journal_removes_no_file_that_an_index_knows(run):
 
 def test_a_stage_that_ends_while_another_takes_it(run):
     def writer():
-        for _ in range(1000):
+        for _ in range(300):
             stage = take(str(run / "model"), seconds=10)
             end(stage)
         return True

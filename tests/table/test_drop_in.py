@@ -4,6 +4,8 @@ The uses of test_embedding, and those that only scripts have, on tables made by 
 by `growing`, whose trainable rows are at the end or anywhere.
 """
 
+import os
+
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
@@ -12,6 +14,7 @@ from test_embedding import USES, sparse_ids
 
 import partial_embed as pe
 
+SOAK = bool(os.environ.get("PARTIAL_EMBED_SOAK"))
 ROWS, WIDTH = 6, 4
 
 
@@ -115,12 +118,18 @@ WHICH = {
 }
 
 
-# test_embedding has every one of its uses on tables of get_embedding; graphs of all uses are large.
 CASES = [
     (by_growing, "contiguous", True),
     (by_growing, "scattered", False),
     (by_get_embedding, "scattered and new", True),
 ]
+# Graphs of all uses are large: two ways to make a table, and two to lie, are in two of three.
+large_graphs = pytest.mark.parametrize(
+    "twins",
+    CASES if SOAK else CASES[::2],
+    ids=lambda case: f"{case[0].__name__} {case[1]}",
+    indirect=True,
+)
 
 
 @pytest.fixture(params=CASES, ids=lambda case: f"{case[0].__name__} {case[1]}")
@@ -132,10 +141,12 @@ def twins(request, values, write_checkpoint):
     return table, whole
 
 
+@large_graphs
 def test_every_use(twins, start, same_bits):
     table, whole = twins
     assert isinstance(table, pe.PartialEmbedding)
-    uses = MORE_USES if table.num_frozen_rows == 4 else dict(USES, **MORE_USES)
+    # test_embedding has its uses on tables of get_embedding.
+    uses = dict(USES, **MORE_USES) if table.plan.contiguous or SOAK else MORE_USES
     results = {name: [use(table), use(whole)] for name, use in uses.items()}
     gradients = {}
     for name, (partial, expected) in results.items():
@@ -159,6 +170,7 @@ def test_every_use(twins, start, same_bits):
         )
 
 
+@large_graphs
 def test_training_through_every_use_at_once(twins, start, same_bits, values):
     table, whole = twins
     del whole
@@ -291,22 +303,21 @@ ASSIGNED = {
 }
 
 
-@pytest.mark.parametrize("kind", ASSIGNED)
-def test_what_is_assigned_to_all_rows_is_taken_by_those_that_train(
-    twins, start, same_bits, values, kind
-):
+def test_what_is_assigned_to_all_rows_is_taken_by_those_that_train(twins, start, same_bits, values):
     table, whole = twins
     value = tf.constant(values[::-1].copy())
-    made = [ASSIGNED[kind](one, value) for one in (table, whole)]
-    session = start()
-    found, expected = session.run(made)
-    after, wanted = session.run([table, whole])
+    made = {kind: [assign(one, value) for one in twins] for kind, assign in ASSIGNED.items()}
+    session, initialize = start(), tf.global_variables_initializer()
     frozen, trained = table.plan.frozen_rows(), table.plan.trainable_rows
-    assert same_bits(after[frozen], values[frozen])
-    assert same_bits(after[trained], wanted[trained])
-    assert (after[trained] != values[trained]).any(axis=1).all()
-    assert found is None or same_bits(found, after)
-    assert (found is None) == (expected is None)
+    for kind, pair in made.items():
+        session.run(initialize)
+        found, expected = session.run(pair)
+        after, wanted = session.run([table, whole])
+        assert same_bits(after[frozen], values[frozen]), kind
+        assert same_bits(after[trained], wanted[trained]), kind
+        assert (after[trained] != values[trained]).any(axis=1).all(), kind
+        assert found is None or same_bits(found, after), kind
+        assert (found is None) == (expected is None), kind
 
 
 def test_assignments_can_be_waited_for(twins, start, values):
