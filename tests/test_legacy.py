@@ -88,13 +88,14 @@ SLOTS = {
     "encoder": [("", "/Adam"), ("", "/Adam_1")],
     "graph_recommender": [("", "/Adam"), ("", "/Adam_1")],
 }
-# What counts the steps, and starts at 0 again; steps of 4 epochs of the larger data.
+EPOCHS = 2
+# What counts the steps, and starts at 0 again; steps of these epochs of the larger data.
 COUNTERS = {
-    "transe": ("model/global_step", 4 * 6),
-    "factorization": ("global_step", 4),
-    "language_model": ("Model/global_step", 4 * 4),
-    "recommender": ("global_step", 4),
-    "encoder": ("global_step", 4),
+    "transe": ("model/global_step", EPOCHS * 6),
+    "factorization": ("global_step", EPOCHS),
+    "language_model": ("Model/global_step", EPOCHS * 4),
+    "recommender": ("global_step", EPOCHS),
+    "encoder": ("global_step", EPOCHS),
 }
 # Rows that no batch holds: no word is unknown.
 UNUSED = {
@@ -120,6 +121,31 @@ def legacy(data, tmp_path, monkeypatch):
             importlib.import_module(script).main(*arguments)
 
     return run
+
+
+@pytest.fixture(scope="module")
+def grown_files():
+    """{script: {name: content}} of the models that were grown."""
+    return {}
+
+
+@pytest.fixture
+def grow(legacy, grown_files):
+    """Returns `grow(script)`: it puts grown.ckpt there, trained once for all tests."""
+
+    def grow(script):
+        if script not in grown_files:
+            legacy(script + "_grown", data_of(script, more=True), "grown.ckpt", EPOCHS)
+            grown_files[script] = {}
+            for name in os.listdir("."):
+                if name.startswith("grown.ckpt"):
+                    with open(name, "rb") as stream:
+                        grown_files[script][name] = stream.read()
+        for name, content in grown_files[script].items():
+            with open(name, "wb") as stream:
+                stream.write(content)
+
+    return grow
 
 
 def data_of(script, more=False):
@@ -168,10 +194,10 @@ def test_at_most_three_lines_differ(script):
 
 
 @pytest.mark.parametrize("script", sorted(TABLES))
-def test_an_old_model_grows(legacy, read_checkpoint, same_bits, script):
+def test_an_old_model_grows(legacy, grow, read_checkpoint, same_bits, script):
     old = read_checkpoint(script + ".ckpt")
     legacy(script + "_grown", data_of(script, more=True), "start.ckpt", 0)
-    legacy(script + "_grown", data_of(script, more=True), "grown.ckpt", 4)
+    grow(script)
     start, grown = read_checkpoint("start.ckpt"), read_checkpoint("grown.ckpt")
     # One table under one name, and the slots as they were called.
     assert set(grown) - halves_in(grown, script) == set(old)
@@ -197,9 +223,11 @@ def test_an_old_model_grows(legacy, read_checkpoint, same_bits, script):
 
 
 @pytest.mark.parametrize("script", sorted(TABLES))
-def test_the_original_script_takes_the_grown_model_over(legacy, read_checkpoint, same_bits, script):
+def test_the_original_script_takes_the_grown_model_over(
+    legacy, grow, read_checkpoint, same_bits, script
+):
     """A plain tf.train.Saver, which knows only the larger number of entities."""
-    legacy(script + "_grown", data_of(script, more=True), "grown.ckpt", 2)
+    grow(script)
     grown = read_checkpoint("grown.ckpt")
     legacy(script, data_of(script, more=True), "grown.ckpt", 0)
     restored = read_checkpoint("grown.ckpt")
@@ -232,8 +260,8 @@ def still_more(script):
 
 
 @pytest.mark.parametrize("script", sorted(TABLES))
-def test_a_second_generation_grows_from_the_first(legacy, read_checkpoint, same_bits, script):
-    legacy(script + "_grown", data_of(script, more=True), "grown.ckpt", 2)
+def test_a_second_generation_grows_from_the_first(legacy, grow, read_checkpoint, same_bits, script):
+    grow(script)
     first = read_checkpoint("grown.ckpt")
     for name in os.listdir("."):
         if name.startswith("grown.ckpt"):

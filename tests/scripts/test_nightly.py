@@ -4,6 +4,7 @@ import contextlib
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -53,6 +54,21 @@ def job(data_dir, publish, **settings):
     )
 
 
+@pytest.fixture(scope="module")
+def first_night(nights, tmp_path_factory):
+    """A directory in which the first night was published."""
+    models = tmp_path_factory.mktemp("first") / "models"
+    assert train(job(nights[0], models)).published == str(models / "generation-0001")
+    return models
+
+
+@pytest.fixture
+def publish(first_night, tmp_path):
+    """The same for a test to go on with."""
+    shutil.copytree(str(first_night), str(tmp_path / "models"))
+    return tmp_path / "models"
+
+
 def rows(path):
     return tf.train.load_checkpoint(path).get_tensor("entity")
 
@@ -96,11 +112,9 @@ def test_a_model_that_grows_every_night(nights, tmp_path, same_bits):
         train(job(nights[2], publish, grow_from="latest", require_new=True))
 
 
-def test_an_interrupted_night_goes_on_or_starts_afresh(nights, tmp_path, caplog):
-    publish = tmp_path / "models"
-    train(job(nights[0], publish))
+def test_an_interrupted_night_goes_on_or_starts_afresh(nights, publish, caplog):
     stops = iter([False] * 3 + [True])
-    config = job(nights[1], publish, grow_from="latest", epochs=20)
+    config = job(nights[1], publish, grow_from="latest", epochs=6)
     stopped = train(config, should_stop=lambda: next(stops))
     assert not stopped.finished and there(publish) == [".training", "generation-0001"]
     with caplog.at_level(logging.INFO, "absl"):
@@ -108,7 +122,7 @@ def test_an_interrupted_night_goes_on_or_starts_afresh(nights, tmp_path, caplog)
     assert "Continuing in" in caplog.text and done.published.endswith("generation-0002")
 
     stops = iter([False] * 3 + [True])
-    config = job(nights[2], publish, grow_from="latest", epochs=20)
+    config = job(nights[2], publish, grow_from="latest", epochs=6)
     train(config._replace(seed=1), should_stop=lambda: next(stops))
     caplog.clear()
     with caplog.at_level(logging.INFO, "absl"):
@@ -125,9 +139,8 @@ def test_a_generation_that_is_trained_afresh_is_told(nights, tmp_path, caplog):
     assert "generation-0001 was not grown from" in caplog.text
 
 
-def test_two_runs_that_grow_from_one_generation(nights, tmp_path):
-    publish, mine = tmp_path / "models", str(tmp_path / "mine")
-    train(job(nights[0], publish))
+def test_two_runs_that_grow_from_one_generation(nights, publish, tmp_path):
+    mine = str(tmp_path / "mine")
     stops = iter([False, True])
     config = job(nights[1], publish, grow_from="latest", checkpoint_dir=mine)
     train(config, should_stop=lambda: next(stops))
@@ -157,10 +170,8 @@ def test_a_run_is_published_once(nights, tmp_path):
     assert there(publish) == ["generation-0001", "generation-0002"]
 
 
-def test_an_interrupted_night_whose_base_is_another_by_now(nights, tmp_path, caplog):
-    publish = tmp_path / "models"
-    train(job(nights[0], publish))
-    night = job(nights[1], publish, grow_from="latest", epochs=20)
+def test_an_interrupted_night_whose_base_is_another_by_now(nights, publish, tmp_path, caplog):
+    night = job(nights[1], publish, grow_from="latest", epochs=6)
     stops = iter([False] * 3 + [True])
     assert not train(night, should_stop=lambda: next(stops)).finished
     other = job(nights[0], publish, checkpoint_dir=str(tmp_path / "other"), seed=4)
@@ -201,9 +212,7 @@ def test_one_run_in_a_directory(nights, tmp_path):
 
 
 @pytest.mark.parametrize("grows", [False, True])
-def test_what_is_no_number_is_neither_saved_nor_published(nights, tmp_path, grows):
-    publish = tmp_path / "models"
-    train(job(nights[0], publish))
+def test_what_is_no_number_is_neither_saved_nor_published(nights, publish, grows):
     settings = {"learning_rate": 1e30, "optimizer": "GradientDescent", "epochs": 4}
     if grows:
         settings["grow_from"] = "latest"
@@ -218,9 +227,7 @@ def test_what_is_no_number_is_neither_saved_nor_published(nights, tmp_path, grow
                 assert np.isfinite(reader.get_tensor(tensor)).all()
 
 
-def test_a_process_that_was_killed_while_it_published(nights, tmp_path, monkeypatch):
-    publish = tmp_path / "models"
-    train(job(nights[0], publish))
+def test_a_process_that_was_killed_while_it_published(nights, publish, monkeypatch):
 
     def killed(*arguments):
         raise KeyboardInterrupt
@@ -371,6 +378,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_bits(nights, tmp_path, s
     settings.update(settings.pop("hyperparameters"), data_dir=nights[2])
     command = [os.path.join(scripts, "train.py")]
     command += [f"--{name}={value}" for name, value in settings.items()]
+    forks.run(command[0], "--help")  # What forks is there by now, and is not timed.
     began = time.time()
     whole = forks.run(*command, f"--checkpoint_dir={tmp_path / 'whole'}")
     assert whole.returncode == 0, whole.stderr[-2000:]
