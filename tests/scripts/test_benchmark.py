@@ -23,6 +23,7 @@ def at(tmp_path_factory):
 @pytest.mark.parametrize("part, line", LINES, ids=[line for _, line in LINES])
 def test_every_line_can_be_measured(at, part, line):
     function, *arguments = benchmark.PARTS[part][line]
+    arguments = [5 if its == 50 else its for its in arguments]  # lookups in one graph
     assert getattr(measures, function)(at, *arguments) > 0
 
 
