@@ -98,4 +98,8 @@ def _run(command, directory, environment, files):
     # As Python has it that is given a script.
     paths = environment.get("PYTHONPATH", "").split(os.pathsep)
     sys.path[:] = [os.path.dirname(command[0]), *filter(None, paths), *sys.path]
-    runpy.run_path(command[0], run_name="__main__")
+    try:
+        runpy.run_path(command[0], run_name="__main__")
+    except SystemExit as end:
+        if end.code is not None:  # which multiprocessing of Python 3.7 takes for a failure
+            raise
