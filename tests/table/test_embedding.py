@@ -1,13 +1,18 @@
 """PartialEmbedding: the values and gradients of one whole variable, wherever one can stand."""
 
+import os
+
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import partial_embed as pe
 from partial_embed.table.embedding import embeddings_in
+
+# Each example builds a graph.
+EXAMPLES = 200 if os.environ.get("PARTIAL_EMBED_SOAK") else 12
 
 # --- lookups ------------------------------------------------------------------------
 
@@ -88,6 +93,7 @@ def table_values(shape):
     st.sampled_from([np.int32, np.int64]),
     st.lists(st.integers(0, 100), max_size=20),
 )
+@settings(max_examples=EXAMPLES)
 @example(4, 0, np.int32, [1])
 @example(4, 4, np.int32, [1, 0])
 def test_contiguous_lookups_are_numpys(rows, frozen, dtype, numbers):
@@ -111,6 +117,7 @@ def test_contiguous_lookups_are_numpys(rows, frozen, dtype, numbers):
     ),
     st.sampled_from([np.int32, np.int64]),
 )
+@settings(max_examples=EXAMPLES)
 @example((5, {0, 4}, [0, 1, 2, 3, 4]), np.int32)
 @example((5, set(), [4]), np.int32)
 @example((3, {0, 1, 2}, [0, 2]), np.int64)

@@ -13,7 +13,8 @@ import tensorflow.compat.v1 as tf
 import partial_embed as pe
 from partial_embed.table.vocabulary import read_vocabulary
 
-MUTATIONS = 2000 if os.environ.get("PARTIAL_EMBED_SOAK") else 100
+SOAK = bool(os.environ.get("PARTIAL_EMBED_SOAK"))
+MUTATIONS = 2000 if SOAK else 100
 
 
 @pytest.fixture
@@ -226,7 +227,9 @@ def test_as_many_keys_as_rows(write_checkpoint, old, new, message):
 
 
 @hypothesis.given(st.data())
-@hypothesis.settings(suppress_health_check=list(hypothesis.HealthCheck))
+@hypothesis.settings(
+    max_examples=200 if SOAK else 12, suppress_health_check=list(hypothesis.HealthCheck)
+)
 def test_rows_follow_keys(write_checkpoint, data):
     old = data.draw(st.lists(st.integers(0, 40), min_size=1, max_size=12, unique=True))
     kept = data.draw(st.lists(st.sampled_from(old), min_size=1, unique=True))
