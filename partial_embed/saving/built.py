@@ -11,7 +11,8 @@ from partial_embed.files.growth import DELTA_KEY
 from partial_embed.files.locate import exists
 from partial_embed.files.tensors import slice_spec, write_part
 from partial_embed.saving.deltas import generations_of, manifest_of
-from partial_embed.saving.restoring import RestoreOps, plan_restoration
+from partial_embed.saving.restore_ops import RestoreOps
+from partial_embed.saving.restoring import plan_restoration
 from partial_embed.saving.same_base import expect_same_base
 from partial_embed.saving.slot_writer import SlotWriter
 from partial_embed.saving.source import (

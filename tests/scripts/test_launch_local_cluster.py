@@ -62,6 +62,17 @@ class Job:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        if self.process.poll() is None:  # The members end with it.
+            self.process.kill()
+        self.process.wait()
+        self._reader.join()
+        self.process.stdout.close()
+        self.process.stderr.close()
+
     def _read(self):
         for line in self.process.stderr:
             self.lines.append(line)
@@ -91,18 +102,18 @@ class Job:
 
 
 def test_members_are_lost_and_the_run_goes_on(scripts, place, same_bits):
-    job = Job(scripts, place, "killed", epochs=400)
-    job.wait_for(lambda: job.step() > 0)
-    job.kill("worker 1")
-    job.kill("ps 1")
-    checkpoint = job.end()
+    with Job(scripts, place, "killed", epochs=400) as job:
+        job.wait_for(lambda: job.step() > 0)
+        job.kill("worker 1")
+        job.kill("ps 1")
+        checkpoint = job.end()
     told = "".join(job.lines)
     assert "launch: ps 1 was killed by signal 9." in told
     assert "launch: worker 1 was killed by signal 9." in told
     assert re.search(r"Restored .*delta.ckpt-\d+, a delta on the base", told), told
     assert "0 of 24 frozen rows changed" in told
     reader = tf.train.load_checkpoint(checkpoint)
-    base = tf.train.load_checkpoint(str(place / "base" / "model.ckpt-8"))
+    base = tf.train.load_checkpoint(str(place / "base"))
     assert reader.get_tensor("entity").shape == (20, 6)
     assert same_bits(reader.get_tensor("entity")[:16], base.get_tensor("entity"))
     # Goes on elsewhere: finished is finished, on one machine too.
@@ -124,13 +135,15 @@ def test_a_hundred_kills(scripts, place, same_bits):
     generator, base = random.Random(0), tf.train.load_checkpoint(str(place / "base"))
     kills = run = 0
     while kills < 100:
-        job, run = Job(scripts, place, f"soak{run}", epochs=4000, seconds=1500), run + 1
-        job.wait_for(lambda: job.step() > 0)  # noqa: B023
-        while kills < 100 and job.process.poll() is None:
-            time.sleep(generator.uniform(0, 12))
-            job.kill(generator.choice(["ps 0", "ps 1", "worker 0", "worker 1"]))
-            kills += 1
-        rows = tf.train.load_checkpoint(job.end()).get_tensor("entity")
+        run += 1
+        with Job(scripts, place, f"soak{run}", epochs=4000, seconds=3000) as job:
+            job.wait_for(lambda: job.step() > 0)  # noqa: B023
+            while kills < 100 and job.process.poll() is None:
+                time.sleep(generator.uniform(0, 12))
+                job.kill(generator.choice(["ps 0", "ps 1", "worker 0", "worker 1"]))
+                kills += 1
+            checkpoint = job.end()
+        rows = tf.train.load_checkpoint(checkpoint).get_tensor("entity")
         assert same_bits(rows[:16], base.get_tensor("entity"))
         assert "frozen rows changed" in "".join(job.lines)
 
