@@ -100,8 +100,8 @@ def measure(values, directory):
             command = [sys.executable, _TRAIN, "--job_name=ps", f"--task_index={task}"]
             command += ["--ps_hosts=" + ",".join(hosts[:-1]), "--worker_hosts=" + hosts[-1]]
             processes.append(subprocess.Popen(command))
-        server = cluster.start()
-        with tf.Graph().as_default(), tf.device(cluster.placement()):
+        member = job_cluster.Member(cluster)
+        with tf.Graph().as_default(), tf.device(member.placement()):
             with pe.growing(base, partitioner=tf.fixed_size_partitioner(values.ps), show=None):
                 table = tf.get_variable("table", [values.rows + values.new_rows, values.dim])
             ids = tf.placeholder(tf.int64, [None])
@@ -109,7 +109,8 @@ def measure(values, directory):
             train = pe.minimize(tf.train.AdagradOptimizer(0.1), loss)
             whole, delta = (pe.Saver(sharded=True, delta=only) for only in (False, True))
             proof, initialize = pe.FrozenRows(), tf.global_variables_initializer()
-            with tf.Session(server.target, config=cluster.session_config()) as session:
+            master, config = member.session["master"], member.session["config"]
+            with tf.Session(master, config=config) as session:
                 session.run(tf.no_op())  # All are there.
                 empty = max(memory_of(process, "VmRSS") for process in processes)
 
@@ -142,7 +143,7 @@ def measure(values, directory):
                 found.append(("save all of it, with Adagrad's slots", seconds, "s", True))
                 found.append(("size of that", size_of(prefix), "GB", True))
                 found.append(("memory of a server: the most of all", most(), "GB", True))
-        job_cluster.dismiss_servers(cluster, server)
+        member.dismiss_servers()
         for process in processes:
             process.wait(30)
     finally:

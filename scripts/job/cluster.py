@@ -51,11 +51,6 @@ class Cluster(NamedTuple):
         """Starts this member's server, which ends with the process."""
         return tf.train.Server(self.spec(), self.job, self.task)
 
-    def placement(self):
-        """A device function: variables on the parameter servers in turn, the rest here."""
-        device = f"/job:{_WORKERS}/task:{self.task}"
-        return tf.train.replica_device_setter(cluster=self.spec(), worker_device=device)
-
     def session_config(self):
         """A session sees the parameter servers and itself: no worker waits for another."""
         return tf.ConfigProto(
@@ -130,13 +125,81 @@ def serve(cluster, should_stop):
                 time.sleep(0.2)
 
 
-def dismiss_servers(cluster, server):
-    """Tells the parameter servers that all is done."""
-    with tf.Graph().as_default():
-        signals = [_Signal(device, "over") for device in cluster.devices]
-        with tf.Session(server.target, config=cluster.session_config()) as session:
-            for signal in signals:
-                signal.give(session)
+class Alone:
+    """One machine, which is asked what the member of a cluster is.
+
+    Attributes:
+      in_cluster: whether there are others.
+      is_chief: whether it evaluates, saves and publishes.
+      label: what its lines begin with.
+      worker: (which worker it is, of how many).
+      session: dict of what a monitored session is opened with.
+    """
+
+    in_cluster, is_chief, label, worker, session = False, True, "", (0, 1), {}
+
+    def placement(self):
+        """A device function for all that the graph holds, or None."""
+
+    def partitioner(self, min_slice_bytes):
+        """What divides frozen rows, in parts of so many bytes at least, or None."""
+        del min_slice_bytes
+
+    def meet(self, global_step):
+        """Adds to the graph what the workers tell each other by."""
+
+    def wait(self, session):
+        """Ends the training, and waits for the last steps of the others."""
+
+    def dismiss_servers(self):
+        """Tells the parameter servers that all is done."""
+
+
+ALONE = Alone()
+
+
+class Member(Alone):
+    """A worker of a cluster, as `Alone`; its server ends with the process.
+
+    Args:
+      cluster: a `Cluster`.
+    """
+
+    in_cluster = True
+
+    def __init__(self, cluster):
+        self.is_chief, self.label = cluster.is_chief, cluster.label
+        self.worker = cluster.task, len(cluster.workers)
+        self._cluster, self._server = cluster, cluster.start()
+        self.session = {"master": self._server.target, "config": cluster.session_config()}
+        self.workers = None
+
+    def placement(self):
+        """Variables on the parameter servers in turn, the rest here."""
+        device = f"/job:{_WORKERS}/task:{self._cluster.task}"
+        return tf.train.replica_device_setter(cluster=self._cluster.spec(), worker_device=device)
+
+    def partitioner(self, min_slice_bytes):
+        return tf.min_max_variable_partitioner(
+            len(self._cluster.servers), min_slice_size=min_slice_bytes
+        )
+
+    def meet(self, global_step):
+        self.workers = Workers(self._cluster, global_step)
+
+    def wait(self, session):
+        self.workers.wait(session)
+
+    def joining(self):
+        """What makes the sessions of a worker that is not the chief."""
+        return Join(self.session)
+
+    def dismiss_servers(self):
+        with tf.Graph().as_default():
+            signals = [_Signal(device, "over") for device in self._cluster.devices]
+            with tf.Session(self.session["master"], config=self.session["config"]) as session:
+                for signal in signals:
+                    signal.give(session)
 
 
 class Workers:
@@ -185,12 +248,11 @@ class Join(tf.train.SessionCreator):
     TensorFlow's own looks every half a minute.
 
     Args:
-      cluster: a `Cluster`.
-      server: its `tf.train.Server`.
+      session: dict of master and config.
     """
 
-    def __init__(self, cluster, server):
-        self._cluster, self._server = cluster, server
+    def __init__(self, session):
+        self._session = session
         self._scaffold = tf.train.Scaffold(local_init_op=tf.tables_initializer())
 
     def create_session(self):
@@ -202,7 +264,7 @@ class Join(tf.train.SessionCreator):
             graph=tf.get_default_graph(),
             recovery_wait_secs=1,
         )
-        return manager.wait_for_session(self._server.target, self._cluster.session_config())
+        return manager.wait_for_session(**self._session)
 
 
 class Follow(tf.train.SessionRunHook):

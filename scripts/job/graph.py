@@ -9,6 +9,7 @@ from absl import flags, logging
 
 import partial_embed as pe
 from job import new_rows
+from job.cluster import ALONE
 from job.config import MODELS, OPTIMIZERS
 from partial_embed.files.checkpoint import Checkpoint
 from partial_embed.table.embedding import embeddings_in
@@ -75,12 +76,12 @@ def all_flags(config):
     return argparse.Namespace(**dict(hyperparameters(config), **config._asdict()))
 
 
-def build(config, base, data, batches, cluster=None):
+def build(config, base, data, batches, member=ALONE):
     """Builds the model in the default graph, and what trains it.
 
     Args:
       config, base, data, batches: of the run.
-      cluster: a `Cluster`, in the placement of which this is called; None on one machine.
+      member: the `Member` of a cluster, in the placement of which this is called, or `Alone`.
     """
     builder = find(config.model, "--model")
     tables = getattr(builder, "tables", {})
@@ -104,9 +105,7 @@ def build(config, base, data, batches, cluster=None):
     if base.checkpoint:
         starts = new_rows.initializers(config.new_rows, data, tables)
         # Each parameter server holds its share of what is frozen.
-        divided = cluster and tf.min_max_variable_partitioner(
-            len(cluster.servers), min_slice_size=config.min_slice_bytes
-        )
+        divided = member.partitioner(config.min_slice_bytes)
         with pe.growing(base.checkpoint, initializers=starts, partitioner=divided, show=_warn):
             loss, metrics = model()
         _check_rows(base, data)
@@ -130,7 +129,7 @@ def build(config, base, data, batches, cluster=None):
         [_beside(v, lambda values: tf.reduce_all(tf.is_finite(values))) for v in trained]
     )
     reset = tf.variables_initializer(tf.get_collection(tf.GraphKeys.METRIC_VARIABLES))
-    sharded = bool(cluster)  # Each parameter server writes what it holds.
+    sharded = member.in_cluster  # Each parameter server writes what it holds.
     whole_saver = pe.Saver(max_to_keep=3, sharded=sharded)
     saver = whole_saver
     if base.checkpoint:

@@ -70,17 +70,18 @@ def train(
     check(config)
     if not config.checkpoint_dir:
         config = config._replace(checkpoint_dir=generations.default_directory(config.publish))
-    server = cluster and cluster.start()
-    if cluster and not cluster.is_chief:
-        return _train(config, None, should_stop, cluster.label, (), None, cluster, server)
+    member = job_cluster.Member(cluster) if cluster else job_cluster.ALONE
+    label = label or member.label
+    if not member.is_chief:
+        return _train(config, asked, should_stop, label, (), None, member)
     with directory.locked(config.checkpoint_dir):
-        result = _train(config, asked, should_stop, label, more_hooks, started, cluster, server)
-    if cluster and result.finished:
-        job_cluster.dismiss_servers(cluster, server)
+        result = _train(config, asked, should_stop, label, more_hooks, started, member)
+    if result.finished:
+        member.dismiss_servers()
     return result
 
 
-def _train(config, asked, should_stop, label, more_hooks, started, cluster, server):
+def _train(config, asked, should_stop, label, more_hooks, started, member):
     grew_from = generations.of(config)
     if config.grow_from == LATEST:
         config = config._replace(grow_from=grew_from)
@@ -96,22 +97,20 @@ def _train(config, asked, should_stop, label, more_hooks, started, cluster, serv
         return Result(told=told)
     learned, replayed = _to_learn(config, base, data)
     settings = _settings(config, base, data, learned, replayed)
-    if cluster and not cluster.is_chief:
-        if directory.join_run(config.checkpoint_dir, settings, config.epochs):
-            return Result()
-    else:
+    if member.is_chief:
         generations.forget_another_run(config, settings)
         directory.open_run(config.checkpoint_dir, settings, data)
+    elif directory.join_run(config.checkpoint_dir, settings, config.epochs):
+        return Result()
     if started:
         started(config.checkpoint_dir)
 
-    worker = (cluster.task, len(cluster.workers)) if cluster else (0, 1)
-    with tf.Graph().as_default(), tf.device(cluster and cluster.placement()):
+    with tf.Graph().as_default(), tf.device(member.placement()):
         # The seeds of the initializers; everything random after them follows from the seed and the
         # step alone.
         tf.set_random_seed(config.seed)
         if data.pipeline:
-            batches = job_batches.Pipeline(config, data, *worker)
+            batches = job_batches.Pipeline(config, data, *member.worker)
             splits = {split: {split: questions.Question(split)} for split in batches.splits}
         else:
             batches = job_batches.Arrays(config, data.columns, learned, replayed)
@@ -120,8 +119,8 @@ def _train(config, asked, should_stop, label, more_hooks, started, cluster, serv
                 for split in ("valid", "test")
             }
         asked = splits if asked is None else {"valid": asked}
-        run = _Run(config, base, data, batches, asked, label, worker, cluster, server)
-        if cluster and not cluster.is_chief:
+        run = _Run(config, base, data, batches, asked, label, member)
+        if not member.is_chief:
             return run.help(should_stop)
         result = run.take(should_stop, more_hooks)
     if not (config.publish and result.finished):
@@ -134,26 +133,23 @@ def _train(config, asked, should_stop, label, more_hooks, started, cluster, serv
 class _Run:
     """One run: its graph, its hooks, its end."""
 
-    def __init__(self, config, base, data, batches, asked, label, worker, cluster, server):
+    def __init__(self, config, base, data, batches, asked, label, member):
         self._config, self._data, self._batches, self._label = config, data, batches, label
-        self._asked = asked
+        self._asked, self._member = asked, member
         if config.early_stopping and not asked.get("valid"):
             raise ValueError(
                 f"--early_stopping={config.early_stopping} looks at the valid examples, and the "
                 "data has none."
             )
-        self._graph = graph.build(config, base, data, batches, cluster)
-        # What a session is opened with.
-        self._session = {}
-        self._cluster, self._server = cluster, server
-        if cluster:
-            self._session = dict(master=server.target, config=cluster.session_config())
-            self._workers = job_cluster.Workers(cluster, self._graph.global_step)
+        self._graph = graph.build(config, base, data, batches, member)
+        member.meet(self._graph.global_step)
         metrics = self._graph.metrics
         names = metrics if isinstance(metrics, dict) else getattr(metrics, "names", ())
         if config.early_stopping and names:
             questions.check_watch(config.watch, names)
-        self._position = hooks.Position(self._graph, batches.per_epoch, config.epochs, *worker)
+        self._position = hooks.Position(
+            self._graph, batches.per_epoch, config.epochs, *member.worker
+        )
         self._save = hooks.Save(
             self._position, self._graph, config.checkpoint_dir, config.save_every
         )
@@ -203,7 +199,7 @@ class _Run:
             save_summaries_steps=None,
             save_summaries_secs=None,
             log_step_count_steps=None,
-            **self._session,
+            **self._member.session,
         ) as monitored:
             metrics = None
             while metrics is None and not position.stopping:
@@ -228,11 +224,11 @@ class _Run:
         )
         loop = Loop(self._graph, self._batches, position, should_stop)
         with tf.train.MonitoredSession(
-            job_cluster.Join(self._cluster, self._server),
-            hooks=[position, show, job_cluster.Follow(self._workers)],
+            self._member.joining(),
+            hooks=[position, show, job_cluster.Follow(self._member.workers)],
         ) as monitored:
             loop.run(monitored)
-            monitored.run_step_fn(lambda step_context: self._workers.leave(position.session))
+            monitored.run_step_fn(lambda step_context: self._member.workers.leave(position.session))
         return Result(seconds=position.seconds, finished=not position.stopping)
 
     def _finish_in(self, monitored, evaluate, history):
@@ -249,9 +245,8 @@ class _Run:
 
     def _finish(self, session, evaluate, history):
         position = self._position
-        if self._session:
-            self._workers.wait(session)
-            position.look(session)
+        self._member.wait(session)
+        position.look(session)
         if not position.step:
             raise ValueError("The pipeline of --data has no train examples: it ended at once.")
         if not history.is_at(position.step):
