@@ -1,6 +1,5 @@
 """One table, two variables: `PartialEmbedding`."""
 
-import functools
 from collections import namedtuple
 
 import numpy as np
@@ -12,12 +11,12 @@ from partial_embed.table.assigning import Assignable
 from partial_embed.table.lookup import (
     IdDivider,
     as_ids,
-    beside,
     gather_rows,
     locate,
     trainable_rows_of,
 )
 from partial_embed.table.plan import rows_of
+from partial_embed.table.scoring import Scoring
 from partial_embed.table.sparse_lookup import gather_in_table, look_sparse_up_in
 
 # Keys of graph collections. Not strings, so that export_meta_graph leaves them out.
@@ -44,7 +43,7 @@ def parts_of(variable):
     return list(variable) if isinstance(variable, PartitionedVariable) else [variable]
 
 
-class PartialEmbedding(Assignable, VariableLike):
+class PartialEmbedding(Assignable, Scoring, VariableLike):
     """A table [rows, ...] whose old rows are frozen and whose new rows train.
 
     `embedding` of 6 rows, 4 of them trained before:
@@ -177,38 +176,6 @@ class PartialEmbedding(Assignable, VariableLike):
     def sparse_read(self, indices, name=None):
         """What `tf.gather` and `tf.nn.embedding_lookup` call: `lookup`."""
         return self.lookup(indices, name=name)
-
-    def matmul(self, x, name=None):
-        """Returns the scores of a batch against all rows, without joining the halves.
-
-        That is `matmul(x, whole_table, transpose_b=True)`, and of a kernel
-        [d, rows] `matmul(x, kernel)`. Costs one product with every row, but no
-        copy of the table; gradients reach the trainable rows only.
-
-        Args:
-            x: tensor [batch, d].
-            name: name of the result.
-
-        Returns:
-            Tensor [batch, rows].
-
-        Raises:
-            ValueError: if the table is not of rank 2.
-        """
-        if self.shape.rank != 2:
-            raise ValueError(
-                f"matmul needs a table of rank 2, {self.table_name} has shape "
-                f"{self.shape.as_list()}."
-            )
-        with tf.name_scope(name, self.table_name.replace("/", "_") + "_matmul"):
-            x = tf.convert_to_tensor(x, self.dtype)
-            across = self.plan.axis == 0
-            scores = [
-                beside(part, functools.partial(tf.matmul, x, part, transpose_b=across))
-                for part in self.variables
-            ]
-            scores = scores[0] if len(scores) == 1 else tf.concat(scores, 1)
-            return scores if self.plan.in_order else tf.gather(scores, self._order(), axis=1)
 
     # --- O(table) -------------------------------------------------------------
 

@@ -1,0 +1,59 @@
+"""The log-sum-exp of a batch's scores against rows that stand still, in blocks."""
+
+import tensorflow.compat.v1 as tf
+
+_SCORES = 1 << 22  # of a block, which is what is in memory at once
+
+
+def log_sum_exp(x, variable):
+    """Returns `log(sum_r exp(x . variable[r]))`, computed where the rows are, some at a time.
+
+    A running maximum m and `sum_r exp(s_r - m)` make one number of any count of
+    scores without overflow (Milakov and Gimelshein 2018, "Online normalizer
+    calculation for softmax"). The gradient goes to `x` alone, and computes the
+    scores again instead of keeping them.
+
+    Args:
+        x: float tensor [batch, d].
+        variable: variable [rows, d] that does not train.
+
+    Returns:
+        Tensor [batch].
+    """
+    count = variable.shape.as_list()[0]
+    with tf.device(variable.device):
+        rows = tf.stop_gradient(tf.convert_to_tensor(variable))
+
+        def over_blocks(function, x, start):
+            """Passes [start, ...] through `function(rows of a block, *values)`."""
+            size = tf.maximum(1, _SCORES // tf.maximum(1, tf.shape(x)[0]))
+            return tf.while_loop(
+                lambda first, *_: first < count,
+                lambda first, *its: (first + size, *function(rows[first : first + size], *its)),
+                (0, *start),
+                parallel_iterations=1,
+            )[1:]
+
+        @tf.custom_gradient
+        def of(x):
+            def add(block, highest, total):
+                scores = tf.matmul(x, block, transpose_b=True)
+                higher = tf.maximum(highest, tf.reduce_max(scores, 1))
+                new = tf.reduce_sum(tf.exp(scores - higher[:, tf.newaxis]), 1)
+                return higher, total * tf.exp(highest - higher) + new
+
+            zeros = tf.zeros_like(x[:, 0])
+            highest, total = over_blocks(add, x, (zeros + x.dtype.min, zeros))
+            result = highest + tf.log(total)
+
+            def gradient(upstream):
+                def add(block, found):
+                    scores = tf.matmul(x, block, transpose_b=True)
+                    weights = tf.exp(scores - result[:, tf.newaxis]) * upstream[:, tf.newaxis]
+                    return (found + tf.matmul(weights, block),)
+
+                return over_blocks(add, x, (tf.zeros_like(x),))[0]
+
+            return result, gradient
+
+        return of(x)

@@ -1,0 +1,121 @@
+"""Scores against all rows, and the softmax over them: plain TensorFlow on one whole table."""
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+
+import partial_embed as pe
+
+PLANS = [
+    {"num_frozen_rows": 7},
+    {"num_frozen_rows": 0},
+    {"num_frozen_rows": 11},
+    {"trainable_rows": [1, 4, 9]},
+    {"num_frozen_rows": 7, "partitioner": tf.fixed_size_partitioner(3)},
+]
+
+
+def make(plan, use_resource, dtype=tf.float32, scale=1.0):
+    """Returns (a grown table, its values, x as a placeholder, labels)."""
+    random = np.random.RandomState(0)
+    values = (scale * random.randn(11, 4)).astype(dtype.as_numpy_dtype)
+    with tf.variable_scope("", use_resource=use_resource):
+        table = pe.get_embedding("table", [11, 4], dtype, initializer=values, **plan)
+    x = tf.placeholder(dtype, [None, 4])
+    return table, values, x, {x: (scale * random.randn(5, 4)).astype(dtype.as_numpy_dtype)}
+
+
+LABELS = [0, 10, 4, 9, 6]
+
+
+@pytest.mark.parametrize("scores_at_once", [1, 12, 1 << 22])
+@pytest.mark.parametrize("use_resource", [False, True])
+@pytest.mark.parametrize("plan", PLANS)
+def test_values_and_gradients_are_those_of_one_table(
+    start, monkeypatch, plan, use_resource, scores_at_once
+):
+    monkeypatch.setattr("partial_embed.table.log_sum_exp._SCORES", scores_at_once)
+    table, values, x, feeds = make(plan, use_resource)
+    whole = tf.constant(values)
+    wanted = tf.nn.sparse_softmax_cross_entropy_with_logits(
+        labels=LABELS, logits=tf.matmul(x, whole, transpose_b=True)
+    )
+    weights = tf.constant([1.0, -2.0, 0.5, 3.0, 1.0])
+    of_x, of_rows = tf.gradients(wanted * weights, [x, whole])
+    found = table.softmax_cross_entropy(x, LABELS)
+    cached = table.softmax_cross_entropy(x, LABELS, table.frozen_log_sum_exp(tf.stop_gradient(x)))
+    trains = [] if table.trainable is None else [table.trainable]
+    gradients = tf.gradients(found * weights, [x, *trains])
+    of_cached = tf.gradients(cached * weights, trains)
+    session = start()
+    wanted, of_x, of_rows, found, cached, gradients, of_cached = session.run(
+        [wanted, of_x, of_rows, found, cached, gradients, of_cached], feeds
+    )
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(cached, found)
+    np.testing.assert_allclose(gradients[0], of_x, rtol=1e-4, atol=1e-5)
+    rows = table.plan.trainable_rows
+    for gradient in gradients[1:] + of_cached:
+        np.testing.assert_allclose(dense(gradient, len(rows)), of_rows[rows], rtol=1e-4, atol=1e-5)
+
+
+def dense(gradient, count):
+    if isinstance(gradient, np.ndarray):
+        return gradient
+    found = np.zeros([count, 4], np.float32)
+    np.add.at(found, gradient.indices, gradient.values)
+    return found
+
+
+@pytest.mark.parametrize("scale", [1e-20, 30.0, 1e18])
+def test_scores_of_any_size(start, scale):
+    """Where exp would overflow, or all scores are nearly equal."""
+    table, values, x, feeds = make({"num_frozen_rows": 7}, True, tf.float64, np.sqrt(scale))
+    found = start().run(
+        [table.frozen_log_sum_exp(x), table.softmax_cross_entropy(x, LABELS)], feeds
+    )
+    scores = np.float64(feeds[x]) @ values.T
+    highest = scores[:, :7].max(1)
+    known = highest + np.log(np.exp(scores[:, :7] - highest[:, None]).sum(1))
+    np.testing.assert_allclose(found[0], known, rtol=1e-12)
+    highest = scores.max(1)
+    everything = highest + np.log(np.exp(scores - highest[:, None]).sum(1))
+    np.testing.assert_allclose(
+        found[1], everything - scores[range(5), LABELS], rtol=1e-9, atol=1e-9 * scale
+    )
+
+
+def test_an_empty_batch_and_a_table_with_no_frozen_row(start):
+    table, _, x, _ = make({"num_frozen_rows": 7}, False)
+    none = np.zeros([0, 4], np.float32)
+    session = start()
+    assert session.run(table.frozen_log_sum_exp(x), {x: none}).shape == (0,)
+    assert session.run(table.softmax_cross_entropy(x, tf.zeros([0], tf.int32)), {x: none}).size == 0
+    alone = pe.get_embedding("alone", [3, 4], num_frozen_rows=0)
+    assert np.isneginf(start().run(alone.frozen_log_sum_exp(tf.ones([2, 4])))).all()
+
+
+def test_a_kernel_is_refused(numbered):
+    kernel = numbered((4, 6), 4, axis=1)
+    for call in (kernel.frozen_log_sum_exp, lambda x: kernel.softmax_cross_entropy(x, [0])):
+        with pytest.raises(ValueError, match=r"needs a table \[rows, d\] that grows by rows"):
+            call(tf.ones([1, 4]))
+
+
+def test_new_rows_train_as_by_the_whole_softmax(start):
+    """With the cached normaliser a step costs the new rows, and is the same step."""
+    table, values, x, feeds = make({"num_frozen_rows": 7}, True)
+    cached = tf.placeholder(tf.float32, [None])
+    loss = tf.reduce_sum(table.softmax_cross_entropy(x, LABELS, cached))
+    train = pe.minimize(tf.train.GradientDescentOptimizer(0.1), loss)
+    whole = tf.get_variable("whole", initializer=values)
+    logits = tf.matmul(x, whole, transpose_b=True)
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=LABELS, logits=logits)
+    new = tf.concat([tf.zeros([7, 4]), tf.ones([4, 4])], 0)
+    (gradient,) = tf.gradients(losses, whole)
+    plain = tf.assign_sub(whole, 0.1 * gradient * new)
+    session = start()
+    frozen = session.run(table.frozen_log_sum_exp(x), feeds)
+    for _ in range(20):
+        session.run([train, plain], {**feeds, cached: frozen})
+    np.testing.assert_allclose(*session.run([table, whole]), rtol=1e-5, atol=1e-6)
