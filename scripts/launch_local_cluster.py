@@ -76,8 +76,9 @@ class _Job:
         while not should_stop():
             for member, process in self._processes.items():
                 status = process.poll()
-                if status is not None and status < 0:
-                    _say(f"{' '.join(map(str, member))} was killed by signal {-status}.")
+                number = _signal_of(status)
+                if number and not (member == ("worker", 0) and status > 0):
+                    _say(f"{' '.join(map(str, member))} was killed by signal {number}.")
                     self._processes[member] = self._start(*member)
                 elif status and member != ("worker", 0):
                     _say(f"{' '.join(map(str, member))} failed, and with it the job.")
@@ -94,7 +95,8 @@ class _Job:
             if job == "worker" and process.poll() is None:
                 process.send_signal(signal.SIGTERM)
         try:
-            return self._processes["worker", 0].wait(_SECONDS_TO_END)
+            status = self._processes["worker", 0].wait(_SECONDS_TO_END)
+            return 128 - status if status < 0 else status
         except subprocess.TimeoutExpired:
             _say("the first worker did not end when it was told to.")
             return 1
@@ -112,6 +114,13 @@ class _Job:
             last = time.monotonic() + 5.0
         for process in self._processes.values():
             process.wait()
+
+
+def _signal_of(status):
+    """The number of the signal that ended a process, 0 if none did."""
+    if status is None or 0 <= status <= 128:
+        return 0
+    return -status if status < 0 else status - 128
 
 
 def _end_with_parent():

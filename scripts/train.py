@@ -164,8 +164,8 @@ def main():
     cluster = job_cluster.from_flags(*cluster_flags, environment=os.environ)
     with signals.StopSignals() as stop:
         if cluster and cluster.job == "ps":
-            job_cluster.serve(cluster, lambda: stop.received)
-            return 0
+            is_over = job_cluster.serve(cluster, lambda: stop.received)
+            return 0 if is_over else 128 + stop.received
         result = train(
             config,
             should_stop=lambda: stop.received,

@@ -114,6 +114,8 @@ class RestoreOps:
                     restoration.checkpoint.prefix, known.entry, known.name, hashes, known.stored
                 )
             session.run(ops, feeds)
+        except (tf.errors.UnavailableError, tf.errors.AbortedError):
+            raise  # A parameter server is gone: monitored sessions wait for it.
         except tf.errors.OpError as error:
             raise ValueError(
                 f"Restoring {restoration.checkpoint.prefix} failed: {reason(error)}. No variable "

@@ -65,12 +65,11 @@ class Pipeline:
     Args:
       config: a `Config`.
       data: a `Data` with a pipeline.
-      worker, workers: of how many this worker is which; each sees its share of the batches.
     """
 
     per_epoch = None  # nobody knows before its end
 
-    def __init__(self, config, data, worker=0, workers=1):
+    def __init__(self, config, data):
         self._splits = {}
         for split in job_data.SPLITS:
             dataset = data.pipeline(split, data.vocabularies, data.num_old)
@@ -78,7 +77,6 @@ class Pipeline:
                 # The iterator starts after the weights were restored: with what is not done yet.
                 done = tf.train.get_or_create_global_step()
                 dataset = dataset.repeat(config.epochs).skip(tf.identity(done))
-                dataset = dataset.shard(workers, worker) if workers > 1 else dataset
             if dataset is not None:
                 iterator = tf.data.make_initializable_iterator(dataset)
                 self._splits[split] = iterator, iterator.string_handle()

@@ -6,13 +6,17 @@ TensorFlow's own: `tf.train.Server`.
 """
 
 import json
+import re
+import threading
 import time
 from typing import NamedTuple, Tuple
 
 import tensorflow.compat.v1 as tf
 from absl import logging
 
-_SECONDS_FOR_LAST_STEPS = 10.0
+from job import signals
+
+_SECONDS_FOR_LAST_STEPS, _SECONDS_UNTIL_TOLD = 10.0, 10.0
 _SERVERS, _WORKERS = "ps", "worker"
 
 
@@ -49,13 +53,20 @@ class Cluster(NamedTuple):
 
     def start(self):
         """Starts this member's server, which ends with the process."""
-        return tf.train.Server(self.spec(), self.job, self.task)
+        try:
+            return tf.train.Server(self.spec(), self.job, self.task)
+        except tf.errors.OpError as error:
+            host = (self.servers if self.job == _SERVERS else self.workers)[self.task]
+            raise OSError(
+                f"{self.job} {self.task} cannot listen on {host} ({error.message}). Is another "
+                "process there, or the host another one?"
+            ) from error
 
     def session_config(self):
-        """A session sees the parameter servers and itself: no worker waits for another."""
-        return tf.ConfigProto(
-            device_filters=[f"/job:{_SERVERS}", f"/job:{self.job}/task:{self.task}"]
-        )
+        """A worker's session sees the parameter servers and itself, a server's only itself."""
+        seen = [f"/job:{self.job}/task:{self.task}"]
+        seen += [f"/job:{_SERVERS}"] if self.job == _WORKERS else []
+        return tf.ConfigProto(device_filters=seen)
 
 
 def from_flags(ps_hosts, worker_hosts, job_name, task_index, environment):
@@ -81,12 +92,15 @@ def from_flags(ps_hosts, worker_hosts, job_name, task_index, environment):
         if not hosts:
             return None
     servers, workers = tuple(hosts[_SERVERS]), tuple(hosts[_WORKERS])
+    for host in servers + workers:
+        if not re.fullmatch(r"[^,/\s]+:\d+", host):
+            raise ValueError(f"{what}: {host!r} is no host:port of a member.")
     twice = sorted({host for host in servers + workers if (servers + workers).count(host) > 1})
     if twice:
         raise ValueError(f"{what} name {twice[0]} twice; each member needs a host:port of its own.")
     if job_name not in hosts or not 0 <= task_index < len(hosts[job_name]):
         raise ValueError(
-            f"{what} say that this is {job_name} {task_index}, and there are ps 0 to "
+            f"By {what} this is {job_name} {task_index}, and there are ps 0 to "
             f"{len(servers) - 1} and worker 0 to {len(workers) - 1}."
         )
     return Cluster(servers, workers, job_name, task_index)
@@ -99,6 +113,8 @@ def _of_environment(text):
         cluster, task = found.get("cluster", {}), found.get("task", {})
         first = list(cluster.get("chief", [])) + list(cluster.get("master", []))
         servers, workers = list(cluster.get(_SERVERS, [])), list(cluster.get(_WORKERS, []))
+        if any(isinstance(hosts, str) for hosts in cluster.values()):
+            raise ValueError("the hosts of a job are a list")
         job, index = task.get("type", _WORKERS), int(task.get("index", 0))
     except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"TF_CONFIG is not what TensorFlow reads: {error}.") from error
@@ -106,6 +122,8 @@ def _of_environment(text):
         job = _WORKERS
     elif job == _WORKERS:
         index += len(first)
+    if job not in (_SERVERS, _WORKERS):
+        raise ValueError(f"By TF_CONFIG this is {job} {index}; a member is ps, worker or chief.")
     if not servers and len(first + workers) <= 1:
         return {}, job, index
     if not (servers and first + workers):
@@ -116,13 +134,19 @@ def _of_environment(text):
 
 
 def serve(cluster, should_stop):
-    """Is a parameter server until the chief has finished, or `should_stop()`."""
+    """Is a parameter server until the chief has finished; returns whether it has.
+
+    It also ends when `should_stop()`.
+    """
     server = cluster.start()
     with tf.Graph().as_default():
         is_over = _Signal(cluster.devices[cluster.task], "over")
         with tf.Session(server.target, config=cluster.session_config()) as session:
-            while not should_stop() and not is_over.count(session):
+            while not should_stop():
+                if is_over.count(session):
+                    return True
                 time.sleep(0.2)
+    return False
 
 
 class Alone:
@@ -133,10 +157,11 @@ class Alone:
       is_chief: whether it evaluates, saves and publishes.
       label: what its lines begin with.
       worker: (which worker it is, of how many).
-      session: dict of what a monitored session is opened with.
+      size: dict of how many members there are of each kind.
+      session: dict of what a session is opened with.
     """
 
-    in_cluster, is_chief, label, worker, session = False, True, "", (0, 1), {}
+    in_cluster, is_chief, label, worker, size, session = False, True, "", (0, 1), {}, {}
 
     def placement(self):
         """A device function for all that the graph holds, or None."""
@@ -144,6 +169,10 @@ class Alone:
     def partitioner(self, min_slice_bytes):
         """What divides frozen rows, in parts of so many bytes at least, or None."""
         del min_slice_bytes
+
+    def creating(self, scaffold, directory):
+        """What makes the sessions: a `tf.train.SessionCreator`."""
+        return tf.train.ChiefSessionCreator(scaffold, checkpoint_dir=directory, **self.session)
 
     def meet(self, global_step):
         """Adds to the graph what the workers tell each other by."""
@@ -172,6 +201,7 @@ class Member(Alone):
         self.worker = cluster.task, len(cluster.workers)
         self._cluster, self._server = cluster, cluster.start()
         self.session = {"master": self._server.target, "config": cluster.session_config()}
+        self.size = {"servers": len(cluster.servers), "workers": len(cluster.workers)}
         self.workers = None
 
     def placement(self):
@@ -190,9 +220,12 @@ class Member(Alone):
     def wait(self, session):
         self.workers.wait(session)
 
-    def joining(self):
-        """What makes the sessions of a worker that is not the chief."""
-        return Join(self.session)
+    def creating(self, scaffold, directory):
+        members = ", ".join(self._cluster.servers)
+        inner = Join(self.session)
+        if self.is_chief:
+            inner = super().creating(scaffold, directory)
+        return Wait(inner, f"{self.label}Waiting for the parameter servers {members}")
 
     def dismiss_servers(self):
         with tf.Graph().as_default():
@@ -204,6 +237,9 @@ class Member(Alone):
 
 class Workers:
     """What the workers tell each other, by way of the first parameter server.
+
+    A worker ends when there is nothing more for it to do. The chief waits for that, as long as
+    there are steps; then it tells those who are still there that the training has ended.
 
     Args:
       cluster: a `Cluster`.
@@ -224,11 +260,7 @@ class Workers:
         self._left.give(session)
 
     def wait(self, session):
-        """Ends the training, and waits for the last steps of the others.
-
-        As long as they come: a worker that was killed takes none.
-        """
-        self._stop.give(session)
+        """Waits for the last steps of the others, and ends the training."""
         step, since = -1, time.time()
         while self._left.count(session) < len(self._cluster.workers) - 1:
             now = session.run(self._global_step)
@@ -236,10 +268,33 @@ class Workers:
                 step, since = now, time.time()
             elif time.time() - since > _SECONDS_FOR_LAST_STEPS:
                 logging.warning(
-                    "Not all workers are there at the end; the last steps of one are lost."
+                    "Not all workers are there at the end; what one had to do is not done."
                 )
-                return
+                break
             time.sleep(0.05)
+        self._stop.give(session)
+
+
+class Wait(tf.train.SessionCreator):
+    """Makes sessions by another creator; who waits long for that is told, and can be stopped.
+
+    Args:
+      inner: a `tf.train.SessionCreator`.
+      message: what is told.
+    """
+
+    def __init__(self, inner, message):
+        self._inner, self._message = inner, message
+
+    def create_session(self):
+        timer = threading.Timer(_SECONDS_UNTIL_TOLD, logging.warning, [self._message])
+        timer.daemon = True
+        timer.start()
+        try:
+            with signals.as_always():
+                return self._inner.create_session()
+        finally:
+            timer.cancel()
 
 
 class Join(tf.train.SessionCreator):

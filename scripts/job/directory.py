@@ -8,6 +8,7 @@ run.json                      the settings that the weights depend on
 flags.txt                     the flags of the run, for --flagfile
 history.jsonl                 a line for each evaluation
 result.json                   once it is finished: the checkpoint, and its metrics
+cluster.json                  of a run on a cluster: what all its members have in common
 lock                          held as long as a process trains here
 events.out.tfevents.*         for TensorBoard; for its projector projector_config.pbtxt, *.tsv
 """
@@ -27,6 +28,7 @@ from partial_embed.files.lock import owner_of, try_lock
 from partial_embed.table.vocabulary import read_vocabulary
 
 RUN, RESULT, HISTORY, FLAGS = "run.json", "result.json", "history.jsonl", "flags.txt"
+JOB = "cluster.json"
 LOCK = "lock"
 _SECONDS_OF_A_CHIEF = 60.0
 
@@ -107,30 +109,36 @@ def open_run(directory, settings, data):
             )
 
 
-def join_run(directory, settings, epochs):
+def join_run(directory, common, should_stop):
     """Waits until the chief of a cluster has opened the very run that a worker is to take part in.
 
+    Args:
+      directory: where the run lies.
+      common: a dict of what all members must have in common.
+      should_stop: a function; once it returns something true, no more is waited.
+
     Returns:
-      Whether that is finished already.
+      Whether there is something to do: False if it is finished already, or the wait is.
 
     Raises:
       ValueError: if after a minute there is no run, or another one.
     """
-    last = time.monotonic() + _SECONDS_OF_A_CHIEF
-    while True:
-        found = read_json(os.path.join(directory, RUN))
-        if found == json.loads(json.dumps(settings)):
-            break
+    last, common = time.monotonic() + _SECONDS_OF_A_CHIEF, json.loads(json.dumps(common))
+    while not should_stop():
+        found = read_json(os.path.join(directory, JOB)) or {}
+        if found == common:
+            result = read_json(os.path.join(directory, RESULT))
+            return not (result and result["epochs"] == common["epochs"])
         if time.monotonic() > last:
-            names = sorted(name for name in settings if (found or {}).get(name) != settings[name])
+            name = next((name for name in sorted(common) if found.get(name) != common[name]), "")
+            differs = f" ({name}: it has {found.get(name)}, here it is {common.get(name)})"
             raise ValueError(
                 f"The chief has opened no run in {directory} that this worker could take part in"
-                + (f": {', '.join(names)} differ. " if found else ". ")
-                + "All members need the same flags and data, and see that directory."
+                + (differs if found else "")
+                + ". All members need the same flags and data, and see that directory."
             )
         time.sleep(0.2)
-    result = read_json(os.path.join(directory, RESULT))
-    return bool(result) and result["epochs"] == epochs
+    return False
 
 
 @contextlib.contextmanager

@@ -1,6 +1,24 @@
 """Signals that ask a job to stop."""
 
+import contextlib
 import signal
+import threading
+
+NUMBERS = signal.SIGTERM, signal.SIGINT
+
+
+@contextlib.contextmanager
+def as_always():
+    """Lets these signals end the process at once, as where it waits and no handler of ours runs."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = [signal.signal(number, signal.SIG_DFL) for number in NUMBERS]
+    try:
+        yield
+    finally:
+        for number, handler in zip(NUMBERS, before):
+            signal.signal(number, handler)
 
 
 class StopSignals:
@@ -12,8 +30,7 @@ class StopSignals:
     received = None
 
     def __enter__(self):
-        numbers = signal.SIGTERM, signal.SIGINT
-        self._before = {number: signal.signal(number, self._receive) for number in numbers}
+        self._before = {number: signal.signal(number, self._receive) for number in NUMBERS}
         return self
 
     def _receive(self, number, frame):

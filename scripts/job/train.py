@@ -70,6 +70,11 @@ def train(
     check(config)
     if not config.checkpoint_dir:
         config = config._replace(checkpoint_dir=generations.default_directory(config.publish))
+    if config.early_stopping and cluster and len(cluster.workers) > 1:
+        raise ValueError(
+            f"--early_stopping={config.early_stopping} keeps the weights that were evaluated, and "
+            "several workers move them meanwhile. Give it one worker, with any number of servers."
+        )
     member = job_cluster.Member(cluster) if cluster else job_cluster.ALONE
     label = label or member.label
     if not member.is_chief:
@@ -90,6 +95,11 @@ def _train(config, asked, should_stop, label, more_hooks, started, member):
     base = directory.read_base(config.grow_from, sorted(names))
     data = job_data.number(source, base.vocabularies)
     _say_rows(config, base, data, label)
+    if data.pipeline and member.worker[1] > 1:
+        raise ValueError(
+            "The batches of a pipeline have no numbers by which several workers could divide them. "
+            "Give it one worker, with any number of servers."
+        )
     told = _nothing_new(config, base, data)
     if told and config.require_new:
         raise ValueError(told)
@@ -97,11 +107,16 @@ def _train(config, asked, should_stop, label, more_hooks, started, member):
         return Result(told=told)
     learned, replayed = _to_learn(config, base, data)
     settings = _settings(config, base, data, learned, replayed)
+    # What all members must have in common.
+    common = dict(settings, epochs=config.epochs, min_slice_bytes=config.min_slice_bytes)
+    common.update(member.size)
     if member.is_chief:
         generations.forget_another_run(config, settings)
         directory.open_run(config.checkpoint_dir, settings, data)
-    elif directory.join_run(config.checkpoint_dir, settings, config.epochs):
-        return Result()
+        if member.in_cluster:
+            directory.write_json(os.path.join(config.checkpoint_dir, directory.JOB), common)
+    elif not directory.join_run(config.checkpoint_dir, common, should_stop):
+        return Result(finished=not should_stop())
     if started:
         started(config.checkpoint_dir)
 
@@ -110,7 +125,7 @@ def _train(config, asked, should_stop, label, more_hooks, started, member):
         # step alone.
         tf.set_random_seed(config.seed)
         if data.pipeline:
-            batches = job_batches.Pipeline(config, data, *member.worker)
+            batches = job_batches.Pipeline(config, data)
             splits = {split: {split: questions.Question(split)} for split in batches.splits}
         else:
             batches = job_batches.Arrays(config, data.columns, learned, replayed)
@@ -191,15 +206,10 @@ class _Run:
         )
         show = hooks.ShowProgress(position, progress, config.batch_size)
         loop = Loop(self._graph, self._batches, position, should_stop)
-        with tf.train.MonitoredTrainingSession(
-            checkpoint_dir=place,
-            scaffold=tf.train.Scaffold(saver=self._graph.saver),
+        scaffold = tf.train.Scaffold(saver=self._graph.saver)
+        with tf.train.MonitoredSession(
+            self._member.creating(scaffold, place),
             hooks=[position, *self._proof, show, self._save, evaluate, *more_hooks],
-            save_checkpoint_secs=None,
-            save_summaries_steps=None,
-            save_summaries_secs=None,
-            log_step_count_steps=None,
-            **self._member.session,
         ) as monitored:
             metrics = None
             while metrics is None and not position.stopping:
@@ -224,7 +234,7 @@ class _Run:
         )
         loop = Loop(self._graph, self._batches, position, should_stop)
         with tf.train.MonitoredSession(
-            self._member.joining(),
+            self._member.creating(None, None),
             hooks=[position, show, job_cluster.Follow(self._member.workers)],
         ) as monitored:
             loop.run(monitored)

@@ -15,6 +15,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 from job import cluster as job_cluster
 from job import data as job_data
+from job import directory
 from job.config import Config
 from job.train import train
 from models import hyperparameters  # noqa: F401 (defines the flags)
@@ -104,12 +105,12 @@ class Job:
 def test_members_are_lost_and_the_run_goes_on(scripts, place, same_bits):
     with Job(scripts, place, "killed", epochs=400) as job:
         job.wait_for(lambda: job.step() > 0)
-        job.kill("worker 1")
+        os.kill(job.pids["worker 1"], signal.SIGTERM)
         job.kill("ps 1")
         checkpoint = job.end()
     told = "".join(job.lines)
     assert "launch: ps 1 was killed by signal 9." in told
-    assert "launch: worker 1 was killed by signal 9." in told
+    assert "launch: worker 1 was killed by signal 15." in told
     assert re.search(r"Restored .*delta.ckpt-\d+, a delta on the base", told), told
     assert "0 of 24 frozen rows changed" in told
     reader = tf.train.load_checkpoint(checkpoint)
@@ -148,6 +149,28 @@ def test_a_hundred_kills(scripts, place, same_bits):
         assert "frozen rows changed" in "".join(job.lines)
 
 
+def test_what_workers_would_move_meanwhile_is_refused(place):
+    config = Config(str(place / "new"), str(place / "never"), early_stopping=2)
+    hosts = "127.0.0.1:1", "127.0.0.1:2"
+    with pytest.raises(ValueError, match="several workers move them meanwhile"):
+        train(config, cluster=job_cluster.Cluster(("127.0.0.1:3",), hosts, "worker", 0))
+
+
+def test_a_worker_with_other_flags_is_refused_and_told(tmp_path, monkeypatch):
+    monkeypatch.setattr("job.directory._SECONDS_OF_A_CHIEF", 0.5)
+    ours = {"epochs": 4, "learning_rate": 0.5}
+    with pytest.raises(ValueError, match="has opened no run in"):
+        directory.join_run(str(tmp_path), ours, lambda: False)
+    directory.write_json(str(tmp_path / directory.JOB), {"epochs": 4, "learning_rate": 0.1})
+    with pytest.raises(ValueError, match=r"\(learning_rate: it has 0.1, here it is 0.5\)"):
+        directory.join_run(str(tmp_path), ours, lambda: False)
+    assert not directory.join_run(str(tmp_path), ours, lambda: True)
+    directory.write_json(str(tmp_path / directory.JOB), ours)
+    assert directory.join_run(str(tmp_path), ours, lambda: False)
+    directory.write_json(str(tmp_path / directory.RESULT), {"epochs": 4})
+    assert not directory.join_run(str(tmp_path), ours, lambda: False)
+
+
 HOSTS = ["a:1", "b:1"], ["c:1", "d:1"]
 
 
@@ -167,6 +190,7 @@ def test_flags_of_a_cluster():
         ((*HOSTS, None, 0), "A cluster needs --ps_hosts"),
         ((*HOSTS, "ps", 2), "this is ps 2, and there are ps 0 to 1 and worker 0 to 1"),
         ((HOSTS[0], HOSTS[0], "ps", 0), "name a:1 twice"),
+        ((["a:1", ""], HOSTS[1], "ps", 0), "'' is no host:port of a member"),
     ],
 )
 def test_flags_that_make_no_cluster(flags, message):
@@ -188,7 +212,12 @@ def test_tf_config():
     assert in_environment({"worker": ["d:1"]}, "worker", 0) is None
     with pytest.raises(ValueError, match="no parameter servers"):
         in_environment({"worker": ["d:1", "e:1"]}, "worker", 0)
-    with pytest.raises(ValueError, match="this is evaluator 0"):
-        in_environment(cluster, "evaluator", 0)
+    for hosts in (cluster, {"worker": ["d:1"]}):
+        with pytest.raises(
+            ValueError, match="this is evaluator 0; a member is ps, worker or chief"
+        ):
+            in_environment(hosts, "evaluator", 0)
+    with pytest.raises(ValueError, match="the hosts of a job are a list"):
+        in_environment({"ps": "a:1", "worker": ["d:1"]}, "ps", 0)
     with pytest.raises(ValueError, match="TF_CONFIG is not what TensorFlow reads"):
         job_cluster.from_flags([], [], None, None, {"TF_CONFIG": "{"})

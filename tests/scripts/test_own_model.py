@@ -1,5 +1,6 @@
 """docs/training.md: the example of a user's own model and pipeline, run as it says."""
 
+import functools
 import os
 import re
 import sys
@@ -8,9 +9,11 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 from job import graph
+from job.cluster import Cluster
 from job.config import Config
 from job.data import Source
 from job.train import train
+from launch_local_cluster import free_hosts
 from models import hyperparameters  # noqa: F401 (defines the flags)
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -163,6 +166,14 @@ def test_a_model_that_does_not_fit_the_data(monkeypatch, tmp_path, settings, mes
 def test_what_a_pipeline_does_not_show(monkeypatch, tmp_path, settings):
     with pytest.raises(ValueError, match="which a pipeline does not show"):
         own(monkeypatch, tmp_path, pipeline_of({}), grow_from=str(tmp_path), **settings)
+
+
+def test_several_workers_cannot_divide_a_pipeline(monkeypatch, tmp_path):
+    hosts = free_hosts(3)
+    cluster = Cluster(tuple(hosts[:1]), tuple(hosts[1:]), "worker", 0)
+    monkeypatch.setattr(sys.modules[__name__], "train", functools.partial(train, cluster=cluster))
+    with pytest.raises(ValueError, match="have no numbers by which several workers could divide"):
+        own(monkeypatch, tmp_path, pipeline_of({}))
 
 
 def test_the_flags_of_a_run_are_those_of_its_model_and_data():
