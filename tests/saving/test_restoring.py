@@ -346,3 +346,23 @@ def test_new_rows_that_are_no_numbers(session, folder, base):
         assert_same(values(session), before)
         pe.Saver(allow_nonfinite=True).restore(session, prefix)
         np.testing.assert_array_equal(session.run(model.table.trainable), trained)
+
+
+def test_a_lost_server_is_no_damaged_checkpoint(write_checkpoint, start, row_numbers):
+    """A monitored session waits for the server; the checkpoint is as good as ever."""
+    prefix = write_checkpoint({"table": row_numbers([4, 2])})
+    with pe.growing(prefix, show=None):
+        tf.get_variable("table", [5, 2])
+    saver, session = pe.Saver(), start()
+
+    class Lost:
+        graph = session.graph
+
+        def run(self, fetches, feed_dict=None):
+            if feed_dict:
+                raise tf.errors.UnavailableError(None, None, "failed to connect to all addresses")
+            return session.run(fetches)
+
+    with pytest.raises(tf.errors.UnavailableError):
+        saver.restore(Lost(), prefix)
+    saver.restore(session, prefix)
