@@ -179,10 +179,9 @@ def main():
         if result.checkpoint:  # which the chief of a cluster has
             print(result.checkpoint)
         return 0
-    if not result.checkpoint:
-        return 128 + stop.received
-    text = f"Stopped; {result.checkpoint} is saved. The same command continues."
-    print(text, file=sys.stderr)
+    if result.checkpoint:
+        text = f"Stopped; {result.checkpoint} is saved. The same command continues."
+        print(text, file=sys.stderr)
     return 128 + stop.received
 
 

@@ -38,3 +38,15 @@ def ring(num_entities=20):
     entities = [f"e{row:02d}" for row in range(num_entities)]
     relations = [f"plus{row + 1}" for row in range(4)]
     return make(entities, relations, train=facts[16:], valid=facts[:8], test=facts[8:16])
+
+
+def write(path, num_entities):
+    """Writes what is known of the ring with so many of its entities; returns the directory."""
+    whole = ring()
+    keep = {
+        split: job_data.take(its, (its["head"] < num_entities) & (its["tail"] < num_entities))
+        for split, its in whole.splits.items()
+    }
+    keys = dict(whole.vocabularies, entities=whole.vocabularies["entities"][:num_entities])
+    job_data.write_directory(str(path), whole._replace(vocabularies=keys, splits=keep))
+    return str(path)

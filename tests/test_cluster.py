@@ -4,26 +4,16 @@ One process has all members, each with a server of its own: what is sent between
 """
 
 import os
-import socket
 
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from launch_local_cluster import free_hosts
 
 import partial_embed as pe
 
 ROWS, NEW, DIM, BATCH = 4000, 40, 8, 16
 ROW_BYTES = 4 * DIM
-
-
-def free_hosts(count):
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    hosts = [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]
-    for one in sockets:
-        one.close()
-    return hosts
 
 
 @pytest.fixture(scope="module")

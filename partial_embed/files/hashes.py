@@ -71,19 +71,19 @@ def hash_rows(value, axis=0):
     if not count * row_bytes:
         return tf.zeros([count], tf.int64)
     numbers = tf.int32 if row_bytes % 4 == 0 else tf.uint8
-    weights = tf.constant(_weights(row_bytes // numbers.size).view(np.int64))
+    width = row_bytes // numbers.size
+    weights = tf.constant(_weights(width).view(np.int64))
+    # As many values side by side as make one number.
+    per_number = numbers.size // size
+    grouped = [-1, width, per_number] if per_number > 1 else [-1, row_bytes // size]
     step = max(1, _BLOCK_BYTES // row_bytes)
     front = [axis] + [other for other in range(len(shape)) if other != axis]
 
     def block(start):
         rows = value[(slice(None),) * axis + (slice(start, start + step),)]
         rows = tf.transpose(rows, front) if axis else rows
-        # The bytes of a row, grouped to whole numbers.
-        group = [numbers.size // size] if numbers.size > size else []
-        rows = tf.bitcast(
-            tf.reshape(rows, [-1, row_bytes // (size * (group or [1])[0])] + group), numbers
-        )
-        bits = tf.cast(tf.reshape(rows, [-1, row_bytes // numbers.size]), tf.int64)
+        rows = tf.bitcast(tf.reshape(rows, grouped), numbers)
+        bits = tf.cast(tf.reshape(rows, [-1, width]), tf.int64)
         bits = tf.bitwise.bitwise_and(bits, (1 << 8 * numbers.size) - 1)
         return tf.reduce_sum(bits * weights, 1)
 

@@ -117,12 +117,8 @@ class Report:
             for name, (_, _, slices) in stored_tensors(self.checkpoint.prefix).items()
             if len({part[0] for part in slices}) > 1
         } - set(read_generations(self.checkpoint))
-        of_tables = (GREW, FROZEN, TRAINS)
-        return sorted(
-            name
-            for name, (fate, there, _) in self.variables.items()
-            if fate in of_tables and there in cut and name in self.unkeyed + self.names(FROZEN)
-        )
+        of_ids = self.unkeyed + self.names(FROZEN)
+        return sorted(name for name in of_ids if self.variables[name][1] in cut)
 
     def _saved(self):
         """What to do if an interrupted run saved where it grows from; "" if it cannot have."""

@@ -14,12 +14,11 @@ import time
 import pytest
 import tensorflow.compat.v1 as tf
 from job import cluster as job_cluster
-from job import data as job_data
 from job import directory
 from job.config import Config
 from job.train import train
 from models import hyperparameters  # noqa: F401 (defines the flags)
-from small_triples import ring
+from small_triples import write
 
 SOAK = bool(os.environ.get("PARTIAL_EMBED_SOAK"))
 FLAGS = ["--model=distmult", "--batch_size=16", "--seed=3", "--dimension=6", "--eval_every=100000"]
@@ -30,14 +29,8 @@ SECONDS = 200
 def place(tmp_path_factory):
     """A directory with a base of 16 entities and data of 20."""
     root = tmp_path_factory.mktemp("cluster")
-    whole = ring()
-    keep = {
-        split: job_data.take(its, (its["head"] < 16) & (its["tail"] < 16))
-        for split, its in whole.splits.items()
-    }
-    keys = dict(whole.vocabularies, entities=whole.vocabularies["entities"][:16])
-    job_data.write_directory(str(root / "old"), whole._replace(vocabularies=keys, splits=keep))
-    job_data.write_directory(str(root / "new"), whole)
+    for name, count in (("old", 16), ("new", 20)):
+        write(root / name, count)
     given = {"model": "distmult", "batch_size": 16, "epochs": 2, "seed": 3}
     train(Config(str(root / "old"), str(root / "base"), hyperparameters={"dimension": 6}, **given))
     return root

@@ -20,23 +20,11 @@ from job.config import Config
 from job.data import Data
 from job.train import train
 from models import hyperparameters  # noqa: F401 (defines the flags)
-from small_triples import ring
+from small_triples import write
 
 SMALL = {"model": "distmult", "batch_size": 16, "epochs": 2, "seed": 3, "save_every": 1}
 SMALL["hyperparameters"] = {"dimension": 6}
 TRIPLES = job_data.FORMATS["triples"]
-
-
-def write(path, num_entities):
-    """Writes what is known once there are so many of twenty entities; returns the directory."""
-    whole = ring()
-    keep = {
-        split: job_data.take(its, (its["head"] < num_entities) & (its["tail"] < num_entities))
-        for split, its in whole.splits.items()
-    }
-    keys = dict(whole.vocabularies, entities=whole.vocabularies["entities"][:num_entities])
-    job_data.write_directory(str(path), whole._replace(vocabularies=keys, splits=keep))
-    return str(path)
 
 
 @pytest.fixture(scope="module")
