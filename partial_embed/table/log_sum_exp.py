@@ -5,8 +5,8 @@ import tensorflow.compat.v1 as tf
 _SCORES = 1 << 22  # of a block, which is what is in memory at once
 
 
-def log_sum_exp(x, variable):
-    """Returns `log(sum_r exp(x . variable[r]))`, computed where the rows are, some at a time.
+def log_sum_exp(x, variable, score):
+    """Returns `log(sum_r exp(score(x, variable[r])))`, computed where the rows are, some at a time.
 
     A running maximum m and `sum_r exp(s_r - m)` make one number of any count of
     scores without overflow (Milakov and Gimelshein 2018, "Online normalizer
@@ -16,6 +16,7 @@ def log_sum_exp(x, variable):
     Args:
         x: float tensor [batch, d].
         variable: variable [rows, d] that does not train.
+        score: function of x [batch, d] and rows [r, d] that returns scores [batch, r].
 
     Returns:
         Tensor [batch].
@@ -37,7 +38,7 @@ def log_sum_exp(x, variable):
         @tf.custom_gradient
         def of(x):
             def add(block, highest, total):
-                scores = tf.matmul(x, block, transpose_b=True)
+                scores = score(x, block)
                 higher = tf.maximum(highest, tf.reduce_max(scores, 1))
                 new = tf.reduce_sum(tf.exp(scores - higher[:, tf.newaxis]), 1)
                 return higher, total * tf.exp(highest - higher) + new
@@ -48,9 +49,10 @@ def log_sum_exp(x, variable):
 
             def gradient(upstream):
                 def add(block, found):
-                    scores = tf.matmul(x, block, transpose_b=True)
+                    here = tf.identity(x)
+                    scores = score(here, block)
                     weights = tf.exp(scores - result[:, tf.newaxis]) * upstream[:, tf.newaxis]
-                    return (found + tf.matmul(weights, block),)
+                    return (found + tf.gradients(scores, here, weights)[0],)
 
                 return over_blocks(add, x, (tf.zeros_like(x),))[0]
 

@@ -44,15 +44,17 @@ class Scoring:
             scores = scores[0] if len(scores) == 1 else tf.concat(scores, 1)
             return scores if self.plan.in_order else tf.gather(scores, self._order(), axis=1)
 
-    def frozen_log_sum_exp(self, x, name=None):
+    def frozen_log_sum_exp(self, x, score=None, name=None):
         """Returns `log(sum_r exp(x . r))` over the frozen rows r: one number for each of a batch.
 
         One pass over the frozen rows, in blocks: memory does not grow with them.
         Frozen rows stand still, so for an x that does too it never changes, and
-        what is computed once serves `softmax_cross_entropy` for ever.
+        what is computed once serves `log_sum_exp` and `softmax_cross_entropy` for ever.
 
         Args:
             x: float tensor [batch, d].
+            score: function of x [batch, d] and rows [r, d] that returns scores
+                [batch, r], in place of their product.
             name: name of the result.
 
         Returns:
@@ -64,24 +66,24 @@ class Scoring:
         self._expect_rows("frozen_log_sum_exp")
         with tf.name_scope(name, self.table_name.replace("/", "_") + "_log_sum_exp") as scope:
             x = tf.convert_to_tensor(x, self.dtype)
-            parts = [log_sum_exp(x, part) for part in self.frozen_parts]
+            parts = [log_sum_exp(x, part, score or _product) for part in self.frozen_parts]
             if not parts:
                 return tf.fill(tf.shape(x)[:1], tf.constant(-np.inf, self.dtype), name=scope)
             return tf.reduce_logsumexp(tf.stack(parts, 1), 1, name=scope)
 
-    def softmax_cross_entropy(self, x, labels, frozen_log_sum_exp=None, name=None):
-        """Returns `log(sum_r exp(x . r)) - x . row[label]`, over all rows r of the table.
+    def log_sum_exp(self, x, frozen_log_sum_exp=None, score=None, name=None):
+        """Returns `log(sum_r exp(x . r))` over all rows r of the table.
 
         The halves are not joined. Given F, the log-sum-exp over frozen rows, it costs
         what the batch and the new rows cost, and is no approximation: the sum over
         all rows is exp(F) plus the sum over new ones, and the derivative by a new
-        row's score is exp(score) by that sum, less 1 for the label, as it ever was.
+        row's score is exp(score) by that sum, as it ever was.
 
         Args:
             x: float tensor [batch, d].
-            labels: int tensor [batch], the right rows.
-            frozen_log_sum_exp: tensor [batch], what `frozen_log_sum_exp(x)` gave for
-                these x, however long ago; None: it is computed.
+            frozen_log_sum_exp: tensor [batch], what `frozen_log_sum_exp(x, score)`
+                gave for these x, however long ago; None: it is computed.
+            score: as of `frozen_log_sum_exp`.
             name: name of the result.
 
         Returns:
@@ -91,17 +93,40 @@ class Scoring:
         Raises:
             ValueError: if the table is not [rows, d].
         """
+        self._expect_rows("log_sum_exp")
+        with tf.name_scope(name, self.table_name.replace("/", "_") + "_log_sum_exp") as scope:
+            x = tf.convert_to_tensor(x, self.dtype)
+            if frozen_log_sum_exp is None:
+                frozen_log_sum_exp = self.frozen_log_sum_exp(x, score)
+            known = tf.convert_to_tensor(frozen_log_sum_exp, self.dtype)
+            if self.trainable is None:
+                return tf.identity(known, name=scope)
+            new = beside(self.trainable, lambda: (score or _product)(x, self.trainable))
+            new = tf.concat([known[:, tf.newaxis], new], 1)
+            return tf.reduce_logsumexp(new, 1, name=scope)
+
+    def softmax_cross_entropy(self, x, labels, frozen_log_sum_exp=None, name=None):
+        """Returns `log(sum_r exp(x . r)) - x . row[label]`, over all rows r of the table.
+
+        The first term is `log_sum_exp`, which see for what it costs.
+
+        Args:
+            x: float tensor [batch, d].
+            labels: int tensor [batch], the right rows.
+            frozen_log_sum_exp: as of `log_sum_exp`.
+            name: name of the result.
+
+        Returns:
+            Tensor [batch]. Its gradients reach the trainable rows and x.
+
+        Raises:
+            ValueError: if the table is not [rows, d].
+        """
         self._expect_rows("softmax_cross_entropy")
         with tf.name_scope(name, self.table_name.replace("/", "_") + "_cross_entropy") as scope:
             x = tf.convert_to_tensor(x, self.dtype)
-            if frozen_log_sum_exp is None:
-                frozen_log_sum_exp = self.frozen_log_sum_exp(x)
-            known = tf.convert_to_tensor(frozen_log_sum_exp, self.dtype)[:, tf.newaxis]
-            if self.trainable is not None:
-                new = beside(self.trainable, lambda: tf.matmul(x, self.trainable, transpose_b=True))
-                known = tf.concat([known, new], 1)
             right = tf.reduce_sum(x * self.lookup(labels), 1)
-            return tf.subtract(tf.reduce_logsumexp(known, 1), right, name=scope)
+            return tf.subtract(self.log_sum_exp(x, frozen_log_sum_exp), right, name=scope)
 
     def _expect_rows(self, what):
         if self.shape.rank != 2 or self.plan.axis:
@@ -109,3 +134,7 @@ class Scoring:
                 f"{what} needs a table [rows, d] that grows by rows; {self.table_name} has shape "
                 f"{self.shape.as_list()} and grows along axis {self.plan.axis}."
             )
+
+
+def _product(x, rows):
+    return tf.matmul(x, rows, transpose_b=True)

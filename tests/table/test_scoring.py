@@ -67,6 +67,37 @@ def dense(gradient, count):
     return found
 
 
+def distance(x, rows):
+    """Less the squared distance, by norms and one product."""
+    squares = tf.reduce_sum(x**2, 1)[:, tf.newaxis] + tf.reduce_sum(rows**2, 1)
+    return 2 * tf.matmul(x, rows, transpose_b=True) - squares
+
+
+@pytest.mark.parametrize("scores_at_once", [12, 1 << 22])
+@pytest.mark.parametrize("plan", PLANS)
+def test_any_score(start, monkeypatch, plan, scores_at_once):
+    monkeypatch.setattr("partial_embed.table.log_sum_exp._SCORES", scores_at_once)
+    table, values, x, feeds = make(plan, True, tf.float64)
+    whole = tf.constant(values)
+    wanted = tf.reduce_logsumexp(distance(x, whole), 1)
+    of_x, of_rows = tf.gradients(wanted**2, [x, whole])
+    found = table.log_sum_exp(x, score=distance)
+    trains = [] if table.trainable is None else [table.trainable]
+    gradients = tf.gradients(found**2, [x, *trains])
+    known = table.frozen_log_sum_exp(tf.stop_gradient(x), distance)
+    cached = table.log_sum_exp(x, known, distance)
+    wanted, of_x, of_rows, found, cached, gradients = start().run(
+        [wanted, of_x, of_rows, found, cached, gradients], feeds
+    )
+    np.testing.assert_allclose(found, wanted, rtol=1e-12)
+    np.testing.assert_array_equal(cached, found)
+    np.testing.assert_allclose(gradients[0], of_x, rtol=1e-10, atol=1e-12)
+    for gradient in gradients[1:]:
+        rows = table.plan.trainable_rows
+        found = dense(gradient, len(rows))
+        np.testing.assert_allclose(found, of_rows[rows], rtol=1e-10, atol=1e-12)
+
+
 @pytest.mark.parametrize("scale", [1e-20, 30.0, 1e18])
 def test_scores_of_any_size(start, scale):
     """Where exp would overflow, or all scores are nearly equal."""
@@ -97,7 +128,8 @@ def test_an_empty_batch_and_a_table_with_no_frozen_row(start):
 
 def test_a_kernel_is_refused(numbered):
     kernel = numbered((4, 6), 4, axis=1)
-    for call in (kernel.frozen_log_sum_exp, lambda x: kernel.softmax_cross_entropy(x, [0])):
+    refusing = kernel.frozen_log_sum_exp, kernel.log_sum_exp
+    for call in (*refusing, lambda x: kernel.softmax_cross_entropy(x, [0])):
         with pytest.raises(ValueError, match=r"needs a table \[rows, d\] that grows by rows"):
             call(tf.ones([1, 4]))
 
