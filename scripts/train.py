@@ -92,11 +92,18 @@ flags.DEFINE_integer(
     lower_bound=0,
     upper_bound=2**31 - 1,
 )
-flags.DEFINE_float(
-    "replay",
+job_config.define_replay(
     _DEFAULTS.replay,
-    "When growing: old examples, chosen anew each epoch, per example with a new row. They move no "
-    "old row, but teach the new ones what they are no answer to.",
+    "When growing: old examples, chosen anew each epoch, per example with a new row; all: each of "
+    "them in each epoch. They move no old row, but teach the new ones what they are no answer to. "
+    "Those of the base are found beside it. Left out: as the model has it, all for complex, "
+    "distmult and transe, 0 for others.",
+)
+flags.DEFINE_float(
+    "replay_weight",
+    _DEFAULTS.replay_weight,
+    "What a replayed example counts beside one with a new row. Left out: so much that those "
+    "replayed stand for all old ones.",
     lower_bound=0,
 )
 flags.DEFINE_enum(

@@ -4,35 +4,76 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from job import data as job_data
+from job.config import ALL
+from job.normalizers import Normalizers
 
 
 class Arrays:
     """Batches of examples that are in memory, fed into placeholders.
+
+    Beside the columns, a model is given `example_weight`, [batch]: with `replay`, by how much more
+    an example counts than it would in a mean over the batch, so that those replayed stand for all;
+    and `normalizers`, see there.
 
     Args:
       config: a `Config`.
       columns: dict of a column's name to its vocabulary, or None for numbers.
       learned: the examples that are learned, all of them in every epoch.
       replayed: those of which some are chosen anew each epoch, `config.replay` per learned one.
+      normalizers: a `Normalizers`.
     """
 
-    def __init__(self, config, columns, learned, replayed):
+    def __init__(self, config, columns, learned, replayed, normalizers=None):
         self._config, self._learned, self._replayed = config, learned, replayed
-        self._num_replayed = min(
-            int(round(config.replay * job_data.size(learned))), job_data.size(replayed)
-        )
-        self._size = job_data.size(learned) + self._num_replayed
+        self._normalizers = normalizers or Normalizers()
+        num_learned, num_old = job_data.size(learned), job_data.size(replayed)
+        self._num_replayed = num_old
+        if config.replay != ALL:
+            self._num_replayed = min(int(round((config.replay or 0) * num_learned)), num_old)
+        self._size = num_learned + self._num_replayed
         self.per_epoch = -(-self._size // config.batch_size)
         with tf.name_scope("features"):  # so that no variable has its name changed
-            self.features = {
+            self._columns = {
                 name: tf.placeholder(tf.int32 if columns[name] else tf.float32, [None], name)
                 for name in learned
             }
-        self.feeds = list(self.features.values())
-        self._epoch, self._shuffled = None, []
+            ones = tf.ones(tf.shape(next(iter(self._columns.values()))))
+            self._weight = tf.placeholder_with_default(ones, [None], "example_weight")
+        self.features = dict(
+            self._columns, example_weight=self._weight, normalizers=self._normalizers
+        )
+        self._weights = self._weights_of(num_learned, num_old)
+        self._epoch, self._shuffled, self._session = None, [], None
+
+    def _weights_of(self, num_learned, num_old):
+        """The weights of the learned and of the replayed examples; None if all are 1."""
+        weight = self._config.replay_weight
+        if weight is None and self._num_replayed:
+            weight = num_old / float(self._num_replayed)
+        if not self._num_replayed or weight == 1:
+            return None
+        mean = (num_learned + weight * self._num_replayed) / self._size
+        return 1 / mean, weight / mean
+
+    def check(self):
+        """Raises a `ValueError` if the model, which is built now, takes no notice of weights."""
+        if self._weights and not self._weight.consumers():
+            raise ValueError(
+                f"--model={self._config.model} has no use for features['example_weight'], by which "
+                f"the {self._num_replayed} replayed examples count for all old ones; multiply each "
+                "example's loss by it, or give --replay_weight=1."
+            )
+
+    @property
+    def feeds(self):
+        """What `feed` feeds, once the model is built."""
+        weight = [self._weight] if self._weights else []
+        return [*self._columns.values(), *weight, *self._normalizers.feeds]
 
     def open(self, session):
         """Called with each new session before `feed`."""
+        self._session = session
+        self._normalizers.open(session, self._columns)
 
     def feed(self, number):
         """What is fed to see a batch; they are numbered through all epochs."""
@@ -49,14 +90,22 @@ class Arrays:
             chosen = random.permutation(job_data.size(self._replayed))[: self._num_replayed]
             examples = job_data.joined([examples, job_data.take(self._replayed, chosen)])
         order = random.permutation(self._size)
-        return [values[order] for values in examples.values()]
+        self._normalizers.fill(self._session, self._columns, examples)
+        columns = [*examples.values(), *self._weights_in_order(), *self._normalizers.of(examples)]
+        return [values[order] for values in columns]
+
+    def _weights_in_order(self):
+        if not self._weights:
+            return []
+        numbers = self._size - self._num_replayed, self._num_replayed
+        return [np.repeat(np.float32(self._weights), numbers)]
 
     def once(self, session, examples):
         """Yields what is fed to see some examples once, in order."""
         del session
         for start in range(0, job_data.size(examples), self._config.batch_size):
             stop = start + self._config.batch_size
-            yield [examples[name][start:stop] for name in self.features]
+            yield [examples[name][start:stop] for name in self._columns]
 
 
 class Pipeline:
@@ -88,9 +137,15 @@ class Pipeline:
         both = tf.data.Iterator.from_string_handle(
             handle, tf.data.get_output_types(train), tf.data.get_output_shapes(train)
         )
-        self.features = both.get_next()
+        self.features = dict(both.get_next())
+        for feature in filter(tf.is_tensor, list(self.features.values())):
+            self.features.setdefault("example_weight", tf.ones(tf.shape(feature)[:1]))
+        self.features.setdefault("normalizers", Normalizers())
         self.feeds = [handle]
         self.splits = [split for split in self._splits if split != "train"]
+
+    def check(self):
+        """As of `Arrays`; nothing is replayed."""
 
     def open(self, session):
         """As of `Arrays`."""

@@ -1,9 +1,12 @@
 """The settings of a job, and which of them contradict each other."""
 
+import contextlib
+import math
 import os
-from typing import NamedTuple, Optional
+from typing import NamedTuple, Optional, Union
 
 import tensorflow.compat.v1 as tf
+from absl import flags
 
 from job import new_rows
 
@@ -20,7 +23,7 @@ MODELS = {
     "transe": "models.knowledge_graph:transe",
     "matrix_factorization": "models.matrix_factorization:matrix_factorization",
 }
-LATEST = "latest"
+LATEST, ALL = "latest", "all"
 
 
 class Config(NamedTuple):
@@ -43,7 +46,8 @@ class Config(NamedTuple):
     batch_size: int = 256
     epochs: int = 100
     seed: int = 0
-    replay: float = 0.0
+    replay: Union[None, float, str] = None
+    replay_weight: Optional[float] = None
     save_every: int = 10
     eval_every: int = 10
     eval_at_start: bool = False
@@ -76,6 +80,10 @@ def check(config):
             "anyway.",
         ),
         (
+            config.replay_weight is not None and not config.replay,
+            "--replay_weight is what a replayed example counts; give --replay.",
+        ),
+        (
             config.new_rows != new_rows.STARTS[0] and not grows,
             f"--new_rows={config.new_rows} is for a run that grows; without --grow_from all rows "
             "are drawn.",
@@ -106,6 +114,24 @@ def check(config):
     ):
         if wrong:
             raise ValueError(message)
+
+
+class Replay(flags.ArgumentParser):
+    """Reads a flag that is a number, or the word all."""
+
+    syntactic_help = "a number, or all"
+
+    def parse(self, argument):
+        with contextlib.suppress(TypeError, ValueError):
+            argument = float(argument)
+        if argument != ALL and not (isinstance(argument, float) and 0 <= argument < math.inf):
+            raise ValueError(f"expected a number of at least 0, or {ALL}")
+        return argument
+
+
+def define_replay(default, text):
+    """Defines the flag --replay."""
+    flags.DEFINE(Replay(), "replay", default, text, serializer=flags.ArgumentSerializer())
 
 
 def _same_directory(config):

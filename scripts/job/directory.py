@@ -4,6 +4,8 @@ model.ckpt-<step>.*           the finished model, whole; of a base, also the che
 delta.ckpt-<step>.*           of a run that grows, checkpoints on the way
 best.ckpt.*                   with --early_stopping, where the valid examples were answered best
 entities.txt, ...             the keys of the rows, a file for each vocabulary
+examples.npz                  the examples that the run knows, see job/examples.py
+normalizers.npz               of a run that grows, see job/normalizers.py
 run.json                      the settings that the weights depend on
 flags.txt                     the flags of the run, for --flagfile
 history.jsonl                 a line for each evaluation
@@ -23,6 +25,7 @@ import tensorflow.compat.v1 as tf
 from absl import logging
 
 from job import data as job_data
+from job import examples
 from partial_embed.files.checkpoint import Checkpoint
 from partial_embed.files.lock import owner_of, try_lock
 from partial_embed.table.vocabulary import read_vocabulary
@@ -85,6 +88,7 @@ def open_run(directory, settings, data):
     if not tf.train.latest_checkpoint(directory):
         for name, keys in data.vocabularies.items():
             job_data.write_lines(os.path.join(directory, name + ".txt"), keys)
+        examples.write(directory, data)
         write_json(os.path.join(directory, RUN), settings)
         for name in (HISTORY, RESULT):
             with contextlib.suppress(FileNotFoundError):

@@ -3,6 +3,7 @@
 generation-0001/         a model: its checkpoint, whole, and the keys of its rows
   model.ckpt-<step>.*
   entities.txt, ...
+  examples.npz           what it has learned, and what the next one replays
   run.json, result.json
   manifest.json          which generation it grew from, how many rows are old, its metrics
 generation-0002/         grown from it
@@ -21,6 +22,7 @@ from job import data as job_data
 from job import directory
 from job.config import LATEST
 from job.directory import RESULT, RUN
+from job.examples import EXAMPLES
 
 MANIFEST = "manifest.json"
 _NAME = re.compile(r"generation-(\d{4,})")
@@ -116,7 +118,13 @@ def publish(config, base, data):
         if os.path.isdir(making):  # a process that was killed
             _remove(making)
         os.makedirs(making, exist_ok=True)
-        names = [RUN, RESULT, directory.FLAGS, *(f"{name}.txt" for name in data.vocabularies)]
+        names = [
+            RUN,
+            RESULT,
+            EXAMPLES,
+            directory.FLAGS,
+            *(f"{name}.txt" for name in data.vocabularies),
+        ]
         for name in os.listdir(config.checkpoint_dir):
             if name in names or name.startswith(result["checkpoint"] + "."):
                 source = os.path.join(config.checkpoint_dir, name)

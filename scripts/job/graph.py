@@ -111,6 +111,7 @@ def build(config, base, data, batches, member=ALONE):
         _check_rows(base, data)
     else:
         loss, metrics = model()
+    batches.check()
 
     global_step = tf.train.get_or_create_global_step()
     if isinstance(metrics, dict) and "loss" not in metrics:

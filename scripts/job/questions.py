@@ -19,8 +19,10 @@ class Question(NamedTuple):
     sizes: Optional[dict] = None
 
 
-def of_split(data, split, grows):
+def of_split(data, split, grows, ranks):
     """The questions about a split: all of it and, of a model that grows, old and new examples.
+
+    Of one that ranks old examples twice: among the old keys, and with the new ones as candidates.
 
     Returns:
       A dict of names to `Question`s, without those that have no examples.
@@ -32,6 +34,8 @@ def of_split(data, split, grows):
     if grows:
         is_new = data.is_new(examples)
         found[split + "_old"] = Question(job_data.take(examples, ~is_new), data.sizes(old=True))
+        if ranks:
+            found[split + "_old_all"] = Question(found[split + "_old"].examples)
         found[split + "_new"] = Question(job_data.take(examples, is_new))
     return {name: asked for name, asked in found.items() if job_data.size(asked.examples)}
 

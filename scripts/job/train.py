@@ -12,10 +12,11 @@ import partial_embed as pe
 from job import batches as job_batches
 from job import cluster as job_cluster
 from job import data as job_data
-from job import directory, generations, graph, hooks, projector, questions
+from job import directory, examples, generations, graph, hooks, projector, questions
 from job.config import FREE, LATEST, check
 from job.history import History, Moment
 from job.loop import Loop
+from job.normalizers import Normalizers
 from job.progress import Progress
 
 
@@ -94,6 +95,8 @@ def _train(config, asked, should_stop, label, more_hooks, started, member):
     names = {name for name in source.columns.values() if name} | set(source.vocabularies)
     base = directory.read_base(config.grow_from, sorted(names))
     data = job_data.number(source, base.vocabularies)
+    if base.checkpoint:
+        data = examples.with_those_of_base(data, base.checkpoint)
     _say_rows(config, base, data, label)
     if data.pipeline and member.worker[1] > 1:
         raise ValueError(
@@ -105,6 +108,7 @@ def _train(config, asked, should_stop, label, more_hooks, started, member):
         raise ValueError(told)
     if told:
         return Result(told=told)
+    config = _with_replay(config, base, data)
     learned, replayed = _to_learn(config, base, data)
     settings = _settings(config, base, data, learned, replayed)
     # What all members must have in common.
@@ -126,14 +130,14 @@ def _train(config, asked, should_stop, label, more_hooks, started, member):
         tf.set_random_seed(config.seed)
         if data.pipeline:
             batches = job_batches.Pipeline(config, data)
-            splits = {split: {split: questions.Question(split)} for split in batches.splits}
         else:
-            batches = job_batches.Arrays(config, data.columns, learned, replayed)
-            splits = {
-                split: questions.of_split(data, split, bool(base.checkpoint))
-                for split in ("valid", "test")
-            }
-        asked = splits if asked is None else {"valid": asked}
+            normalizers = Normalizers(
+                data.columns,
+                data.num_old,
+                config.checkpoint_dir if member.is_chief else None,
+                settings.get("base_checksum"),
+            )
+            batches = job_batches.Arrays(config, data.columns, learned, replayed, normalizers)
         run = _Run(config, base, data, batches, asked, label, member)
         if not member.is_chief:
             return run.help(should_stop)
@@ -150,13 +154,14 @@ class _Run:
 
     def __init__(self, config, base, data, batches, asked, label, member):
         self._config, self._data, self._batches, self._label = config, data, batches, label
-        self._asked, self._member = asked, member
-        if config.early_stopping and not asked.get("valid"):
+        self._member = member
+        self._graph = graph.build(config, base, data, batches, member)
+        self._asked = {"valid": asked} if asked is not None else self._splits(bool(base.checkpoint))
+        if config.early_stopping and not self._asked.get("valid"):
             raise ValueError(
                 f"--early_stopping={config.early_stopping} looks at the valid examples, and the "
                 "data has none."
             )
-        self._graph = graph.build(config, base, data, batches, member)
         member.meet(self._graph.global_step)
         metrics = self._graph.metrics
         names = metrics if isinstance(metrics, dict) else getattr(metrics, "names", ())
@@ -169,6 +174,16 @@ class _Run:
             self._position, self._graph, config.checkpoint_dir, config.save_every
         )
         self._proof = [pe.FrozenRowsHook()] if base.checkpoint else []
+
+    def _splits(self, grows):
+        """The questions about the valid and the test examples, by split."""
+        if self._data.pipeline:
+            return {split: {split: questions.Question(split)} for split in self._batches.splits}
+        ranks = callable(self._graph.metrics)
+        return {
+            split: questions.of_split(self._data, split, grows, ranks)
+            for split in ("valid", "test")
+        }
 
     def take(self, should_stop, more_hooks):
         """Takes all steps that are left, and returns a `Result`."""
@@ -334,16 +349,29 @@ def _to_learn(config, base, data):
         )
     if data.pipeline:
         return {}, {}
-    examples = data.splits["train"]
+    train_examples = data.splits["train"]
     if not base.checkpoint:
-        return examples, job_data.take(examples, slice(0))
-    is_new = data.is_new(examples)
-    if config.replay and is_new.all():
-        raise ValueError(
-            f"--replay={config.replay:g} has nothing to replay: every train example of "
-            f"{config.data_dir} has a new key. Put old examples beside them, or leave it out."
+        return train_examples, job_data.take(train_examples, slice(0))
+    is_new = data.is_new(train_examples)
+    return job_data.take(train_examples, is_new), job_data.take(train_examples, ~is_new)
+
+
+def _with_replay(config, base, data):
+    """The config, which says how much is replayed if nobody did."""
+    if not base.checkpoint or data.pipeline:
+        return config
+    usual = getattr(graph.find(config.model, "--model"), "replay", 0)
+    replay = usual if config.replay is None else config.replay
+    if replay and data.is_new(data.splits["train"]).all():
+        text = (
+            f"--replay={replay} has nothing to replay: every train example of {config.data_dir} "
+            f"has a new key, and no {examples.EXAMPLES} lies beside {base.checkpoint}. Put old "
+            "examples into the data"
         )
-    return job_data.take(examples, is_new), job_data.take(examples, ~is_new)
+        if config.replay:
+            raise ValueError(f"{text}, or leave it out.")
+        logging.warning("%s, or new keys may be given as answers where old ones are right.", text)
+    return config._replace(replay=replay)
 
 
 def _settings(config, base, data, learned, replayed):
@@ -358,8 +386,8 @@ def _settings(config, base, data, learned, replayed):
     for name in sorted(data.vocabularies):
         settings["old_" + name] = data.num_old[name]
         checksum = zlib.crc32("\n".join(data.vocabularies[name]).encode("utf-8"), checksum)
-    for examples in (learned, replayed):
-        for values in examples.values():
+    for some in (learned, replayed):
+        for values in some.values():
             checksum = zlib.crc32(np.ascontiguousarray(values).tobytes(), checksum)
     settings["train_examples"] = job_data.size(learned)
     settings["train_checksum"] = checksum

@@ -1,8 +1,8 @@
 """ComplEx, DistMult and TransE, written as a TF1 script writes them.
 
-Nothing here knows that a table can gain rows. Whoever builds a model under `with
-pe.growing(checkpoint):` gets one whose old rows are frozen; whoever builds it elsewhere gets the
-plain one.
+Whoever builds a model under `with pe.growing(checkpoint):` gets one whose old rows are frozen;
+whoever builds it elsewhere gets the plain one. Nothing here need know that a table can gain rows;
+`cross_entropy` asks, since a sum over frozen rows can be known before.
 
 Every model answers two questions, `(head, relation, ?)` and `(?, relation, tail)`. The second is
 asked as `(tail, inverse of the relation, ?)`, and the inverse has a row of its own in a third
@@ -13,6 +13,7 @@ known, and is compared with every entity's row.
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+import partial_embed as pe
 from models import (
     hyperparameters,  # noqa: F401 (defines the flags)
     ranking,
@@ -119,21 +120,45 @@ def _builder(model_class):
                 query = _dropout(query, flags.dropout, seed)
             if flags.negatives:
                 drawn = draw(flags.negatives, sizes["entities"], seed)
-                logits = logits_of_drawn(model, query, target, rows, drawn)
-                right = tf.zeros_like(target)
+                loss += tf.nn.sparse_softmax_cross_entropy_with_logits(
+                    labels=tf.zeros_like(target),
+                    logits=logits_of_drawn(model, query, target, rows, drawn),
+                )
             else:
-                logits, right = model.scores(query), target
-            loss += tf.reduce_mean(
-                tf.nn.sparse_softmax_cross_entropy_with_logits(labels=right, logits=logits)
-            )
+                columns = ("tail" if side else "head"), "relation"
+                known = None if flags.dropout else features["normalizers"]
+                loss += cross_entropy(model, query, target, rows, columns, known)
         if flags.n3:
             rows = head, relation, inverse, tail
-            cubes = sum(tf.reduce_sum(model.cubes(some), axis=1) for some in rows)
-            loss += flags.n3 * tf.reduce_mean(cubes)
+            loss += flags.n3 * sum(tf.reduce_sum(model.cubes(some), axis=1) for some in rows)
+        loss = tf.reduce_mean(features["example_weight"] * loss)
         return loss, ranking.Ranking(features, queries, model.entity, model.numpy_scores)
 
     build.tables = {"entity": "entities", "relation": "relations", "inverse": "relations"}
+    build.replay = "all"
     return build
+
+
+def cross_entropy(model, query, target, rows, columns, normalizers):
+    """Of the softmax over all entities: [b].
+
+    Args:
+      model: one of those above.
+      query: [b, width], made of the `columns`.
+      target: the right answers, [b], and `rows` their rows, [b, width].
+      columns: names of features.
+      normalizers: what knows the sums over frozen rows for old questions, see
+        `job.normalizers`; None if the same question does not always have the same query.
+    """
+    if not isinstance(model.entity, pe.PartialEmbedding):
+        logits = model.scores(query)
+        return tf.nn.sparse_softmax_cross_entropy_with_logits(labels=target, logits=logits)
+
+    def frozen(query):
+        return model.entity.frozen_log_sum_exp(query, model.scores)
+
+    known = normalizers(columns, query, frozen) if normalizers else frozen(query)
+    return model.entity.log_sum_exp(query, known, model.scores) - model.pairs(query, rows)
 
 
 def draw(number, size, seed):

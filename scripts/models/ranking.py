@@ -12,7 +12,7 @@ import tensorflow.compat.v1 as tf
 
 COLUMNS = ("head", "relation", "tail")
 Metrics = collections.namedtuple(
-    "Metrics", ["mrr", "hits_at_1", "hits_at_3", "hits_at_10", "num_ranks"]
+    "Metrics", ["mrr", "hits_at_1", "hits_at_3", "hits_at_10", "outranked", "num_ranks"]
 )
 
 
@@ -39,8 +39,8 @@ class KnownTriples:
         return self._heads[tail, relation]
 
 
-def ranks(scores, targets, excluded):
-    """Ranks one target per row of scores.
+def compare(scores, targets, excluded):
+    """Compares the true entity of each question with all other candidates.
 
     Args:
       scores: floats [b, c].
@@ -48,8 +48,8 @@ def ranks(scores, targets, excluded):
       excluded: for each row, a list of columns that do not count.
 
     Returns:
-      Floats [b]: 1 + candidates with a higher score + half of the other candidates with the same
-      score.
+      Bools [b, c]: which candidates have a higher score than the true entity; and which others the
+      same.
     """
     scores = np.array(scores)
     if not np.all(np.isfinite(scores)):
@@ -61,17 +61,22 @@ def ranks(scores, targets, excluded):
     true = scores[rows, targets][:, None]
     for row, columns in enumerate(excluded):
         scores[row, columns] = -np.inf
-    scores[rows, targets] = true[:, 0]
-    return 1.0 + np.sum(scores > true, axis=1) + (np.sum(scores == true, axis=1) - 1) / 2.0
+    scores[rows, targets] = -np.inf
+    return scores > true, scores == true
 
 
-def summarize(values):
-    """Turns ranks into `Metrics`."""
+def ranks(higher, equal):
+    """`1 + candidates above + half of the others that tie`, by what `compare` says: floats [b]."""
+    return 1.0 + np.sum(higher, axis=1) + np.sum(equal, axis=1) / 2.0
+
+
+def summarize(values, outranked=0.0):
+    """Turns ranks, and the part of them in which a new row is above the answer, into `Metrics`."""
     values = np.asarray(values, np.float64)
     if not len(values):
         raise ValueError("There is no triple to evaluate.")
     hits = [float(np.mean(values <= place)) for place in (1, 3, 10)]
-    return Metrics(float(np.mean(1.0 / values)), *hits, len(values))
+    return Metrics(float(np.mean(1.0 / values)), *hits, float(np.mean(outranked)), len(values))
 
 
 class Ranking:
@@ -110,6 +115,7 @@ class Ranking:
             self._score,
             self._known,
             np.arange(sizes["entities"]),
+            data.num_old["entities"] or None,
         )
         return {name: getattr(metrics, name) for name in self.names}
 
@@ -118,7 +124,7 @@ def _triples(examples):
     return np.stack([examples[name] for name in COLUMNS], axis=1)
 
 
-def evaluate(triples, queries, table, score, known, candidates=None, block=1 << 22):
+def evaluate(triples, queries, table, score, known, candidates=None, num_old=None, block=1 << 22):
     """Evaluates a model on triples.
 
     Args:
@@ -131,10 +137,12 @@ def evaluate(triples, queries, table, score, known, candidates=None, block=1 << 
       candidates: ids of the entities that can be an answer; all by default. Nothing of the other
         rows is looked at, so the same candidates with the same rows have the same scores to the
         last bit, however long the table is.
+      num_old: entities from this one on are new, see `outranked`; None: none is.
       block: how many scores are held at a time.
 
     Returns:
-      `Metrics` over both sides of all triples.
+      `Metrics` over both sides of all triples. `outranked` is in which part of the questions some
+      new row is above the true entity: interference, if the question is an old one.
     """
     if candidates is None:
         candidates = np.arange(len(table))
@@ -143,6 +151,7 @@ def evaluate(triples, queries, table, score, known, candidates=None, block=1 << 
     column[candidates] = np.arange(len(candidates))
     # Float64, because there nearly equal scores stay different: a tie is then a tie of the rows.
     rows = np.asarray(table, np.float64)[candidates]
+    first_new = len(candidates) if num_old is None else np.searchsorted(candidates, num_old)
     at_a_time = max(1, block // len(candidates))
     found = []
     for start in range(0, len(triples), at_a_time):
@@ -161,6 +170,9 @@ def evaluate(triples, queries, table, score, known, candidates=None, block=1 << 
                 columns_of_answers = column[list(answers(one, relation))]
                 excluded.append(columns_of_answers[columns_of_answers >= 0])
             scores = score(np.asarray(query, np.float64), rows)
-            found.append((start, side, ranks(scores, columns, excluded)))
+            higher, equal = compare(scores, columns, excluded)
+            by_new = np.any(higher[:, first_new:], axis=1)
+            found.append((start, side, ranks(higher, equal), by_new))
     found.sort(key=lambda part: (part[1], part[0]))  # so that a mean does not depend on the block
-    return summarize(np.concatenate([part for _, _, part in found]) if found else [])
+    parts = [np.concatenate(part) for part in zip(*(part[2:] for part in found))]
+    return summarize(*parts or [[]])

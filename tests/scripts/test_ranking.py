@@ -51,13 +51,14 @@ def test_transe_is_a_distance():
 # Evaluation.
 
 
-def slow_metrics(asked, everything, score, candidates):
+def slow_metrics(asked, everything, score, candidates, num_old):
     """Filtered, tie-averaged ranks as one would explain them: `score(side, triple, candidate)`."""
     known = {tuple(triple) for part in everything for triple in part.tolist()}
-    ranks = []
+    ranks, outranked = [], []
     for side in (2, 0):
         for triple in asked.tolist():
             higher = equal = 0
+            outranked.append(False)
             for candidate in candidates:
                 other = list(triple)
                 other[side] = candidate
@@ -65,10 +66,11 @@ def slow_metrics(asked, everything, score, candidates):
                     continue
                 difference = score(side, triple, candidate) - score(side, triple, triple[side])
                 higher += difference > 0
+                outranked[-1] |= difference > 0 and candidate >= num_old
                 equal += difference == 0
             ranks.append(1 + higher + equal / 2)
     hits = [float(np.mean([rank <= limit for rank in ranks])) for limit in (1, 3, 10)]
-    return [float(np.mean([1 / rank for rank in ranks]))] + hits + [len(ranks)]
+    return [float(np.mean([1 / rank for rank in ranks]))] + hits + [np.mean(outranked), len(ranks)]
 
 
 class Toy:
@@ -87,19 +89,20 @@ class Toy:
         known = self.table[triple[2 - side]] * self.relation[triple[1]]
         return float(np.dot(known, self.table[candidate]))
 
-    def evaluate(self, asked, everything, candidates=None):
+    def evaluate(self, asked, everything, candidates=None, num_old=None):
         known = ranking.KnownTriples(*everything)
         score = knowledge_graph.DistMult.numpy_scores
-        return ranking.evaluate(asked, self.queries, self.table, score, known, candidates)
+        return ranking.evaluate(asked, self.queries, self.table, score, known, candidates, num_old)
 
 
 @hypothesis.given(
     num_entities=st.integers(2, 15),
     num_facts=st.integers(1, 60),
     restrict=st.booleans(),
+    num_old=st.integers(0, 16),
     seed=st.integers(0, 1000),
 )
-def test_metrics_against_the_slow_reference(num_entities, num_facts, restrict, seed):
+def test_metrics_against_the_slow_reference(num_entities, num_facts, restrict, num_old, seed):
     random = np.random.RandomState(seed)
     parts = [random.randint(0, [num_entities, 3, num_entities], [n, 3]) for n in (num_facts, 9)]
     asked = parts[1]
@@ -107,8 +110,9 @@ def test_metrics_against_the_slow_reference(num_entities, num_facts, restrict, s
     if restrict:
         candidates = sorted(set(asked[:, 0]) | set(asked[:, 2]))
     toy = Toy(num_entities, 3, seed)
-    found = toy.evaluate(asked, parts, candidates)
-    np.testing.assert_allclose(found, slow_metrics(asked, parts, toy.score, candidates), rtol=1e-12)
+    found = toy.evaluate(asked, parts, candidates, num_old)
+    expected = slow_metrics(asked, parts, toy.score, candidates, num_old)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
 def test_a_model_that_says_nothing_is_no_better_than_chance():

@@ -225,7 +225,7 @@ def test_settings_that_make_no_sense(capfd, tmp_path, directories, settings, mes
         ("learning_rate", "nan", "must be positive"),
         ("dropout", 1.0, "must be at least 0, which drops nothing, and below 1"),
         ("n3", -1.0, "-1.0 is not a non-negative number"),
-        ("replay", -1.0, "-1.0 is not a non-negative number"),
+        ("replay", -1.0, "expected a number of at least 0, or all"),
         ("seed", -1, "-1 is not an integer in the range [0, 2147483647]"),
         ("watch", "mrr", "must be min:NAME or max:NAME"),
         ("new_rows", "best", "value should be one of <drawn|normal|mean|neighbours>"),

@@ -1,0 +1,356 @@
+"""Old examples in a growth: where they are found, what they count, and what of them is known."""
+
+import os
+import shutil
+import types
+
+import numpy as np
+import pytest
+import small_triples
+import tensorflow.compat.v1 as tf
+from job import batches as job_batches
+from job import data as job_data
+from job import examples as job_examples
+from job.config import ALL, Config
+from job.normalizers import NORMALIZERS, Normalizers
+from job.train import train
+from models import knowledge_graph
+
+import partial_embed as pe
+
+SMALL = {"model": "distmult", "batch_size": 16, "epochs": 3, "seed": 3, "optimizer": "Adagrad"}
+SMALL["hyperparameters"] = {"dimension": 6, "n3": 0.01}
+MODELS = {
+    "distmult": knowledge_graph.distmult,
+    "complex": knowledge_graph.complex_model,
+    "transe": knowledge_graph.transe,
+}
+
+
+def snapshots():
+    """Data of what is known with 16 of the ring's entities, and of what came with the others."""
+    ring = small_triples.ring()
+    is_old = {
+        split: (its["head"] < 16) & (its["tail"] < 16) & (its["relation"] < 3)
+        for split, its in ring.splits.items()
+    }
+    found = []
+    for old in (True, False):
+        splits = {s: job_data.take(its, is_old[s] == old) for s, its in ring.splits.items()}
+        found.append(ring._replace(splits=splits))
+    keys = {
+        name: its[:-4] if name == "entities" else its[:-1]
+        for name, its in ring.vocabularies.items()
+    }
+    return found[0]._replace(vocabularies=keys), found[1]
+
+
+@pytest.fixture(scope="module")
+def directories(tmp_path_factory):
+    """Directories of two snapshots, without vocabularies, and of a run on the first."""
+    root = tmp_path_factory.mktemp("snapshots")
+    found = {name: str(root / name) for name in ("first", "second", "both", "base")}
+    first, second = snapshots()
+    for name, data in (("first", first), ("second", second), ("both", small_triples.ring())):
+        job_data.write_directory(found[name], data)
+        for vocabulary in data.vocabularies:
+            os.remove(os.path.join(found[name], vocabulary + ".txt"))
+    train(Config(found["first"], found["base"], **SMALL))
+    return found
+
+
+def rows(directory, name="entity"):
+    return tf.train.load_checkpoint(directory).get_tensor(name)
+
+
+def grow(directories, place, data="second", **settings):
+    settings = dict(SMALL, checkpoint_dir=str(place), grow_from=directories["base"], **settings)
+    return train(Config(data_dir=directories[data], **settings))
+
+
+# Where they are found.
+
+
+@pytest.mark.parametrize("replay", [None, 0, 1.0, ALL])
+def test_what_the_base_has_learned_lies_beside_it(directories, tmp_path, replay):
+    """A snapshot with only what is new grows as one with everything does."""
+    alone = grow(directories, tmp_path / "alone", replay=replay, new_rows="neighbours")
+    both = grow(directories, tmp_path / "both", "both", replay=replay, new_rows="neighbours")
+    if replay != 1.0:  # Which ones are drawn depends on their order.
+        np.testing.assert_allclose(
+            rows(alone.checkpoint), rows(both.checkpoint), rtol=1e-3, atol=1e-4
+        )
+    assert sorted(alone.metrics) == sorted(both.metrics)
+    for name in alone.metrics:
+        assert alone.metrics[name] == pytest.approx(both.metrics[name], abs=0.2)
+    for directory in ("alone", "both"):
+        known = small_triples.read(directories["both"])
+        with np.load(str(tmp_path / directory / job_examples.EXAMPLES)) as found:
+            for split, its in known.splits.items():
+                assert len(found[split + "/head"]) == job_data.size(its)
+
+
+def test_an_example_stays_where_the_data_has_it(directories):
+    """What was learned and is asked now is not learned again, and nothing is there twice."""
+    first, _ = snapshots()
+    checkpoint = os.path.join(directories["base"], "model.ckpt-1")
+    moved = job_data.take(first.splits["train"], slice(5))
+    data = first._replace(num_old=first.sizes(), splits={"train": moved, "test": moved})
+    data = small_triples.make(first.vocabularies["entities"], first.vocabularies["relations"])
+    data = data._replace(num_old=first.sizes(), splits={"test": moved})
+    found = job_examples.with_those_of_base(data, checkpoint)
+    assert job_data.size(found.splits["test"]) == job_data.size(first.splits["test"]) + 5
+    assert job_data.size(found.splits["train"]) == job_data.size(first.splits["train"]) - 5
+    again = job_examples.with_those_of_base(found, checkpoint)
+    assert {s: job_data.size(its) for s, its in again.splits.items()} == {
+        s: job_data.size(its) for s, its in found.splits.items()
+    }
+
+
+def without_examples(directories, tmp_path):
+    """The base as an older run left it."""
+    place = tmp_path / "old"
+    shutil.copytree(directories["base"], str(place))
+    (place / job_examples.EXAMPLES).unlink()
+    return dict(directories, base=str(place))
+
+
+def test_nothing_to_replay_is_said(directories, tmp_path, caplog):
+    old = without_examples(directories, tmp_path)
+    for replay in (1.0, ALL):
+        with pytest.raises(ValueError, match=f"--replay={replay} has nothing to replay: every"):
+            grow(old, tmp_path / "grown", replay=replay)
+    grow(old, tmp_path / "grown")
+    assert "may be given as answers where old ones are right" in caplog.text
+
+
+@pytest.mark.parametrize("damage", ["bytes", "rows", "length"])
+def test_damaged_examples_are_refused(directories, tmp_path, damage):
+    old = without_examples(directories, tmp_path)
+    path = tmp_path / "old" / job_examples.EXAMPLES
+    columns = {f"train/{name}": np.arange(3) for name in small_triples.COLUMNS}
+    if damage == "rows":
+        columns["train/head"] = np.array([0, 16, 1])
+    if damage == "length":
+        columns["train/head"] = np.arange(2)
+    if damage == "bytes":
+        path.write_text("no file of arrays")
+    else:
+        np.savez(str(path), **columns)
+    with pytest.raises(ValueError, match=r"examples.npz .*emove it to grow without"):
+        grow(old, tmp_path / "grown")
+
+
+def test_examples_with_other_columns_are_left_out(directories, tmp_path, caplog):
+    old = without_examples(directories, tmp_path)
+    columns = {f"train/{name}": np.arange(3) for name in ("head", "colour")}
+    np.savez(os.path.join(old["base"], job_examples.EXAMPLES), **columns)
+    grow(old, tmp_path / "grown")
+    assert "only they, or only the data, have colour, relation, tail." in caplog.text
+
+
+# What they count.
+
+
+@pytest.mark.parametrize(
+    "replay, weight, expected",
+    [
+        (0, None, None),
+        (1.0, None, (70 / 40.0, 50 / 20.0)),
+        (0.5, None, (70 / 30.0, 50 / 10.0)),
+        (ALL, None, None),
+        (1.0, 1.0, None),
+        (ALL, 0.5, (1.0, 0.5)),
+    ],
+)
+def test_weights(start, replay, weight, expected):
+    """Twenty examples are learned and fifty are old: those replayed stand for all."""
+
+    def some(count):
+        return {name: np.zeros([count], np.int64) for name in small_triples.COLUMNS}
+
+    config = Config(None, None, replay=replay, replay_weight=weight)
+    batches = job_batches.Arrays(config, small_triples.COLUMNS, some(20), some(50))
+    batches.features["example_weight"] + 1.0
+    batches.check()
+    batches.open(start())
+    if expected is None:
+        assert len(batches.feeds) == 3
+        return
+    weights = batches.feed(0)[3]
+    assert weights.mean() == pytest.approx(1.0)
+    of_old = 1.0 if expected[0] == 1.0 else None
+    found = sorted(set(np.round(weights / weights.min(), 4)))
+    ratio = expected[1] / (1.0 if of_old else 1.0)
+    assert found == [1.0, pytest.approx(max(ratio, 1 / ratio), rel=1e-3)]
+
+
+def own_model(features, sizes, flags):
+    table = tf.get_variable("entity", [sizes["entities"], 2])
+    both = [tf.nn.embedding_lookup(table, features[name]) for name in ("head", "tail")]
+    return tf.reduce_mean(tf.square(both[0] - both[1])), {}
+
+
+def test_a_model_that_takes_no_notice_of_weights_is_refused(directories, tmp_path):
+    data = dict(data_dir=directories["first"], checkpoint_dir=str(tmp_path / "own"))
+    train(Config(model="test_replay:own_model", epochs=1, **data))
+    settings = dict(model="test_replay:own_model", grow_from=str(tmp_path / "own"), epochs=1)
+    data = dict(data_dir=directories["second"], checkpoint_dir=str(tmp_path / "grown"))
+    with pytest.raises(
+        ValueError, match=r"no use for features\['example_weight'\].*--replay_weight=1"
+    ):
+        train(Config(replay=1.0, **settings, **data))
+    assert train(Config(replay=1.0, replay_weight=1.0, **settings, **data)).finished
+
+
+# What is known.
+
+
+def graph_of(model, data, batches, checkpoint=None):
+    flags = types.SimpleNamespace(dimension=6, n3=0.01, dropout=0, negatives=0, seed=0)
+    flags.n3 = 0.0 if model == "transe" else 0.01
+    if not checkpoint:
+        return MODELS[model](dict(batches.features), data.sizes(), flags)[0]
+    with pe.growing(checkpoint, show=None):
+        return MODELS[model](dict(batches.features), data.sizes(), flags)[0]
+
+
+@pytest.mark.parametrize("model", sorted(MODELS))
+def test_loss_and_gradients_are_those_of_the_whole_softmax(tmp_path, model):
+    """With all that is known fed, old and new questions mixed and weighted, new relations too."""
+    first, _ = snapshots()
+    settings = dict(SMALL, model=model, epochs=1)
+    settings["hyperparameters"] = {"dimension": 6}
+    job_data.write_directory(str(tmp_path / "data"), first)
+    base = train(Config(str(tmp_path / "data"), str(tmp_path / "base"), **settings))
+    data = small_triples.ring()._replace(num_old=first.sizes())
+    is_new = data.is_new(data.splits["train"])
+    parts = [job_data.take(data.splits["train"], which) for which in (is_new, ~is_new)]
+    config = Config(None, None, batch_size=64, replay=0.5)
+
+    with tf.Graph().as_default():
+        normalizers = Normalizers(small_triples.COLUMNS, data.num_old)
+        batches = job_batches.Arrays(config, small_triples.COLUMNS, *parts, normalizers)
+        loss = graph_of(model, data, batches, base.checkpoint)
+        tables = {table.table_name: table for table in pe.table.embedding.embeddings_in()}
+        assert sorted(tables) == ["entity", "inverse", "relation"]
+        gradients = tf.gradients(loss, [table.trainable for _, table in sorted(tables.items())])
+        with tf.Session() as session:
+            session.run(tf.global_variables_initializer())
+            batches.open(session)
+            fed = batches.feed(0)
+            known = [np.isfinite(column) for column in fed[4:]]
+            feeds = dict(zip(batches.feeds, fed))
+            values = session.run(dict(sorted(tables.items())))
+            found = session.run([loss, *gradients], feeds)
+            # And with nothing fed.
+            slow = session.run([loss, *gradients], dict(list(feeds.items())[:4]))
+    old = [fed[column] < (16, 3, 16)[column] for column in range(3)]
+    np.testing.assert_array_equal(known[0], old[0] & old[1])
+    np.testing.assert_array_equal(known[1], old[2] & old[1])
+    assert 0 < np.sum(known) < np.size(known)
+
+    with tf.Graph().as_default():
+        batches = job_batches.Arrays(config, small_triples.COLUMNS, *parts)
+        loss = graph_of(model, data, batches)
+        variables = sorted(tf.trainable_variables(), key=lambda v: v.op.name)
+        gradients = [tf.convert_to_tensor(g) for g in tf.gradients(loss, variables)]
+        with tf.Session() as session:
+            for variable in variables:
+                variable.load(values[variable.op.name], session)
+            expected = session.run([loss, *gradients], dict(zip(batches.feeds, fed)))
+    for one, wanted in zip(found, expected):
+        whole = dense(one, wanted)
+        np.testing.assert_allclose(
+            whole, wanted[-len(whole) :] if np.ndim(wanted) else wanted, rtol=1e-4, atol=1e-6
+        )
+    for one, other, wanted in zip(found, slow, expected):
+        np.testing.assert_allclose(dense(one, wanted), dense(other, wanted), rtol=1e-4, atol=1e-6)
+
+
+def dense(gradient, whole):
+    if not hasattr(gradient, "indices"):
+        return gradient
+    found = np.zeros(gradient.dense_shape, np.float32)
+    np.add.at(found, gradient.indices, gradient.values)
+    return found
+
+
+COLUMNS = {"user": "users", "item": "items", "value": None}
+ASKED = {
+    "user": np.array([0, 1, 1, 4, 0]),
+    "item": np.array([2, 0, 0, 1, 5]),
+    "value": np.array([0.5] * 5),
+}
+
+
+def small_normalizers(path, computed, base="one", scale=1.0):
+    """Normalizers of four old users and three old items; `computed` gets the queries they ask."""
+
+    def function(query):
+        def sums(values):
+            computed.extend(values[:, 0].tolist())
+            return values[:, 0] * np.float32(scale) + 1
+
+        return tf.reshape(tf.numpy_function(sums, [query], tf.float32), [-1])
+
+    found = Normalizers(COLUMNS, {"users": 4, "items": 3}, str(path), base)
+    features = {name: tf.placeholder(tf.int32, [None], name) for name in ("user", "item")}
+    query = tf.stack([10 * features["user"] + features["item"]], 1)
+    given = found(("user", "item"), tf.cast(query, tf.float32), function)
+    with pytest.raises(ValueError, match="value holds numbers; a question is made of columns of"):
+        found(("user", "value"), query, function)
+    return found, features, given
+
+
+def test_a_question_of_old_keys_is_computed_once(tmp_path, start):
+    computed = []
+    found, features, given = small_normalizers(tmp_path, computed)
+    session = start()
+    found.open(session, features)
+    found.fill(session, features, ASKED)
+    assert sorted(computed) == [2.0, 10.0]
+    (fed,) = found.of(ASKED)
+    np.testing.assert_array_equal(fed, [3, 11, 11, np.nan, np.nan])
+    found.fill(session, features, ASKED)
+    feeds = {features[name]: ASKED[name] for name in features}
+    values = session.run(given, feeds)
+    np.testing.assert_array_equal(values, [3, 11, 11, 42, 6])
+    del computed[:]
+    values = session.run(given, {**feeds, found.feeds[0]: fed})
+    np.testing.assert_array_equal(values, [3, 11, 11, 42, 6])
+    assert sorted(computed) == [5.0, 41.0]
+    with np.errstate(all="raise"):
+        none = {name: values[:0] for name, values in ASKED.items()}
+        assert found.of(none)[0].size == 0
+
+
+@pytest.mark.parametrize("other", ["", "base", "model", "bytes"])
+def test_what_is_known_is_kept_beside_the_run(tmp_path, start, caplog, other):
+    """For the same base and model; whatever else lies there is computed again."""
+    found, features, _ = small_normalizers(tmp_path, [])
+    session = start()
+    found.open(session, features)
+    found.fill(session, features, ASKED)
+    if other == "bytes":
+        (tmp_path / NORMALIZERS).write_bytes(b"no arrays")
+    computed, scale = [], 2.0 if other == "model" else 1.0
+    base = "another" if other == "base" else "one"
+    found, features, _ = small_normalizers(tmp_path, computed, base, scale)
+    session = start()
+    found.open(session, features)
+    del computed[:]
+    found.fill(session, features, ASKED)
+    assert sorted(computed) == ([2.0, 10.0] if other else [])
+    (fed,) = found.of(ASKED)
+    np.testing.assert_array_equal(fed, [2 * scale + 1, 10 * scale + 1] + [fed[1]] + [np.nan] * 2)
+    said = {"model": "is of another model", "bytes": "cannot be read"}.get(other)
+    assert said in caplog.text if said else not caplog.text
+
+
+def test_a_growth_asks_each_old_question_once(directories, tmp_path, caplog):
+    caplog.set_level("INFO")
+    one = grow(directories, tmp_path / "one", replay=ALL)
+    assert caplog.text.count("questions have only old keys") == 1
+    two = grow(directories, tmp_path / "two", replay=ALL)
+    assert rows(one.checkpoint).tobytes() == rows(two.checkpoint).tobytes()
