@@ -102,8 +102,14 @@ class Scoring:
             if self.trainable is None:
                 return tf.identity(known, name=scope)
             new = beside(self.trainable, lambda: (score or _product)(x, self.trainable))
-            new = tf.concat([known[:, tf.newaxis], new], 1)
-            return tf.reduce_logsumexp(new, 1, name=scope)
+            if not self.frozen_parts:
+                return tf.reduce_logsumexp(new, 1, name=scope)
+            # By one op, for which the frozen rows are one candidate, and the right one.
+            less = tf.nn.sparse_softmax_cross_entropy_with_logits(
+                labels=tf.zeros(tf.shape(known), tf.int32),
+                logits=tf.concat([known[:, tf.newaxis], new], 1),
+            )
+            return tf.add(known, less, name=scope)
 
     def softmax_cross_entropy(self, x, labels, frozen_log_sum_exp=None, name=None):
         """Returns `log(sum_r exp(x . r)) - x . row[label]`, over all rows r of the table.

@@ -22,7 +22,7 @@ _PROBES = 64
 class _Asked(NamedTuple):
     columns: Tuple[str, ...]
     known: Any  # what is fed: [batch], NaN where it is to be computed
-    found: Any  # the same without NaN
+    frozen: Any  # of those that are computed
 
 
 class Normalizers:
@@ -41,14 +41,15 @@ class Normalizers:
         self._base = str(base)
         self._asked, self._kept = [], []
 
-    def __call__(self, columns, query, function):
-        """Returns `function(query)`, [batch], of which is computed only what is not known.
+    def __call__(self, columns, query, table, score):
+        """Returns `log(sum_r exp(score(query, r)))` over all rows r of a table that grew: [batch].
 
         Args:
-          columns: names of the columns that `query` is made of, and of rows of nothing else but
-            what the base has learned. Questions in which all their keys are old are kept.
+          columns: names of the columns that `query` is made of, and of nothing else but rows of
+            the base. The sums of questions in which all their keys are old are kept.
           query: tensor [batch, d].
-          function: of such a tensor, such as `embedding.frozen_log_sum_exp`.
+          table: a `PartialEmbedding`.
+          score: function of queries [b, d] and rows [r, d] that returns scores [b, r].
 
         Raises:
           ValueError: if a column is not one of keys.
@@ -58,14 +59,18 @@ class Normalizers:
                 raise ValueError(f"{name} holds numbers; a question is made of columns of keys.")
         missing = tf.fill(tf.shape(query)[:1], tf.constant(np.nan, query.dtype))
         known = tf.placeholder_with_default(missing, [None], "normalizers")
-        unknown = tf.is_nan(known)
-        places = [tf.where(wanted)[:, 0] for wanted in (tf.logical_not(unknown), unknown)]
-        places = [tf.cast(place, tf.int32) for place in places]
-        computed = function(tf.gather(query, places[1]))
-        found = tf.dynamic_stitch(places, [tf.gather(known, places[0]), computed])
-        self._asked.append(_Asked(tuple(columns), known, found))
+        is_old = tf.logical_not(tf.is_nan(known))
+        places = [tf.cast(tf.where(some)[:, 0], tf.int32) for some in (is_old, ~is_old)]
+        old, other = (tf.gather(query, place) for place in places)
+        frozen = table.frozen_log_sum_exp(other, score)
+        sums = [
+            # Nothing of an old question trains.
+            table.log_sum_exp(tf.stop_gradient(old), tf.gather(known, places[0]), score),
+            table.log_sum_exp(other, frozen, score),
+        ]
+        self._asked.append(_Asked(tuple(columns), known, frozen))
         self._kept.append((np.zeros([0], np.int64), np.zeros([0], query.dtype.as_numpy_dtype)))
-        return found
+        return tf.dynamic_stitch(places, sums)
 
     @property
     def feeds(self):
@@ -145,7 +150,7 @@ class Normalizers:
             zeros = np.zeros_like(next(iter(some.values())))
             feeds = {feed: some.get(name, zeros) for name, feed in feature_feeds.items()}
             feeds.update({other: zeros for other in others})  # which need not be computed then
-            found.append(session.run(asked.found, feeds))
+            found.append(session.run(asked.frozen, feeds))
         return np.concatenate(found)
 
     def _key(self, asked, examples):

@@ -154,11 +154,11 @@ def cross_entropy(model, query, target, rows, columns, normalizers):
         logits = model.scores(query)
         return tf.nn.sparse_softmax_cross_entropy_with_logits(labels=target, logits=logits)
 
-    def frozen(query):
-        return model.entity.frozen_log_sum_exp(query, model.scores)
-
-    known = normalizers(columns, query, frozen) if normalizers else frozen(query)
-    return model.entity.log_sum_exp(query, known, model.scores) - model.pairs(query, rows)
+    if normalizers:
+        whole = normalizers(columns, query, model.entity, model.scores)
+    else:
+        whole = model.entity.log_sum_exp(query, None, model.scores)
+    return whole - model.pairs(query, rows)
 
 
 def draw(number, size, seed):
