@@ -26,6 +26,7 @@ import quiet  # before all that imports TensorFlow
 import tensorflow.compat.v1 as tf
 from absl import app, flags
 from hold_back import hold_back
+from job import config as job_config
 from job import data as job_data
 from job.config import Config
 from job.questions import Question
@@ -72,7 +73,7 @@ class Keep(tf.train.SessionRunHook):
         self.table = session.run(self._read)
 
 
-def run(model, seed, data, folder, fraction, epochs, replay=0.0):
+def run(model, seed, data, folder, fraction, epochs, replay=None):
     """Trains, grows and retrains once.
 
     Args:
@@ -82,7 +83,7 @@ def run(model, seed, data, folder, fraction, epochs, replay=0.0):
       folder: where everything goes; what an earlier demo left there is removed.
       fraction: the part of the entities that is held back.
       epochs: of each training.
-      replay: how many old triples the growth sees per triple with a new row.
+      replay: which old triples the growth sees, as of train.py.
 
     Returns:
       An `Outcome`.
@@ -205,7 +206,7 @@ def print_table(outcome, replay):
     print(f"  MRR {before['old']['mrr']!r} and {after['old']['mrr']!r}: {same}")
     print(
         "the same triples, all entities as candidates: the new rows compete, trained with "
-        f"--replay={replay:g}"
+        f"--replay={replay}"
     )
     line("after growth", after["old_all"])
     line("after retraining everything from scratch", again["old_all"])
@@ -308,6 +309,6 @@ if __name__ == "__main__":
     flags.DEFINE_enum("model", "complex", sorted(SETTINGS), "Which model.")
     define_seeds(["0"], "One seed, or several with commas between: then their means are shown.")
     flags.DEFINE_float("fraction", 0.1, "Part of the entities that is held back.")
-    flags.DEFINE_float("replay", 0.0, "Old triples that the growth sees per triple with a new row.")
+    job_config.define_replay(None, "Old triples that the growth sees, as of train.py.")
     flags.DEFINE_integer("epochs", 100, "Epochs of each training.", lower_bound=2)
     app.run(main)

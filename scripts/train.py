@@ -96,7 +96,7 @@ job_config.define_replay(
     _DEFAULTS.replay,
     "When growing: old examples, chosen anew each epoch, per example with a new row; all: each of "
     "them in each epoch. They move no old row, but teach the new ones what they are no answer to. "
-    "Those of the base are found beside it. Left out: as the model has it, all for complex, "
+    "Those of the base are found beside it. Left out: as the model has it, 1 for complex, "
     "distmult and transe, 0 for others.",
 )
 flags.DEFINE_float(

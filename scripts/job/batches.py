@@ -7,6 +7,8 @@ from job import data as job_data
 from job.config import ALL
 from job.normalizers import Normalizers
 
+_MOST_REPLAYED = 8  # times as many as a batch has examples
+
 
 class Arrays:
     """Batches of examples that are in memory, fed into placeholders.
@@ -31,7 +33,11 @@ class Arrays:
         if config.replay != ALL:
             self._num_replayed = min(int(round((config.replay or 0) * num_learned)), num_old)
         self._size = num_learned + self._num_replayed
-        self.per_epoch = -(-self._size // config.batch_size)
+        # Old examples come on top of a batch, since they cost less: as many steps as without them.
+        self.per_epoch = max(
+            -(-num_learned // config.batch_size),
+            -(-self._num_replayed // (config.batch_size * _MOST_REPLAYED)),
+        )
         with tf.name_scope("features"):  # so that no variable has its name changed
             self._columns = {
                 name: tf.placeholder(tf.int32 if columns[name] else tf.float32, [None], name)
@@ -80,8 +86,7 @@ class Arrays:
         epoch, place = divmod(number, self.per_epoch)
         if epoch != self._epoch:
             self._epoch, self._shuffled = epoch, self._of_epoch(epoch)
-        first = place * self._config.batch_size
-        return [column[first : first + self._config.batch_size] for column in self._shuffled]
+        return [column[place :: self.per_epoch] for column in self._shuffled]
 
     def _of_epoch(self, epoch):
         random = np.random.RandomState([self._config.seed, epoch])
@@ -89,7 +94,9 @@ class Arrays:
         if self._num_replayed:
             chosen = random.permutation(job_data.size(self._replayed))[: self._num_replayed]
             examples = job_data.joined([examples, job_data.take(self._replayed, chosen)])
-        order = random.permutation(self._size)
+        # Both kinds, each in a random order, are dealt out to the batches.
+        order = random.permutation(job_data.size(self._learned))
+        order = np.concatenate([order, np.arange(len(order), self._size)])
         self._normalizers.fill(self._session, self._columns, examples)
         columns = [*examples.values(), *self._weights_in_order(), *self._normalizers.of(examples)]
         return [values[order] for values in columns]

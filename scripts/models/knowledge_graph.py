@@ -135,7 +135,7 @@ def _builder(model_class):
         return loss, ranking.Ranking(features, queries, model.entity, model.numpy_scores)
 
     build.tables = {"entity": "entities", "relation": "relations", "inverse": "relations"}
-    build.replay = "all"
+    build.replay = 1.0
     return build
 
 

@@ -347,7 +347,7 @@ def test_a_run_that_was_stopped_ends_with_the_same_bits(tmp_path, directories, o
 
 
 def test_a_growth_that_was_terminated(tmp_path, directories):
-    settings = dict(SMALL, epochs=40, save_every=1, eval_every=40, replay=0.5)
+    settings = dict(SMALL, epochs=40, save_every=1, eval_every=40, replay=0.5, dropout=0)
     settings.update(data_dir=directories["grown-data"], grow_from=directories["base"])
     whole, broken = str(tmp_path / "whole"), str(tmp_path / "broken")
     train(config(checkpoint_dir=whole, **dict(settings, save_every=40)))
