@@ -115,6 +115,14 @@ flags.DEFINE_enum(
     "neighbours: each at the mean of the three old keys that stand in most of its examples' "
     "places.",
 )
+flags.DEFINE_float(
+    "move_above",
+    _DEFAULTS.move_above,
+    "When growing: the rows of old keys move as well if more than this part of their examples is "
+    "new. 1: none of them does; 0: all those that are in a new example.",
+    lower_bound=0,
+    upper_bound=1,
+)
 flags.DEFINE_integer(
     "save_every",
     _DEFAULTS.save_every,

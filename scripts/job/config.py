@@ -54,6 +54,7 @@ class Config(NamedTuple):
     early_stopping: int = 0
     watch: str = "min:loss"
     new_rows: str = new_rows.STARTS[0]
+    move_above: float = 1.0
     min_slice_bytes: int = 1 << 18
     hyperparameters: dict = {}
 
@@ -87,6 +88,11 @@ def check(config):
             config.new_rows != new_rows.STARTS[0] and not grows,
             f"--new_rows={config.new_rows} is for a run that grows; without --grow_from all rows "
             "are drawn.",
+        ),
+        (
+            config.move_above < 1 and not grows,
+            f"--move_above={config.move_above:g} is for a run that grows; without --grow_from all "
+            "rows move.",
         ),
         (
             config.momentum is not None and config.optimizer not in WITH_MOMENTUM,

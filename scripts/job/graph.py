@@ -104,9 +104,16 @@ def build(config, base, data, batches, member=ALONE):
     # The one place that knows about growing.
     if base.checkpoint:
         starts = new_rows.initializers(config.new_rows, data, tables)
+        moving = new_rows.moving(data, config.move_above)
         # Each parameter server holds its share of what is frozen.
         divided = member.partitioner(config.min_slice_bytes)
-        with pe.growing(base.checkpoint, initializers=starts, partitioner=divided, show=_warn):
+        with pe.growing(
+            base.checkpoint,
+            trainable_rows={t: moving[name] for t, name in tables.items() if len(moving[name])},
+            initializers=starts,
+            partitioner=divided,
+            show=_warn,
+        ):
             loss, metrics = model()
         _check_rows(base, data)
     else:

@@ -1,6 +1,8 @@
-"""Where the rows of new keys start."""
+"""Where the rows of new keys start, and which old ones move with them."""
 
 import collections
+
+import numpy as np
 
 import partial_embed as pe
 
@@ -8,6 +10,32 @@ STARTS = ("drawn", "normal", "mean", "neighbours")
 # Means of three came nearer to trained rows than copies of one, or means of many.
 _NUM_NEIGHBOURS = 3
 _NUM_OF_ALL = 1000
+
+
+def moving(data, above):
+    """The old rows of whose train examples more than a part is new: dict of a vocabulary to int64.
+
+    A frozen row knows what was known of its key. If most of that came later, it is as little
+    trained as a new one.
+
+    Args:
+      data: a `job.data.Data`; its train examples are looked at.
+      above: 0 for all old keys that are in a new example; 1 for none.
+    """
+    found = {name: np.zeros([0], np.int64) for name in data.vocabularies}
+    if above >= 1 or data.pipeline:
+        return found
+    train = data.splits["train"]
+    is_new = data.is_new(train)
+    for name, its_old in data.num_old.items():
+        new, seen = np.zeros([its_old], np.int64), np.zeros([its_old], np.int64)
+        for column, vocabulary in data.columns.items():
+            if vocabulary == name:
+                for count, which in ((new, is_new), (seen, slice(None))):
+                    rows = train[column][which]
+                    np.add.at(count, rows[rows < its_old], 1)
+        found[name] = np.flatnonzero(new > above * seen)
+    return found
 
 
 def initializers(start, data, tables):

@@ -30,13 +30,13 @@ class Normalizers:
 
     Args:
       columns: dict of a column's name to its vocabulary, or None for numbers.
-      num_old: dict of a vocabulary's name to how many of its keys the base has.
+      frozen: dict of a vocabulary's name to bools: whether the rows of the base's keys stand still.
       directory: where they are kept; None: nowhere.
       base: what tells the base from any other.
     """
 
-    def __init__(self, columns=None, num_old=None, directory=None, base=None):
-        self._columns, self._num_old = columns or {}, num_old or {}
+    def __init__(self, columns=None, frozen=None, directory=None, base=None):
+        self._columns, self._frozen = columns or {}, frozen or {}
         self._path = directory and os.path.join(directory, NORMALIZERS)
         self._base = str(base)
         self._asked, self._kept = [], []
@@ -127,7 +127,9 @@ class Normalizers:
         total = sum(map(len, missing))
         if not total:
             return
-        logging.info("%d questions have only old keys: sums over frozen rows are taken.", total)
+        logging.info(
+            "%d questions are of frozen rows alone: sums over frozen rows are taken.", total
+        )
         for number, (asked, wanted) in enumerate(zip(self._asked, missing)):
             values = self._compute(session, feature_feeds, asked, self._examples(asked, wanted))
             keys, known = self._kept[number]
@@ -154,15 +156,18 @@ class Normalizers:
         return np.concatenate(found)
 
     def _key(self, asked, examples):
-        """One number for each question, and whether all its keys are old."""
-        columns = np.stack([examples[name] for name in asked.columns])
+        """One number for each question, and whether all its rows stand still."""
         shape = self._shape(asked)
+        columns = np.stack([examples[name] for name in asked.columns])
         is_old = np.all(columns < np.array(shape)[:, None], axis=0)
-        return np.ravel_multi_index(columns * is_old, shape), is_old
+        columns = columns * is_old
+        for name, rows in zip(asked.columns, columns):
+            is_old &= self._frozen[self._columns[name]][rows]
+        return np.ravel_multi_index(columns, shape), is_old
 
     def _examples(self, asked, keys):
         """The columns of questions, by their numbers."""
         return dict(zip(asked.columns, np.unravel_index(keys, self._shape(asked))))
 
     def _shape(self, asked):
-        return [self._num_old[self._columns[name]] for name in asked.columns]
+        return [len(self._frozen[self._columns[name]]) for name in asked.columns]

@@ -1,22 +1,18 @@
 """A training job: a base model, or the new rows of one."""
 
 import os
-import zlib
 from typing import List, NamedTuple, Optional
 
-import numpy as np
 import tensorflow.compat.v1 as tf
 from absl import logging
 
 import partial_embed as pe
 from job import batches as job_batches
 from job import cluster as job_cluster
-from job import data as job_data
-from job import directory, examples, generations, graph, hooks, projector, questions
-from job.config import FREE, LATEST, check
+from job import directory, generations, graph, hooks, inputs, projector, questions
+from job.config import LATEST, check
 from job.history import History, Moment
 from job.loop import Loop
-from job.normalizers import Normalizers
 from job.progress import Progress
 
 
@@ -91,26 +87,19 @@ def _train(config, asked, should_stop, label, more_hooks, started, member):
     grew_from = generations.of(config)
     if config.grow_from == LATEST:
         config = config._replace(grow_from=grew_from)
-    source = _source(config)
-    names = {name for name in source.columns.values() if name} | set(source.vocabularies)
-    base = directory.read_base(config.grow_from, sorted(names))
-    data = job_data.number(source, base.vocabularies)
-    if base.checkpoint:
-        data = examples.with_those_of_base(data, base.checkpoint)
-    _say_rows(config, base, data, label)
+    given = inputs.read(config, label)
+    config, base, data = given.config, given.base, given.data
     if data.pipeline and member.worker[1] > 1:
         raise ValueError(
             "The batches of a pipeline have no numbers by which several workers could divide them. "
             "Give it one worker, with any number of servers."
         )
-    told = _nothing_new(config, base, data)
-    if told and config.require_new:
-        raise ValueError(told)
-    if told:
-        return Result(told=told)
-    config = _with_replay(config, base, data)
-    learned, replayed = _to_learn(config, base, data)
-    settings = _settings(config, base, data, learned, replayed)
+    if given.told and config.require_new:
+        raise ValueError(given.told)
+    if given.told:
+        return Result(told=given.told)
+    learned, replayed = inputs.to_learn(config, base, data)
+    settings = inputs.settings(config, base, data, learned, replayed)
     # What all members must have in common.
     common = dict(settings, epochs=config.epochs, min_slice_bytes=config.min_slice_bytes)
     common.update(member.size)
@@ -131,12 +120,8 @@ def _train(config, asked, should_stop, label, more_hooks, started, member):
         if data.pipeline:
             batches = job_batches.Pipeline(config, data)
         else:
-            normalizers = Normalizers(
-                data.columns,
-                data.num_old,
-                config.checkpoint_dir if member.is_chief else None,
-                settings.get("base_checksum"),
-            )
+            place = config.checkpoint_dir if member.is_chief else None
+            normalizers = inputs.normalizers(config, data, place, settings.get("base_checksum"))
             batches = job_batches.Arrays(config, data.columns, learned, replayed, normalizers)
         run = _Run(config, base, data, batches, asked, label, member)
         if not member.is_chief:
@@ -292,103 +277,3 @@ class _Run:
             text = "".join(f"  {key} {value:.4f}" for key, value in its.items())
             logging.info("%s%s%s", self._label, name, text)
         return dict(moment.metrics, **found)
-
-
-def _source(config):
-    """What `--data` gives: a `Source`."""
-    if config.data in job_data.FORMATS:
-        columns = job_data.FORMATS[config.data]
-        return job_data.read_directory(config.data_dir, columns, config.skip_bad_lines)
-    source = graph.find(config.data, "--data")(graph.all_flags(config))
-    if not isinstance(source, job_data.Source):
-        raise ValueError(
-            f"--data={config.data} returned {type(source).__name__}, not a job.data.Source."
-        )
-    job_data.check(source)
-    if source.pipeline and (config.replay or config.new_rows == "neighbours"):
-        raise ValueError(
-            "--replay and --new_rows=neighbours look at single train examples, which a pipeline "
-            "does not show; leave them out."
-        )
-    return source
-
-
-def _say_rows(config, base, data, label):
-    """Says whose rows are where, for the order of rows is nobody's to guess."""
-    for name, keys in data.vocabularies.items():
-        old = data.num_old[name]
-        text = f"{len(keys)} rows"
-        if base.checkpoint:
-            text += f": {old} of {base.checkpoint} as they are, then {len(keys) - old} new"
-        path = os.path.join(config.checkpoint_dir, name + ".txt")
-        logging.info("%s%s: %s; in the order of %s", label, name, text, path)
-
-
-def _nothing_new(config, base, data):
-    """What is to be said if nothing new is there to train; "" if something is."""
-    if not base.checkpoint:
-        return ""
-    said = ", ".join(f"{old} {name}" for name, old in data.num_old.items())
-    if data.sizes() == data.num_old:
-        return f"There is nothing new to train: {base.checkpoint} has learned all of the {said}."
-    if not data.pipeline and not data.is_new(data.splits["train"]).any():
-        return (
-            f"There is nothing new to train: no train example of {config.data_dir} has a key that "
-            f"{base.checkpoint} has not learned."
-        )
-    return ""
-
-
-def _to_learn(config, base, data):
-    """The train examples that are learned, and if the run grows the others: without a new row."""
-    known = base.settings.get("model", config.model)
-    if known != config.model:
-        raise ValueError(
-            f"--model={config.model} does not fit the checkpoint {base.checkpoint}, which has "
-            f"model={known}."
-        )
-    if data.pipeline:
-        return {}, {}
-    train_examples = data.splits["train"]
-    if not base.checkpoint:
-        return train_examples, job_data.take(train_examples, slice(0))
-    is_new = data.is_new(train_examples)
-    return job_data.take(train_examples, is_new), job_data.take(train_examples, ~is_new)
-
-
-def _with_replay(config, base, data):
-    """The config, which says how much is replayed if nobody did."""
-    if not base.checkpoint or data.pipeline:
-        return config
-    usual = getattr(graph.find(config.model, "--model"), "replay", 0)
-    replay = usual if config.replay is None else config.replay
-    if replay and data.is_new(data.splits["train"]).all():
-        text = (
-            f"--replay={replay} has nothing to replay: every train example of {config.data_dir} "
-            f"has a new key, and no {examples.EXAMPLES} lies beside {base.checkpoint}. Put old "
-            "examples into the data"
-        )
-        if config.replay:
-            raise ValueError(f"{text}, or leave it out.")
-        logging.warning("%s, or new keys may be given as answers where old ones are right.", text)
-    return config._replace(replay=replay)
-
-
-def _settings(config, base, data, learned, replayed):
-    """Everything that the weights depend on."""
-    settings = {name: value for name, value in config._asdict().items() if name not in FREE}
-    settings["hyperparameters"] = graph.hyperparameters(config)
-    if base.checkpoint:
-        index = base.checkpoint + ".index"  # It has the checksums of all tensors.
-        with open(index if os.path.exists(index) else base.checkpoint, "rb") as file:
-            settings["base_checksum"] = zlib.crc32(file.read())
-    checksum = 0
-    for name in sorted(data.vocabularies):
-        settings["old_" + name] = data.num_old[name]
-        checksum = zlib.crc32("\n".join(data.vocabularies[name]).encode("utf-8"), checksum)
-    for some in (learned, replayed):
-        for values in some.values():
-            checksum = zlib.crc32(np.ascontiguousarray(values).tobytes(), checksum)
-    settings["train_examples"] = job_data.size(learned)
-    settings["train_checksum"] = checksum
-    return settings

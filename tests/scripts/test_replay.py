@@ -11,6 +11,7 @@ import tensorflow.compat.v1 as tf
 from job import batches as job_batches
 from job import data as job_data
 from job import examples as job_examples
+from job import new_rows
 from job.config import ALL, Config
 from job.normalizers import NORMALIZERS, Normalizers
 from job.train import train
@@ -206,17 +207,20 @@ def test_a_model_that_takes_no_notice_of_weights_is_refused(directories, tmp_pat
 # What is known.
 
 
-def graph_of(model, data, batches, checkpoint=None):
+def graph_of(model, data, batches, checkpoint=None, moving=None):
     flags = types.SimpleNamespace(dimension=6, n3=0.01, dropout=0, negatives=0, seed=0)
     flags.n3 = 0.0 if model == "transe" else 0.01
     if not checkpoint:
         return MODELS[model](dict(batches.features), data.sizes(), flags)[0]
-    with pe.growing(checkpoint, show=None):
+    tables = MODELS[model].tables
+    moving = {table: moving[name] for table, name in tables.items() if len(moving[name])}
+    with pe.growing(checkpoint, trainable_rows=moving, show=None):
         return MODELS[model](dict(batches.features), data.sizes(), flags)[0]
 
 
+@pytest.mark.parametrize("above", [1.0, 0.4])
 @pytest.mark.parametrize("model", sorted(MODELS))
-def test_loss_and_gradients_are_those_of_the_whole_softmax(tmp_path, model):
+def test_loss_and_gradients_are_those_of_the_whole_softmax(tmp_path, model, above):
     """With all that is known fed, old and new questions mixed and weighted, new relations too."""
     first, _ = snapshots()
     settings = dict(SMALL, model=model, epochs=1)
@@ -229,9 +233,12 @@ def test_loss_and_gradients_are_those_of_the_whole_softmax(tmp_path, model):
     config = Config(None, None, batch_size=64, replay=0.5)
 
     with tf.Graph().as_default():
-        normalizers = Normalizers(small_triples.COLUMNS, data.num_old)
+        moving = new_rows.moving(data, above)
+        assert 0 < len(moving["entities"]) < 16 if above < 1 else not len(moving["entities"])
+        frozen = {name: ~np.isin(range(its), moving[name]) for name, its in data.num_old.items()}
+        normalizers = Normalizers(small_triples.COLUMNS, frozen)
         batches = job_batches.Arrays(config, small_triples.COLUMNS, *parts, normalizers)
-        loss = graph_of(model, data, batches, base.checkpoint)
+        loss = graph_of(model, data, batches, base.checkpoint, moving)
         tables = {table.table_name: table for table in pe.table.embedding.embeddings_in()}
         assert sorted(tables) == ["entity", "inverse", "relation"]
         gradients = tf.gradients(loss, [table.trainable for _, table in sorted(tables.items())])
@@ -245,7 +252,10 @@ def test_loss_and_gradients_are_those_of_the_whole_softmax(tmp_path, model):
             found = session.run([loss, *gradients], feeds)
             # And with nothing fed.
             slow = session.run([loss, *gradients], dict(list(feeds.items())[:4]))
-    old = [fed[column] < (16, 3, 16)[column] for column in range(3)]
+    names = ("entities", "relations", "entities")
+    rows_of = {name: np.flatnonzero(its) for name, its in frozen.items()}
+    old = [np.isin(fed[column], rows_of[names[column]]) for column in range(3)]
+    trains = [table.plan.trainable_rows for _, table in sorted(tables.items())]
     np.testing.assert_array_equal(known[0], old[0] & old[1])
     np.testing.assert_array_equal(known[1], old[2] & old[1])
     assert 0 < np.sum(known) < np.size(known)
@@ -259,16 +269,13 @@ def test_loss_and_gradients_are_those_of_the_whole_softmax(tmp_path, model):
             for variable in variables:
                 variable.load(values[variable.op.name], session)
             expected = session.run([loss, *gradients], dict(zip(batches.feeds, fed)))
-    for one, wanted in zip(found, expected):
-        whole = dense(one, wanted)
-        np.testing.assert_allclose(
-            whole, wanted[-len(whole) :] if np.ndim(wanted) else wanted, rtol=1e-4, atol=1e-6
-        )
-    for one, other, wanted in zip(found, slow, expected):
-        np.testing.assert_allclose(dense(one, wanted), dense(other, wanted), rtol=1e-4, atol=1e-6)
+    expected = [expected[0], *(its[rows] for its, rows in zip(expected[1:], trains))]
+    for values in (found, slow):
+        for one, wanted in zip(values, expected):
+            np.testing.assert_allclose(dense(one), wanted, rtol=1e-4, atol=1e-6)
 
 
-def dense(gradient, whole):
+def dense(gradient):
     if not hasattr(gradient, "indices"):
         return gradient
     found = np.zeros(gradient.dense_shape, np.float32)
@@ -303,7 +310,8 @@ def small_normalizers(path, computed, base="one", scale=1.0):
     with tf.variable_scope("", reuse=tf.AUTO_REUSE):
         name = f"table{scale}{len(tf.global_variables())}"
         table = pe.get_embedding(name, [3, 1], num_frozen_rows=2, initializer=tf.ones_initializer())
-    found = Normalizers(COLUMNS, {"users": 4, "items": 3}, str(path), base)
+    frozen = {"users": np.array([True, True, True, False]), "items": np.ones([3], bool)}
+    found = Normalizers(COLUMNS, frozen, str(path), base)
     features = {name: tf.placeholder(tf.int32, [None], name) for name in ("user", "item")}
     query = tf.cast(tf.stack([10 * features["user"] + features["item"]], 1), tf.float32)
     given = found(("user", "item"), query, table, score)
@@ -356,6 +364,30 @@ def test_what_is_known_is_kept_beside_the_run(tmp_path, start, caplog, other):
     np.testing.assert_allclose(fed, expected, rtol=1e-6)
     said = {"model": "is of another model", "bytes": "cannot be read"}.get(other)
     assert said in caplog.text if said else not caplog.text
+
+
+def test_old_rows_that_may_move_do_and_no_others(directories, tmp_path):
+    """Those of whose examples more than a part is new, as the data of all snapshots says."""
+    first, _ = snapshots()
+    data = small_triples.ring()._replace(num_old=first.sizes())
+    found = grow(directories, tmp_path / "some", replay=1.0, move_above=0.4)
+    before = rows(directories["base"])
+    changed = [
+        row
+        for row, (old, new) in enumerate(zip(before, rows(found.checkpoint)))
+        if old.tobytes() != new.tobytes()
+    ]
+    is_new = data.is_new(data.splits["train"])
+    expected = []
+    for row in range(16):
+        its = (data.splits["train"]["head"] == row).astype(int)
+        its += data.splits["train"]["tail"] == row
+        if its[is_new].sum() > 0.4 * its.sum():
+            expected.append(row)
+    assert changed == expected == new_rows.moving(data, 0.4)["entities"].tolist()
+    assert 0 < len(changed) < 16
+    none = np.flatnonzero([its.size for its in new_rows.moving(data, 1.0).values()])
+    assert not len(none)
 
 
 def test_a_growth_with_what_another_one_kept(directories, tmp_path):

@@ -1,0 +1,156 @@
+"""What a run begins with: its data, its base, what it learns, what its weights depend on."""
+
+import os
+import zlib
+from typing import NamedTuple
+
+import numpy as np
+from absl import logging
+
+from job import data as job_data
+from job import directory, examples, graph, new_rows
+from job.config import FREE, Config
+from job.directory import Base
+from job.normalizers import Normalizers
+
+
+class Inputs(NamedTuple):
+    """What was read.
+
+    `config` says how much is replayed, if nobody did. `told` is what is to be said if there is
+    nothing new to train; "" if there is.
+    """
+
+    config: Config
+    base: Base
+    data: job_data.Data
+    told: str
+
+
+def read(config, label):
+    """Reads what a `Config` names, and says whose rows are where: `Inputs`."""
+    source = _source(config)
+    names = {name for name in source.columns.values() if name} | set(source.vocabularies)
+    base = directory.read_base(config.grow_from, sorted(names))
+    data = job_data.number(source, base.vocabularies)
+    if base.checkpoint:
+        data = examples.with_those_of_base(data, base.checkpoint)
+    _say_rows(config, base, data, label)
+    told = _nothing_new(config, base, data)
+    if not told:
+        config = _with_replay(config, base, data)
+    return Inputs(config, base, data, told)
+
+
+def _source(config):
+    """What `--data` gives: a `Source`."""
+    if config.data in job_data.FORMATS:
+        columns = job_data.FORMATS[config.data]
+        return job_data.read_directory(config.data_dir, columns, config.skip_bad_lines)
+    source = graph.find(config.data, "--data")(graph.all_flags(config))
+    if not isinstance(source, job_data.Source):
+        raise ValueError(
+            f"--data={config.data} returned {type(source).__name__}, not a job.data.Source."
+        )
+    job_data.check(source)
+    if source.pipeline and (
+        config.replay or config.new_rows == "neighbours" or config.move_above < 1
+    ):
+        raise ValueError(
+            "--replay, --move_above and --new_rows=neighbours look at single train examples, which "
+            "a pipeline does not show; leave them out."
+        )
+    return source
+
+
+def _say_rows(config, base, data, label):
+    """Says whose rows are where, for the order of rows is nobody's to guess."""
+    for name, keys in data.vocabularies.items():
+        old = data.num_old[name]
+        text = f"{len(keys)} rows"
+        if base.checkpoint:
+            text += f": {old} of {base.checkpoint} as they are, then {len(keys) - old} new"
+        path = os.path.join(config.checkpoint_dir, name + ".txt")
+        logging.info("%s%s: %s; in the order of %s", label, name, text, path)
+
+
+def _nothing_new(config, base, data):
+    """What is to be said if nothing new is there to train; "" if something is."""
+    if not base.checkpoint:
+        return ""
+    said = ", ".join(f"{old} {name}" for name, old in data.num_old.items())
+    if data.sizes() == data.num_old:
+        return f"There is nothing new to train: {base.checkpoint} has learned all of the {said}."
+    if not data.pipeline and not data.is_new(data.splits["train"]).any():
+        return (
+            f"There is nothing new to train: no train example of {config.data_dir} has a key that "
+            f"{base.checkpoint} has not learned."
+        )
+    return ""
+
+
+def to_learn(config, base, data):
+    """The train examples that are learned, and if the run grows the others: without a new row."""
+    known = base.settings.get("model", config.model)
+    if known != config.model:
+        raise ValueError(
+            f"--model={config.model} does not fit the checkpoint {base.checkpoint}, which has "
+            f"model={known}."
+        )
+    if data.pipeline:
+        return {}, {}
+    train_examples = data.splits["train"]
+    if not base.checkpoint:
+        return train_examples, job_data.take(train_examples, slice(0))
+    is_new = data.is_new(train_examples)
+    return job_data.take(train_examples, is_new), job_data.take(train_examples, ~is_new)
+
+
+def _with_replay(config, base, data):
+    """The config, which says how much is replayed if nobody did."""
+    if not base.checkpoint or data.pipeline:
+        return config
+    usual = getattr(graph.find(config.model, "--model"), "replay", 0)
+    replay = usual if config.replay is None else config.replay
+    if replay and data.is_new(data.splits["train"]).all():
+        text = (
+            f"--replay={replay} has nothing to replay: every train example of {config.data_dir} "
+            f"has a new key, and no {examples.EXAMPLES} lies beside {base.checkpoint}. Put old "
+            "examples into the data"
+        )
+        if config.replay:
+            raise ValueError(f"{text}, or leave it out.")
+        logging.warning("%s, or new keys may be given as answers where old ones are right.", text)
+    return config._replace(replay=replay)
+
+
+def normalizers(config, data, place, base_checksum):
+    """The `Normalizers` of a run; `place`: where they are kept, or None."""
+    frozen, base = {}, [base_checksum]
+    for name, rows in new_rows.moving(data, config.move_above).items():
+        frozen[name] = np.ones([data.num_old[name]], bool)
+        frozen[name][rows] = False
+        base.append(zlib.crc32(frozen[name].tobytes()))
+        if len(rows):
+            logging.info("%d of %d old rows of %s move.", len(rows), data.num_old[name], name)
+    return Normalizers(data.columns, frozen, place, base)
+
+
+def settings(config, base, data, learned, replayed):
+    """Everything that the weights depend on."""
+    found = {name: value for name, value in config._asdict().items() if name not in FREE}
+    found["hyperparameters"] = graph.hyperparameters(config)
+    if base.checkpoint:
+        index = base.checkpoint + ".index"  # It has the checksums of all tensors.
+        with open(index if os.path.exists(index) else base.checkpoint, "rb") as file:
+            found["base_checksum"] = zlib.crc32(file.read())
+    checksum = 0
+    for name in sorted(data.vocabularies):
+        found["old_" + name] = data.num_old[name]
+        checksum = zlib.crc32("\n".join(data.vocabularies[name]).encode("utf-8"), checksum)
+    for some in (learned, replayed):
+        for values in some.values():
+            checksum = zlib.crc32(np.ascontiguousarray(values).tobytes(), checksum)
+    found["train_examples"] = job_data.size(learned)
+    found["train_checksum"] = checksum
+    return found
