@@ -129,9 +129,10 @@ def main():
         new_rows=values.new_rows,
         replay=values.replay,
         replay_weight=values.replay_weight,
-        move_above=values.move_above,
+        move=values.move,
         hyperparameters=dict(shared["hyperparameters"], dropout=values.growth_dropout),
     )
+    first["decay"], growth["decay"] = values.decay, values.growth_decay
     for settings in (first, growth):
         settings.update(save_every=settings["epochs"], eval_every=settings["epochs"])
     shutil.rmtree(values.out, ignore_errors=True)
@@ -159,7 +160,7 @@ def main():
             print(f"seconds of steps, {name:<16}{total:>8.1f}  ({seconds})")
     counts = [sum(its.values()) for its in changed]
     print(f"old rows changed: {', '.join(map(str, counts))}, compared bit by bit")
-    return 1 if sum(counts) and values.move_above == 1 else 0
+    return 1 if sum(counts) and not values.move else 0
 
 
 if __name__ == "__main__":
@@ -175,10 +176,12 @@ if __name__ == "__main__":
     flags.DEFINE_integer("growth_epochs", 8, "Of each growth.", lower_bound=1)
     flags.DEFINE_float("learning_rate", 0.01, "Of the first training and of retrainings.")
     flags.DEFINE_float("growth_learning_rate", 0.01, "Of each growth.")
+    flags.DEFINE_enum("decay", "none", job_config.DECAYS, "Of first training and retrainings.")
+    flags.DEFINE_enum("growth_decay", "linear", job_config.DECAYS, "Of each growth.")
     job_config.define_replay(None, "Of each growth, as of train.py.")
     flags.DEFINE_float("replay_weight", None, "Of each growth, as of train.py.", lower_bound=0)
     flags.DEFINE_float("growth_dropout", 0.0, "Of each growth; --dropout is of the others.")
-    flags.DEFINE_float("move_above", 1.0, "Of each growth, as of train.py.")
+    flags.DEFINE_list("move", [], "Of each growth, as of train.py.")
     flags.DEFINE_enum("new_rows", "neighbours", job_config.new_rows.STARTS, "As of train.py.")
     flags.DEFINE_enum(
         "retrain", "all", ["all", "last", "none"], "Which snapshots are trained afresh as well."

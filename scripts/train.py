@@ -82,6 +82,12 @@ flags.DEFINE_enum(
     "optimizer", _DEFAULTS.optimizer, list(job_config.OPTIMIZERS), "Which optimizer of tf.train."
 )
 flags.DEFINE_float("learning_rate", _DEFAULTS.learning_rate, "Learning rate of the optimizer.")
+flags.DEFINE_enum(
+    "decay",
+    _DEFAULTS.decay,
+    job_config.DECAYS,
+    "linear: the learning rate falls to 0 until the last step.",
+)
 flags.DEFINE_float("momentum", None, "For Momentum (0.9 if not given) and RMSProp.")
 flags.DEFINE_integer("batch_size", _DEFAULTS.batch_size, "Examples in a step.", lower_bound=1)
 flags.DEFINE_integer("epochs", _DEFAULTS.epochs, "How often all examples are seen.", lower_bound=1)
@@ -115,13 +121,12 @@ flags.DEFINE_enum(
     "neighbours: each at the mean of the three old keys that stand in most of its examples' "
     "places.",
 )
-flags.DEFINE_float(
-    "move_above",
-    _DEFAULTS.move_above,
-    "When growing: the rows of old keys move as well if more than this part of their examples is "
-    "new. 1: none of them does; 0: all those that are in a new example.",
-    lower_bound=0,
-    upper_bound=1,
+flags.DEFINE_list(
+    "move",
+    list(_DEFAULTS.move),
+    "When growing: a vocabulary and a part, such as entities:0.3. The rows of its old keys move as "
+    "well if more than this part of their examples is new; with 0 those of all that are in one. "
+    "Left out, no old row moves.",
 )
 flags.DEFINE_integer(
     "save_every",

@@ -24,6 +24,8 @@ MODELS = {
     "matrix_factorization": "models.matrix_factorization:matrix_factorization",
 }
 LATEST, ALL = "latest", "all"
+# How the learning rate falls.
+DECAYS = ("none", "linear")
 
 
 class Config(NamedTuple):
@@ -42,6 +44,7 @@ class Config(NamedTuple):
     skip_bad_lines: bool = False
     optimizer: str = "Adam"
     learning_rate: float = 0.01
+    decay: str = DECAYS[0]
     momentum: Optional[float] = None
     batch_size: int = 256
     epochs: int = 100
@@ -54,7 +57,7 @@ class Config(NamedTuple):
     early_stopping: int = 0
     watch: str = "min:loss"
     new_rows: str = new_rows.STARTS[0]
-    move_above: float = 1.0
+    move: tuple = ()
     min_slice_bytes: int = 1 << 18
     hyperparameters: dict = {}
 
@@ -90,9 +93,8 @@ def check(config):
             "are drawn.",
         ),
         (
-            config.move_above < 1 and not grows,
-            f"--move_above={config.move_above:g} is for a run that grows; without --grow_from all "
-            "rows move.",
+            config.move and not grows,
+            "--move is for a run that grows; without --grow_from all rows move.",
         ),
         (
             config.momentum is not None and config.optimizer not in WITH_MOMENTUM,
@@ -120,6 +122,7 @@ def check(config):
     ):
         if wrong:
             raise ValueError(message)
+    moves(config)
 
 
 class Replay(flags.ArgumentParser):
@@ -138,6 +141,20 @@ class Replay(flags.ArgumentParser):
 def define_replay(default, text):
     """Defines the flag --replay."""
     flags.DEFINE(Replay(), "replay", default, text, serializer=flags.ArgumentSerializer())
+
+
+def moves(config):
+    """What --move says: dict of the name of a vocabulary to a part."""
+    found = {}
+    for text in config.move:
+        name, colon, part = text.partition(":")
+        with contextlib.suppress(ValueError):
+            found[name] = float(part)
+        if not (colon and name and 0 <= found.get(name, -1) < 1):
+            raise ValueError(
+                f"--move={text} must be a vocabulary and a part below 1, such as entities:0.3."
+            )
+    return found
 
 
 def _same_directory(config):

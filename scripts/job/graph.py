@@ -10,7 +10,7 @@ from absl import flags, logging
 import partial_embed as pe
 from job import new_rows
 from job.cluster import ALONE
-from job.config import MODELS, OPTIMIZERS
+from job.config import DECAYS, MODELS, OPTIMIZERS, moves
 from partial_embed.files.checkpoint import Checkpoint
 from partial_embed.table.embedding import embeddings_in
 from partial_embed.table.report import listed
@@ -104,7 +104,7 @@ def build(config, base, data, batches, member=ALONE):
     # The one place that knows about growing.
     if base.checkpoint:
         starts = new_rows.initializers(config.new_rows, data, tables)
-        moving = new_rows.moving(data, config.move_above)
+        moving = new_rows.moving(data, moves(config))
         # Each parameter server holds its share of what is frozen.
         divided = member.partitioner(config.min_slice_bytes)
         with pe.growing(
@@ -124,7 +124,7 @@ def build(config, base, data, batches, member=ALONE):
     if isinstance(metrics, dict) and "loss" not in metrics:
         batch = tf.cast(tf.shape(next(iter(batches.features.values())))[0], tf.float32)
         metrics = dict(metrics, loss=tf.metrics.mean(loss, batch))
-    optimizer = _optimizer(config, global_step)
+    optimizer = _optimizer(config, global_step, batches.per_epoch)
     minimize = pe.minimize if base.checkpoint else tf.train.Optimizer.minimize
     with tf.control_dependencies([minimize(optimizer, loss)]):
         # Counts in one step; what an optimizer adds can only be read after the steps of others.
@@ -235,10 +235,17 @@ def _warn(report):
         logging.warning("%s: %s", report.checkpoint.prefix, warning)
 
 
-def _optimizer(config, global_step):
-    arguments = {}
+def _optimizer(config, global_step, per_epoch):
+    arguments, rate = {}, config.learning_rate
+    if config.decay != DECAYS[0]:
+        if not per_epoch:
+            raise ValueError(
+                f"--decay={config.decay} needs to know how many steps there will be, and nobody "
+                "knows how long a pipeline is; leave it out."
+            )
+        rate = tf.train.polynomial_decay(rate, global_step, per_epoch * config.epochs, 0.0)
     if config.optimizer == "Momentum" or config.momentum is not None:
         arguments["momentum"] = 0.9 if config.momentum is None else config.momentum
     if config.optimizer == "AdagradDA":
         arguments["global_step"] = global_step
-    return OPTIMIZERS[config.optimizer](config.learning_rate, **arguments)
+    return OPTIMIZERS[config.optimizer](rate, **arguments)

@@ -9,7 +9,7 @@ from absl import logging
 
 from job import data as job_data
 from job import directory, examples, graph, new_rows
-from job.config import FREE, Config
+from job.config import DECAYS, FREE, Config, moves
 from job.directory import Base
 from job.normalizers import Normalizers
 
@@ -53,11 +53,9 @@ def _source(config):
             f"--data={config.data} returned {type(source).__name__}, not a job.data.Source."
         )
     job_data.check(source)
-    if source.pipeline and (
-        config.replay or config.new_rows == "neighbours" or config.move_above < 1
-    ):
+    if source.pipeline and (config.replay or config.new_rows == "neighbours" or config.move):
         raise ValueError(
-            "--replay, --move_above and --new_rows=neighbours look at single train examples, which "
+            "--replay, --move and --new_rows=neighbours look at single train examples, which "
             "a pipeline does not show; leave them out."
         )
     return source
@@ -127,7 +125,7 @@ def _with_replay(config, base, data):
 def normalizers(config, data, place, base_checksum):
     """The `Normalizers` of a run; `place`: where they are kept, or None."""
     frozen, base = {}, [base_checksum]
-    for name, rows in new_rows.moving(data, config.move_above).items():
+    for name, rows in new_rows.moving(data, moves(config)).items():
         frozen[name] = np.ones([data.num_old[name]], bool)
         frozen[name][rows] = False
         base.append(zlib.crc32(frozen[name].tobytes()))
@@ -139,6 +137,8 @@ def normalizers(config, data, place, base_checksum):
 def settings(config, base, data, learned, replayed):
     """Everything that the weights depend on."""
     found = {name: value for name, value in config._asdict().items() if name not in FREE}
+    if config.decay != DECAYS[0]:
+        found["epochs"] = config.epochs
     found["hyperparameters"] = graph.hyperparameters(config)
     if base.checkpoint:
         index = base.checkpoint + ".index"  # It has the checksums of all tensors.

@@ -5,6 +5,7 @@ import collections
 import numpy as np
 
 import partial_embed as pe
+from job import data as job_data
 
 STARTS = ("drawn", "normal", "mean", "neighbours")
 # Means of three came nearer to trained rows than copies of one, or means of many.
@@ -12,7 +13,7 @@ _NUM_NEIGHBOURS = 3
 _NUM_OF_ALL = 1000
 
 
-def moving(data, above):
+def moving(data, moves):
     """The old rows of whose train examples more than a part is new: dict of a vocabulary to int64.
 
     A frozen row knows what was known of its key. If most of that came later, it is as little
@@ -20,20 +21,24 @@ def moving(data, above):
 
     Args:
       data: a `job.data.Data`; its train examples are looked at.
-      above: 0 for all old keys that are in a new example; 1 for none.
+      moves: dict of a vocabulary to the part, below 1; of others no old row moves. With 0 those of
+        all keys that are in a new example do.
     """
+    strange = sorted(set(moves) - set(data.vocabularies))
+    if strange:
+        raise ValueError(
+            f"--move names {', '.join(strange)}; the vocabularies are "
+            f"{', '.join(sorted(data.vocabularies))}."
+        )
     found = {name: np.zeros([0], np.int64) for name in data.vocabularies}
-    if above >= 1 or data.pipeline:
-        return found
-    train = data.splits["train"]
-    is_new = data.is_new(train)
-    for name, its_old in data.num_old.items():
-        new, seen = np.zeros([its_old], np.int64), np.zeros([its_old], np.int64)
-        for column, vocabulary in data.columns.items():
-            if vocabulary == name:
-                for count, which in ((new, is_new), (seen, slice(None))):
-                    rows = train[column][which]
-                    np.add.at(count, rows[rows < its_old], 1)
+    for name, above in moves.items():
+        train, num_old = data.splits["train"], data.num_old[name]
+        columns = [column for column, its in data.columns.items() if its == name]
+        counts = [
+            np.bincount(np.concatenate([some[column] for column in columns]), minlength=num_old)
+            for some in (job_data.take(train, data.is_new(train)), train)
+        ]
+        new, seen = (count[:num_old] for count in counts)
         found[name] = np.flatnonzero(new > above * seen)
     return found
 

@@ -80,22 +80,38 @@ class ComplEx(DistMult):
 
 
 class TransE(DistMult):
-    """`score(h, r, t) = -sum_k |h_k + r_k - t_k|` (Bordes et al. 2013)."""
+    """`score(h, r, t) = -|h + r - t|`, the Euclidean norm (Bordes et al. 2013).
+
+    By `|q - t|^2 = |q|^2 - 2 q.t + |t|^2`: norms, and one product for all candidates, where their
+    differences would be [b, c, width].
+    """
 
     def query(self, entity, relation):
         return entity + relation
 
     def scores(self, query, rows=None):
         rows = self.entity if rows is None else rows
-        difference = tf.expand_dims(query, 1) - tf.expand_dims(rows, 0)
-        return -tf.reduce_sum(tf.abs(difference), axis=2)
+        norms = tf.expand_dims(_squares(query), 1) + _squares(rows)
+        return _less_root(norms - 2 * tf.matmul(query, rows, transpose_b=True))
 
     def pairs(self, query, rows):
-        return -tf.reduce_sum(tf.abs(query - rows), axis=1)
+        return _less_root(_squares(query - rows))
 
     @staticmethod
     def numpy_scores(query, rows):
-        return np.stack([-np.sum(np.abs(one - rows), axis=1) for one in query])
+        norms = np.sum(query**2, axis=1)[:, None] + np.sum(rows**2, axis=1)
+        return -np.sqrt(np.maximum(norms - 2 * np.matmul(query, rows.T), 0) + _LEAST)
+
+
+_LEAST = 1e-6  # of a squared distance: at 0 the root has no derivative
+
+
+def _squares(rows):
+    return tf.reduce_sum(tf.square(rows), axis=1)
+
+
+def _less_root(squares):
+    return -tf.sqrt(tf.maximum(squares, 0.0) + _LEAST)
 
 
 def _builder(model_class):

@@ -162,10 +162,18 @@ def test_a_model_that_does_not_fit_the_data(monkeypatch, tmp_path, settings, mes
         own(monkeypatch, tmp_path, columns(), **settings)
 
 
-@pytest.mark.parametrize("settings", [{"replay": 1.0}, {"new_rows": "neighbours"}])
+@pytest.mark.parametrize(
+    "settings", [{"replay": 1.0}, {"new_rows": "neighbours"}, {"move": ["users:0.5"]}]
+)
 def test_what_a_pipeline_does_not_show(monkeypatch, tmp_path, settings):
     with pytest.raises(ValueError, match="which a pipeline does not show"):
         own(monkeypatch, tmp_path, pipeline_of({}), grow_from=str(tmp_path), **settings)
+
+
+def test_nobody_knows_the_last_step_of_a_pipeline(monkeypatch, tmp_path):
+    examples = {"user": np.zeros([2], np.int32), "value": np.zeros([2], np.float32)}
+    with pytest.raises(ValueError, match="--decay=linear needs to know how many steps"):
+        own(monkeypatch, tmp_path, pipeline_of(examples), decay="linear")
 
 
 def test_several_workers_cannot_divide_a_pipeline(monkeypatch, tmp_path):

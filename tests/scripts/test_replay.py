@@ -218,9 +218,9 @@ def graph_of(model, data, batches, checkpoint=None, moving=None):
         return MODELS[model](dict(batches.features), data.sizes(), flags)[0]
 
 
-@pytest.mark.parametrize("above", [1.0, 0.4])
+@pytest.mark.parametrize("moves", [{}, {"entities": 0.4}])
 @pytest.mark.parametrize("model", sorted(MODELS))
-def test_loss_and_gradients_are_those_of_the_whole_softmax(tmp_path, model, above):
+def test_loss_and_gradients_are_those_of_the_whole_softmax(tmp_path, model, moves):
     """With all that is known fed, old and new questions mixed and weighted, new relations too."""
     first, _ = snapshots()
     settings = dict(SMALL, model=model, epochs=1)
@@ -233,8 +233,8 @@ def test_loss_and_gradients_are_those_of_the_whole_softmax(tmp_path, model, abov
     config = Config(None, None, batch_size=64, replay=0.5)
 
     with tf.Graph().as_default():
-        moving = new_rows.moving(data, above)
-        assert 0 < len(moving["entities"]) < 16 if above < 1 else not len(moving["entities"])
+        moving = new_rows.moving(data, moves)
+        assert 0 < len(moving["entities"]) < 16 if moves else not len(moving["entities"])
         frozen = {name: ~np.isin(range(its), moving[name]) for name, its in data.num_old.items()}
         normalizers = Normalizers(small_triples.COLUMNS, frozen)
         batches = job_batches.Arrays(config, small_triples.COLUMNS, *parts, normalizers)
@@ -370,7 +370,7 @@ def test_old_rows_that_may_move_do_and_no_others(directories, tmp_path):
     """Those of whose examples more than a part is new, as the data of all snapshots says."""
     first, _ = snapshots()
     data = small_triples.ring()._replace(num_old=first.sizes())
-    found = grow(directories, tmp_path / "some", replay=1.0, move_above=0.4)
+    found = grow(directories, tmp_path / "some", replay=1.0, move=["entities:0.4"])
     before = rows(directories["base"])
     changed = [
         row
@@ -384,10 +384,17 @@ def test_old_rows_that_may_move_do_and_no_others(directories, tmp_path):
         its += data.splits["train"]["tail"] == row
         if its[is_new].sum() > 0.4 * its.sum():
             expected.append(row)
-    assert changed == expected == new_rows.moving(data, 0.4)["entities"].tolist()
+    assert changed == expected == new_rows.moving(data, {"entities": 0.4})["entities"].tolist()
     assert 0 < len(changed) < 16
-    none = np.flatnonzero([its.size for its in new_rows.moving(data, 1.0).values()])
-    assert not len(none)
+    with pytest.raises(
+        ValueError, match="--move names colours; the vocabularies are entities, rel"
+    ):
+        grow(directories, tmp_path / "none", move=["colours:0.4"])
+    for text in ("entities", "entities:1", "entities:much", ":0.4"):
+        with pytest.raises(
+            ValueError, match=f"--move={text} must be a vocabulary and a part below"
+        ):
+            grow(directories, tmp_path / "none", move=[text])
 
 
 def test_a_growth_with_what_another_one_kept(directories, tmp_path):

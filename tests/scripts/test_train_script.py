@@ -202,6 +202,8 @@ def fails(capfd, **settings):
         ({"model": "transe", "n3": 0.1}, "--n3 is a penalty for complex and distmult"),
         ({"momentum": 0.5}, "--momentum is for --optimizer=Momentum or RMSProp; Adam has no use"),
         ({"replay": 1}, "--replay is for a run that grows"),
+        ({"replay_weight": 1}, "--replay_weight is what a replayed example counts"),
+        ({"move": "entities:0"}, "--move is for a run that grows"),
         ({"data_dir": "nowhere"}, "There is no directory of data nowhere"),
         ({"learning_rate": 1e38}, "the training diverged; a smaller"),
     ],
@@ -344,6 +346,24 @@ def test_a_run_that_was_stopped_ends_with_the_same_bits(tmp_path, directories, o
     if optimizer == "Adam":
         # Once more: there is nothing left to do, and nothing changes.
         assert train(run_of).checkpoint == result.checkpoint
+
+
+def test_a_learning_rate_that_falls(tmp_path, directories):
+    """From what it is given, to nothing at the last step; where that is cannot change."""
+    settings = dict(SMALL, data_dir=directories["base-data"], optimizer="GradientDescent")
+    settings.update(batch_size=1000, dropout=0, decay="linear", epochs=1)
+
+    def moved(name, **other):
+        its = dict(settings, **other)
+        train(config(checkpoint_dir=str(tmp_path / name), **its))
+        return rows(str(tmp_path / name))
+
+    assert moved("first").tobytes() == moved("same", decay="none").tobytes()
+    first = rows(str(tmp_path / "first")).astype(np.float64)
+    falling, full = moved("two", epochs=2) - first, moved("full", decay="none", epochs=2) - first
+    np.testing.assert_allclose(falling, full / 2, rtol=1e-3, atol=1e-7)
+    with pytest.raises(ValueError, match="a run with epochs=2, and this one has 3"):
+        moved("two", epochs=3)
 
 
 def test_a_growth_that_was_terminated(tmp_path, directories):
