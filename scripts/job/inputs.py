@@ -137,6 +137,7 @@ def normalizers(config, data, place, base_checksum):
 def settings(config, base, data, learned, replayed):
     """Everything that the weights depend on."""
     found = {name: value for name, value in config._asdict().items() if name not in FREE}
+    found["move"] = moves(config)
     if config.decay != DECAYS[0]:
         found["epochs"] = config.epochs
     found["hyperparameters"] = graph.hyperparameters(config)
