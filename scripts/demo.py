@@ -8,8 +8,9 @@ trained again from scratch.
   python scripts/demo.py --model=distmult --seeds=0,1,2,3,4
 
 A table comes out: how well unseen triples of new and of old entities are answered before and after,
-whether a bit of an old row changed, and whether a plain script restores the result. Two pictures
-lie beside the checkpoints. The exit status is 1 if a promise was not kept.
+whether a bit of an old row changed, how often new rows get in the way of old answers, and whether a
+plain script restores the result. Two pictures lie beside the checkpoints. The exit status is 1 if
+a promise was not kept.
 """
 
 import collections
@@ -104,7 +105,7 @@ def run(model, seed, data, folder, fraction, epochs, replay=None):
     old, new = job_data.take(unseen, ~is_new), job_data.take(unseen, is_new)
     questions = {
         "old": Question(old, grown_data.sizes(old=True)),
-        "old_all": Question(old),
+        "old_all": Question(old, num_old=base_data.sizes()),
         "new": Question(new),
         "test": Question(grown_data.splits["test"]),
     }
@@ -205,8 +206,8 @@ def print_table(outcome, replay):
     same = "equal to the last digit" if before["old"] == after["old"] else "NOT EQUAL"
     print(f"  MRR {before['old']['mrr']!r} and {after['old']['mrr']!r}: {same}")
     print(
-        "the same triples, all entities as candidates: the new rows compete, trained with "
-        f"--replay={replay}"
+        "the same triples, all entities as candidates: the new rows compete"
+        + (f", --replay={replay}" if replay is not None else "")
     )
     line("after growth", after["old_all"])
     line("after retraining everything from scratch", again["old_all"])
@@ -215,6 +216,12 @@ def print_table(outcome, replay):
     changed, rows = (sum(counts) for counts in zip(*outcome.changed.values()))
     tables = ", ".join(f"{name} {count}" for name, (_, count) in outcome.changed.items())
     print(f"\nold rows changed: {changed} of {rows} ({tables}), compared bit by bit")
+    first = grown.history[0].metrics["old_all"]["outranked"]
+    print(
+        f"interference: a new row is above the right answer in {first:.1%} of the old questions "
+        f"before\n  training, in {after['old_all']['outranked']:.1%} after growth, in "
+        f"{again['old_all']['outranked']:.1%} after retraining"
+    )
     print(f"checkpoint: {grown.checkpoint}")
     restored = "restored it, bit for bit" if outcome.restored else "did NOT restore it"
     print(f"a plain script (scripts/plain_restore.py, tf.train.Saver) {restored}")

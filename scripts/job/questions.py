@@ -12,11 +12,13 @@ class Question(NamedTuple):
     """Examples, or the name of a pipeline's split, and the sizes of the vocabularies that count.
 
     `sizes` None: all keys. With the sizes of the base, a model that ranks has the old keys as
-    candidates, and scores as it did before it grew.
+    candidates, and scores as it did before it grew. `num_old` None: those keys are old that the
+    base of the run has.
     """
 
     examples: Union[dict, str]
     sizes: Optional[dict] = None
+    num_old: Optional[dict] = None
 
 
 def of_split(data, split, grows, ranks):
@@ -44,6 +46,7 @@ def answer(question, graph, batches, session, data):
     """Asks a `Question`: a dict of the names of metrics to floats."""
     if callable(graph.metrics):
         sizes = data.sizes() if question.sizes is None else question.sizes
+        data = data._replace(num_old=question.num_old or data.num_old)
         found = graph.metrics(session, question.examples, sizes, data)
         return {name: float(value) for name, value in found.items()}
     session.run(graph.reset_metrics)
