@@ -19,6 +19,7 @@ import numpy as np
 import quiet  # before all that imports TensorFlow
 from absl import app, flags
 from hold_back import hold_back
+from job import config as job_config
 from job import data as job_data
 from job import new_rows
 from job.config import Config
@@ -102,7 +103,7 @@ if __name__ == "__main__":
     )
     demo.define_seeds(["0", "1", "2", "3", "4"], "Which seeds, with commas between.")
     flags.DEFINE_float("fraction", 0.1, "Part of the entities that is held back.")
-    flags.DEFINE_float("replay", 0.0, "Old triples that the growth sees per triple with a new row.")
+    job_config.define_replay(None, "Old triples that the growth sees, as of train.py.")
     flags.DEFINE_integer("epochs", 100, "Epochs of each training.", lower_bound=_SOON)
     flags.DEFINE_boolean("markdown", False, "Print the tables as Markdown.")
     app.run(main)

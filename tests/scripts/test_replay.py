@@ -4,6 +4,7 @@ import os
 import shutil
 import types
 
+import forks
 import numpy as np
 import pytest
 import small_triples
@@ -19,6 +20,7 @@ from models import knowledge_graph
 
 import partial_embed as pe
 
+SCRIPTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "scripts")
 SMALL = {"model": "distmult", "batch_size": 16, "epochs": 3, "seed": 3, "optimizer": "Adagrad"}
 SMALL["hyperparameters"] = {"dimension": 6, "n3": 0.01}
 MODELS = {
@@ -403,3 +405,31 @@ def test_a_growth_with_what_another_one_kept(directories, tmp_path):
     shutil.copyfile(str(tmp_path / "one" / NORMALIZERS), str(tmp_path / "two" / NORMALIZERS))
     two = grow(directories, tmp_path / "two", replay=ALL)
     assert rows(one.checkpoint).tobytes() == rows(two.checkpoint).tobytes()
+
+
+def test_grow_snapshots(directories, tmp_path):
+    """The table that a user sees, of two snapshots; with --move it says what moved."""
+    for number, name in enumerate(("first", "second")):
+        shutil.copytree(directories[name], str(tmp_path / "data" / str(number)))
+    command = ["grow_snapshots.py", f"--data_dir={tmp_path / 'data'}", f"--out={tmp_path / 'out'}"]
+    command += ["--dimension=6", "--epochs=3", "--growth_epochs=2", "--n3=0.01"]
+    result = forks.run(os.path.join(SCRIPTS, command[0]), *command[1:])
+    assert result.returncode == 0, result.stderr
+    lines = [line.strip() for line in result.stdout.splitlines() if line]
+    assert lines[0].startswith("entities 16, 20; MRR of test triples")
+    assert "old rows changed: 0, compared bit by bit" in lines
+    for candidates in ("candidates: all entities", "candidates: those of the snapshot"):
+        at = lines.index(candidates)
+        grown, retrained, ratio = (
+            np.array(line.split()[-3:], float) for line in lines[at + 1 : at + 4]
+        )
+        np.testing.assert_allclose(ratio, grown / retrained, rtol=1e-2)
+    # The newest snapshot's own entities are all entities.
+    assert lines[3].split()[-1] == lines[7].split()[-1]
+    result = forks.run(
+        os.path.join(SCRIPTS, command[0]), *command[1:], "--move=entities:0", "--retrain=none"
+    )
+    assert result.returncode == 0, result.stderr
+    assert "old rows changed: 0," not in result.stdout
+    result = forks.run(os.path.join(SCRIPTS, command[0]), f"--data_dir={tmp_path}")
+    assert result.returncode == 1 and "must hold folders 0, 1 and so on; it has 0." in result.stderr
