@@ -104,6 +104,7 @@ if __name__ == "__main__":
     demo.define_seeds(["0", "1", "2", "3", "4"], "Which seeds, with commas between.")
     flags.DEFINE_float("fraction", 0.1, "Part of the entities that is held back.")
     job_config.define_replay(None, "Old triples that the growth sees, as of train.py.")
+    flags.declare_key_flag("replay")
     flags.DEFINE_integer("epochs", 100, "Epochs of each training.", lower_bound=_SOON)
     flags.DEFINE_boolean("markdown", False, "Print the tables as Markdown.")
     app.run(main)

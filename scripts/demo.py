@@ -317,5 +317,6 @@ if __name__ == "__main__":
     define_seeds(["0"], "One seed, or several with commas between: then their means are shown.")
     flags.DEFINE_float("fraction", 0.1, "Part of the entities that is held back.")
     job_config.define_replay(None, "Old triples that the growth sees, as of train.py.")
+    flags.declare_key_flag("replay")
     flags.DEFINE_integer("epochs", 100, "Epochs of each training.", lower_bound=2)
     app.run(main)

@@ -179,6 +179,7 @@ if __name__ == "__main__":
     flags.DEFINE_enum("decay", "none", job_config.DECAYS, "Of first training and retrainings.")
     flags.DEFINE_enum("growth_decay", "linear", job_config.DECAYS, "Of each growth.")
     job_config.define_replay(None, "Of each growth, as of train.py.")
+    flags.declare_key_flag("replay")
     flags.DEFINE_float("replay_weight", None, "Of each growth, as of train.py.", lower_bound=0)
     flags.DEFINE_float("growth_dropout", 0.0, "Of each growth; --dropout is of the others.")
     flags.DEFINE_list("move", [], "Of each growth, as of train.py.")

@@ -105,6 +105,7 @@ job_config.define_replay(
     "Those of the base are found beside it. Left out: as the model has it, 1 for complex, "
     "distmult and transe, 0 for others.",
 )
+flags.declare_key_flag("replay")
 flags.DEFINE_float(
     "replay_weight",
     _DEFAULTS.replay_weight,
@@ -169,6 +170,11 @@ flags.register_validator(
     "watch",
     lambda watch: watch.split(":")[0] in ("min", "max") and watch.count(":") == 1,
     "must be min:NAME or max:NAME, such as max:mrr.",
+)
+flags.register_validator(
+    "replay_weight",
+    lambda weight: weight is None or 0 <= weight < 1e6,
+    "must be at least 0, and below a million.",
 )
 flags.register_validator(
     "learning_rate", lambda rate: rate > 0, "must be positive; 0.01 is a good start."

@@ -54,7 +54,8 @@ class Scoring:
         Args:
             x: float tensor [batch, d].
             score: function of x [batch, d] and rows [r, d] that returns scores
-                [batch, r], in place of their product.
+                [batch, r], in place of their product. It is made of these and of
+                constants: what trains goes into x.
             name: name of the result.
 
         Returns:

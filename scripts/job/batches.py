@@ -1,5 +1,7 @@
 """Which examples are seen at which step: it depends on the seed and the step alone."""
 
+import math
+
 import numpy as np
 import tensorflow.compat.v1 as tf
 
@@ -31,7 +33,7 @@ class Arrays:
         num_learned, num_old = job_data.size(learned), job_data.size(replayed)
         self._num_replayed = num_old
         if config.replay != ALL:
-            self._num_replayed = min(int(round((config.replay or 0) * num_learned)), num_old)
+            self._num_replayed = int(math.ceil(min((config.replay or 0) * num_learned, num_old)))
         self._size = num_learned + self._num_replayed
         # Old examples come on top of a batch, since they cost less: as many steps as without them.
         self.per_epoch = max(

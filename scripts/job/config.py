@@ -84,8 +84,8 @@ def check(config):
             "anyway.",
         ),
         (
-            config.replay_weight is not None and not config.replay,
-            "--replay_weight is what a replayed example counts; give --replay.",
+            config.replay_weight is not None and not grows,
+            "--replay_weight is for a run that grows; without --grow_from nothing is replayed.",
         ),
         (
             config.new_rows != new_rows.STARTS[0] and not grows,

@@ -100,7 +100,7 @@ def joined(parts):
     return {name: np.concatenate([part[name] for part in parts]) for name in names}
 
 
-def read_directory(directory, columns, skip_bad_lines=False):
+def read_directory(directory, columns, skip_bad_lines=False, old=None):
     """Reads a directory, see above.
 
     Args:
@@ -108,6 +108,7 @@ def read_directory(directory, columns, skip_bad_lines=False):
       columns: one of `FORMATS`.
       skip_bad_lines: whether lines that are no examples are counted and passed over; otherwise the
         first one is an error.
+      old: dict of a vocabulary's name to keys that need not be in its file.
 
     Returns:
       A `Source`.
@@ -121,7 +122,7 @@ def read_directory(directory, columns, skip_bad_lines=False):
         path = os.path.join(directory, name + ".txt")
         if os.path.exists(path):
             vocabularies[name] = read_vocabulary(path)
-            keys[name] = set(vocabularies[name])
+            keys[name] = set(vocabularies[name]).union((old or {}).get(name, ()))
     splits = {}
     for split in SPLITS:
         path = os.path.join(directory, split + ".txt")
@@ -129,6 +130,14 @@ def read_directory(directory, columns, skip_bad_lines=False):
             splits[split] = _read_lines(path, columns, keys, skip_bad_lines)
     if not size(splits["train"]):
         raise ValueError(f"{os.path.join(directory, 'train.txt')} holds no examples.")
+    for split, examples in splits.items():
+        if not size(examples):
+            splits[split] = dict.fromkeys(splits["train"], ())
+        elif len(examples) != len(splits["train"]):
+            raise ValueError(
+                f"{os.path.join(directory, split + '.txt')} has {len(examples)} columns, and "
+                f"train.txt has {len(splits['train'])}; give both the same."
+            )
     return Source(vocabularies, columns, splits)
 
 
@@ -181,8 +190,8 @@ def _fields(line, names, columns, least, keys, wanted):
     return fields
 
 
-def check(source):
-    """Raises a `ValueError` if a `Source` is not as it must be."""
+def check(source, old=None):
+    """Raises a `ValueError` if a `Source` is not as it must be; `old` as of `read_directory`."""
     for name, keys in source.vocabularies.items():
         _check_keys(keys, f"The vocabulary {name} of --data")
     if source.pipeline:
@@ -205,6 +214,7 @@ def check(source):
             elif not np.all(np.isfinite(np.array(values, np.float64))):
                 raise ValueError(f"{what} holds numbers that are not finite.")
             missing = set(values) - set(source.vocabularies.get(vocabulary, values))
+            missing -= set((old or {}).get(vocabulary, ()))
             if vocabulary and missing:
                 raise ValueError(
                     f"{what} holds {min(missing)!r}, which is not in the vocabulary {vocabulary}."

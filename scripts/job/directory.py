@@ -33,6 +33,7 @@ from partial_embed.table.vocabulary import read_vocabulary
 RUN, RESULT, HISTORY, FLAGS = "run.json", "result.json", "history.jsonl", "flags.txt"
 JOB = "cluster.json"
 LOCK = "lock"
+_WHAT = {"train_checksum": ": other examples, in the data or beside the base"}
 _SECONDS_OF_A_CHIEF = 60.0
 
 
@@ -103,7 +104,8 @@ def open_run(directory, settings, data):
         if found.get(name) != settings[name]:
             raise ValueError(
                 f"{directory} holds a run with {name}={found.get(name)}, and this one has "
-                f"{settings[name]}; continue it as it was, or choose another --checkpoint_dir."
+                f"{settings[name]}{_WHAT.get(name, '')}; continue it as it was, or choose another "
+                "--checkpoint_dir."
             )
     for name, keys in data.vocabularies.items():
         if read_vocabulary(os.path.join(directory, name + ".txt")) != keys:

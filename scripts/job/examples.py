@@ -7,11 +7,10 @@ Remove the file, and those that grow from the run know only what their data says
 """
 
 import os
-import zipfile
 
 import numpy as np
-from absl import logging
 
+from job import arrays as job_arrays
 from job import data as job_data
 
 EXAMPLES = "examples.npz"
@@ -28,59 +27,58 @@ def write(directory, data):
             arrays[f"{split}/{name}"] = values.astype(least)
     if not arrays:
         return
-    path = os.path.join(directory, EXAMPLES)
-    with open(path + ".part", "wb") as file:
-        np.savez_compressed(file, **arrays)
-    os.replace(path + ".part", path)
+    job_arrays.write(os.path.join(directory, EXAMPLES), arrays)
 
 
 def with_those_of_base(data, checkpoint):
-    """Returns a `Data` that has the examples of its base as well, each of them once.
+    """Adds the examples of the base to a `Data`, each of them once.
 
     An example that is in the data, in whatever split, stays where the data has it.
 
     Args:
       data: a `Data` whose keys have the rows that they have in the base.
-      checkpoint: the base's; without a file of examples beside it, the data is returned as it is.
+      checkpoint: the base's; without a file of examples beside it, the data stays as it is.
+
+    Returns:
+      The `Data`, and how many of its examples the base has not; 0 if nobody knows.
     """
     path = os.path.join(os.path.dirname(checkpoint), EXAMPLES)
     if data.pipeline or not os.path.exists(path):
-        return data
+        return data, 0
     kept = _read(path)
-    other = {name for examples in kept.values() for name in examples} ^ set(data.columns)
+    columns = set(next(iter(data.splits.values())))
+    other = {name for its in kept.values() for name in columns.symmetric_difference(its)}
     if other:
-        logging.warning(
-            "The examples in %s are left out: only they, or only the data, have %s.",
-            path,
-            ", ".join(sorted(other)),
+        raise ValueError(
+            f"{path} and the data have not the same columns: one of them has no "
+            f"{', '.join(sorted(other))}. Give the data the same, or remove the file to grow "
+            "without it."
         )
-        return data
+    for before in kept.values():
+        _check(before, data, path)
     known = _fingerprints(job_data.joined(list(data.splits.values())))
+    of_base = _fingerprints(job_data.joined(list(kept.values())))
     splits = {}
     for split in job_data.SPLITS:
         before, now = kept.get(split, {}), data.splits.get(split, {})
         if before:
-            _check(before, data, path)
             before = job_data.take(before, ~np.isin(_fingerprints(before), known))
         if before or now:
             splits[split] = job_data.joined([before, now])
-    return data._replace(splits=splits)
+    return data._replace(splits=splits), int(np.sum(~np.isin(known, of_base)))
 
 
 def _read(path):
     """A dict of splits to their columns."""
     found = {}
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            for key in arrays.files:
-                split, _, name = key.partition("/")
-                values = arrays[key]
-                dtype = np.int64 if values.dtype.kind in "iu" else np.float64
-                found.setdefault(split, {})[name] = values.astype(dtype)
-    except (ValueError, OSError, KeyError, zipfile.BadZipFile, EOFError) as error:
-        raise ValueError(
-            f"{path} is no file of examples ({error}); remove it to grow without them."
-        ) from error
+        arrays = job_arrays.read(path)
+    except ValueError as error:
+        raise ValueError(f"{error} Remove it to grow without it.") from error
+    for key, values in arrays.items():
+        split, _, name = key.partition("/")
+        dtype = np.int64 if values.dtype.kind in "iu" else np.float64
+        found.setdefault(split, {})[name] = values.astype(dtype)
     return found
 
 

@@ -29,30 +29,33 @@ class Inputs(NamedTuple):
 
 def read(config, label):
     """Reads what a `Config` names, and says whose rows are where: `Inputs`."""
-    source = _source(config)
+    columns = job_data.FORMATS.get(config.data)
+    source = job_data.Source(columns=columns) if columns else _own_source(config)
     names = {name for name in source.columns.values() if name} | set(source.vocabularies)
     base = directory.read_base(config.grow_from, sorted(names))
+    old = base.vocabularies
+    if columns:
+        source = job_data.read_directory(config.data_dir, columns, config.skip_bad_lines, old)
+    else:
+        job_data.check(source, old)
     data = job_data.number(source, base.vocabularies)
+    given = 0
     if base.checkpoint:
-        data = examples.with_those_of_base(data, base.checkpoint)
+        data, given = examples.with_those_of_base(data, base.checkpoint)
     _say_rows(config, base, data, label)
-    told = _nothing_new(config, base, data)
+    told = _nothing_new(config, base, data, given)
     if not told:
         config = _with_replay(config, base, data)
     return Inputs(config, base, data, told)
 
 
-def _source(config):
-    """What `--data` gives: a `Source`."""
-    if config.data in job_data.FORMATS:
-        columns = job_data.FORMATS[config.data]
-        return job_data.read_directory(config.data_dir, columns, config.skip_bad_lines)
+def _own_source(config):
+    """What the function that `--data` names gives: a `Source`."""
     source = graph.find(config.data, "--data")(graph.all_flags(config))
     if not isinstance(source, job_data.Source):
         raise ValueError(
             f"--data={config.data} returned {type(source).__name__}, not a job.data.Source."
         )
-    job_data.check(source)
     if source.pipeline and (config.replay or config.new_rows == "neighbours" or config.move):
         raise ValueError(
             "--replay, --move and --new_rows=neighbours look at single train examples, which "
@@ -72,17 +75,27 @@ def _say_rows(config, base, data, label):
         logging.info("%s%s: %s; in the order of %s", label, name, text, path)
 
 
-def _nothing_new(config, base, data):
-    """What is to be said if nothing new is there to train; "" if something is."""
+def _nothing_new(config, base, data, given):
+    """What is to be said if nothing new is there to train; "" if something is.
+
+    `given`: how many examples the data has that do not lie beside the base.
+    """
     if not base.checkpoint:
         return ""
     said = ", ".join(f"{old} {name}" for name, old in data.num_old.items())
+    kept = ""
+    if given:
+        kept = (
+            f" The {given} examples that are not among those beside it are not kept; give them "
+            "again with the next new key."
+        )
     if data.sizes() == data.num_old:
-        return f"There is nothing new to train: {base.checkpoint} has learned all of the {said}."
+        told = f"There is nothing new to train: {base.checkpoint} has learned all of the {said}."
+        return told + kept
     if not data.pipeline and not data.is_new(data.splits["train"]).any():
         return (
             f"There is nothing new to train: no train example of {config.data_dir} has a key that "
-            f"{base.checkpoint} has not learned."
+            f"{base.checkpoint} has not learned.{kept}"
         )
     return ""
 
@@ -110,6 +123,8 @@ def _with_replay(config, base, data):
         return config
     usual = getattr(graph.find(config.model, "--model"), "replay", 0)
     replay = usual if config.replay is None else config.replay
+    if config.replay_weight is not None and not replay:
+        raise ValueError("--replay_weight is what a replayed example counts; give --replay.")
     if replay and data.is_new(data.splits["train"]).all():
         text = (
             f"--replay={replay} has nothing to replay: every train example of {config.data_dir} "

@@ -7,12 +7,13 @@ what the new rows cost, however many old ones there are, and nothing is left out
 """
 
 import os
-import zipfile
 from typing import Any, NamedTuple, Tuple
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 from absl import logging
+
+from job import arrays as job_arrays
 
 NORMALIZERS = "normalizers.npz"
 _AT_ONCE = 1024  # questions
@@ -100,16 +101,14 @@ class Normalizers:
         if not (self._asked and self._path and os.path.exists(self._path)):
             return
         try:
-            with np.load(self._path, allow_pickle=False) as file:
-                if str(file["base"]) != self._base:
-                    return
-                kept = [
-                    (file[f"keys/{number}"], file[f"values/{number}"])
-                    for number in range(len(self._asked))
-                ]
-        except (ValueError, OSError, KeyError, zipfile.BadZipFile, EOFError):
+            arrays = job_arrays.read(self._path)
+        except ValueError:
             logging.warning("%s cannot be read, and is computed again.", self._path)
             return
+        if str(arrays["base"]) != self._base:
+            return
+        numbers = range(len(self._asked))
+        kept = [(arrays[f"keys/{number}"], arrays[f"values/{number}"]) for number in numbers]
         for asked, (keys, values) in zip(self._asked, kept):
             some = keys[:: max(1, len(keys) // _PROBES)]
             now = self._compute(session, feature_feeds, asked, self._examples(asked, some))
@@ -140,9 +139,7 @@ class Normalizers:
             arrays = {"base": np.array(self._base)}
             for number, (keys, values) in enumerate(self._kept):
                 arrays[f"keys/{number}"], arrays[f"values/{number}"] = keys, values
-            with open(self._path + ".part", "wb") as file:
-                np.savez(file, **arrays)
-            os.replace(self._path + ".part", self._path)
+            job_arrays.write(self._path, arrays)
 
     def _compute(self, session, feature_feeds, asked, examples):
         others = [other.known for other in self._asked if other is not asked]

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import small_triples
 import tensorflow.compat.v1 as tf
+from job import arrays, new_rows
 from job import batches as job_batches
 from job import data as job_data
 from job import examples as job_examples
-from job import new_rows
 from job.config import ALL, Config
 from job.normalizers import NORMALIZERS, Normalizers
 from job.train import train
@@ -101,10 +101,11 @@ def test_an_example_stays_where_the_data_has_it(directories):
     data = first._replace(num_old=first.sizes(), splits={"train": moved, "test": moved})
     data = small_triples.make(first.vocabularies["entities"], first.vocabularies["relations"])
     data = data._replace(num_old=first.sizes(), splits={"test": moved})
-    found = job_examples.with_those_of_base(data, checkpoint)
+    found, num_new = job_examples.with_those_of_base(data, checkpoint)
+    assert num_new == 0
     assert job_data.size(found.splits["test"]) == job_data.size(first.splits["test"]) + 5
     assert job_data.size(found.splits["train"]) == job_data.size(first.splits["train"]) - 5
-    again = job_examples.with_those_of_base(found, checkpoint)
+    again, _ = job_examples.with_those_of_base(found, checkpoint)
     assert {s: job_data.size(its) for s, its in again.splits.items()} == {
         s: job_data.size(its) for s, its in found.splits.items()
     }
@@ -127,29 +128,85 @@ def test_nothing_to_replay_is_said(directories, tmp_path, caplog):
     assert "may be given as answers where old ones are right" in caplog.text
 
 
-@pytest.mark.parametrize("damage", ["bytes", "rows", "length"])
+@pytest.mark.parametrize("damage", ["bytes", "rows", "length", "missing"])
 def test_damaged_examples_are_refused(directories, tmp_path, damage):
     old = without_examples(directories, tmp_path)
-    path = tmp_path / "old" / job_examples.EXAMPLES
+    path = str(tmp_path / "old" / job_examples.EXAMPLES)
     columns = {f"train/{name}": np.arange(3) for name in small_triples.COLUMNS}
     if damage == "rows":
         columns["train/head"] = np.array([0, 16, 1])
     if damage == "length":
         columns["train/head"] = np.arange(2)
+    arrays.write(path, columns)
     if damage == "bytes":
-        path.write_text("no file of arrays")
-    else:
-        np.savez(str(path), **columns)
+        with open(path, "wb") as file:
+            file.write(b"no file of arrays")
+    if damage == "missing":
+        del columns["train/tail"]
+        np.savez(path, contents=np.array([*columns, "train/tail"]), **columns)
     with pytest.raises(ValueError, match=r"examples.npz .*emove it to grow without"):
         grow(old, tmp_path / "grown")
 
 
-def test_examples_with_other_columns_are_left_out(directories, tmp_path, caplog):
+def test_every_damaged_byte_is_noticed_or_changes_nothing(tmp_path):
+    path = str(tmp_path / "some.npz")
+    whole = {"train/head": np.arange(40, dtype=np.uint8), "train/tail": np.arange(40.0)}
+    arrays.write(path, whole)
+    with open(path, "rb") as file:
+        content = bytearray(file.read())
+    noticed = 0
+    for place in range(len(content)):
+        damaged = bytearray(content)
+        damaged[place] ^= 0x41
+        with open(path, "wb") as file:
+            file.write(damaged)
+        try:
+            found = arrays.read(path)
+        except ValueError:
+            noticed += 1
+            continue
+        assert sorted(found) == sorted(whole)
+        for name, values in found.items():
+            np.testing.assert_array_equal(values, whole[name])
+    assert noticed > len(content) / 2
+
+
+def test_examples_with_other_columns_are_refused(directories, tmp_path):
     old = without_examples(directories, tmp_path)
     columns = {f"train/{name}": np.arange(3) for name in ("head", "colour")}
-    np.savez(os.path.join(old["base"], job_examples.EXAMPLES), **columns)
-    grow(old, tmp_path / "grown")
-    assert "only they, or only the data, have colour, relation, tail." in caplog.text
+    arrays.write(os.path.join(old["base"], job_examples.EXAMPLES), columns)
+    with pytest.raises(ValueError, match="one of them has no colour, relation, tail. Give the da"):
+        grow(old, tmp_path / "grown")
+
+
+def test_ratings_without_a_time_and_an_empty_split(tmp_path):
+    """Files as people have them, of which the second night's has what is new alone."""
+    lines = ["a\tx\t1", "a\ty\t2", "b\tx\t3"]
+    for number, text in enumerate((lines, ["c\tx\t4"])):
+        place = tmp_path / str(number)
+        place.mkdir()
+        (place / "train.txt").write_text("\n".join(text) + "\n")
+        (place / "valid.txt").write_text("")
+    settings = dict(data="ratings", model="matrix_factorization", epochs=1)
+    base = train(Config(str(tmp_path / "0"), str(tmp_path / "base"), **settings))
+    settings.update(grow_from=base.checkpoint, replay=1.0, replay_weight=1.0)
+    assert train(Config(str(tmp_path / "1"), str(tmp_path / "grown"), **settings)).finished
+    kept = arrays.read(str(tmp_path / "grown" / job_examples.EXAMPLES))
+    assert {name: len(values) for name, values in kept.items() if len(values)} == {
+        f"train/{name}": 4 for name in ("user", "item", "value")
+    }
+    (tmp_path / "1" / "test.txt").write_text("c\ty\t4\t12\n")
+    with pytest.raises(ValueError, match="test.txt has 4 columns, and train.txt has 3; give both"):
+        train(Config(str(tmp_path / "1"), str(tmp_path / "other"), **settings))
+
+
+def test_examples_that_nobody_keeps_are_counted(directories, tmp_path):
+    """Of a night without a new key: they are not learned, and the base has them not."""
+    (tmp_path / "train.txt").write_text("e00\tplus1\te05\ne00\tplus1\te01\n")
+    (tmp_path / "entities.txt").write_text("e00\n")  # Keys of the base need not be there.
+    settings = dict(SMALL, checkpoint_dir=str(tmp_path / "run"), grow_from=directories["base"])
+    told = train(Config(data_dir=str(tmp_path), **settings)).told
+    assert told.startswith("There is nothing new to train") and " The 1 examples that are" in told
 
 
 # What they count.
