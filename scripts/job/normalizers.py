@@ -117,7 +117,7 @@ class Normalizers:
                 return
         self._kept = kept
 
-    def fill(self, session, feature_feeds, examples, keep=True):
+    def fill(self, session, feature_feeds, examples):
         """Computes what is not known yet of some examples, and keeps it in memory and on disk."""
         missing = []
         for asked, (keys, _) in zip(self._asked, self._kept):
@@ -135,7 +135,7 @@ class Normalizers:
             keys, known = np.concatenate([keys, wanted]), np.concatenate([known, values])
             order = np.argsort(keys)
             self._kept[number] = keys[order], known[order]
-        if keep and self._path:
+        if self._path:
             arrays = {"base": np.array(self._base)}
             for number, (keys, values) in enumerate(self._kept):
                 arrays[f"keys/{number}"], arrays[f"values/{number}"] = keys, values

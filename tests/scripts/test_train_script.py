@@ -156,7 +156,7 @@ def test_base_and_growth_from_flagfiles(tmp_path, directories):
 def test_help_teaches():
     found = run("train.py", "--help")
     assert "python scripts/train.py --data_dir=" in found.stdout
-    assert "--grow_from" in found.stdout
+    assert "--grow_from" in found.stdout and "--replay:" in found.stdout
     words = "".join(found.stdout.split())
     for name in OPTIMIZERS:
         assert name in words
