@@ -142,13 +142,13 @@ def run(model, seed, data, folder, fraction, epochs, replay=None):
         len(grown_data.vocabularies["entities"]) - len(base_data.vocabularies["entities"]),
         keep.table,
         counts,
-        _changed_rows(base, grown),
+        changed_rows(base, grown),
         _restored_by_plain_script(grown),
         folder,
     )
 
 
-def _changed_rows(base, grown):
+def changed_rows(base, grown):
     """For each table: how many old rows have another bit in the grown one, and how many it has."""
     base, grown = tf.train.load_checkpoint(base), tf.train.load_checkpoint(grown)
     found = {}

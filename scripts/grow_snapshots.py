@@ -17,8 +17,8 @@ import shutil
 
 import numpy as np
 import quiet  # before all that imports TensorFlow
-import tensorflow.compat.v1 as tf
 from absl import app, flags
+from demo import changed_rows
 from job import config as job_config
 from job import data as job_data
 from job.config import Config
@@ -71,7 +71,7 @@ def grow(snapshots, data_dir, folder, first, growth, ask):
       ask: what the last one is asked.
 
     Returns:
-      The `Result`s, and how many old rows changed in each growth, by table.
+      The `Result`s, and for each growth what `changed_rows` says.
     """
     results, changed = [], []
     for number in range(len(snapshots)):
@@ -80,7 +80,7 @@ def grow(snapshots, data_dir, folder, first, growth, ask):
         config = Config(os.path.join(data_dir, str(number)), place, **settings)
         results.append(train(config, ask if last else {}, label=f"grown {number}  "))
         if number:
-            changed.append(_changed(results[-2].checkpoint, results[-1].checkpoint))
+            changed.append(changed_rows(results[-2].checkpoint, results[-1].checkpoint))
     return results, changed
 
 
@@ -95,17 +95,6 @@ def retrain(snapshots, folder, first, ask, only_last):
             config = Config(place + "-data", place, **first)
             results.append(train(config, ask if last else {}, label=f"retrained {number}  "))
     return results
-
-
-def _changed(before, after):
-    """How many rows of a checkpoint have another bit in the one that grew from it, by table."""
-    before, after = tf.train.load_checkpoint(before), tf.train.load_checkpoint(after)
-    found = {}
-    for name in ("entity", "relation", "inverse"):
-        old = before.get_tensor(name)
-        new = after.get_tensor(name)[: len(old)]
-        found[name] = sum(a.tobytes() != b.tobytes() for a, b in zip(old, new))
-    return found
 
 
 def mrr(result, snapshots, candidates):
@@ -158,7 +147,7 @@ def main():
             seconds = " + ".join(f"{result.seconds:.0f}" for result in results)
             total = sum(result.seconds for result in results)
             print(f"seconds of steps, {name:<16}{total:>8.1f}  ({seconds})")
-    counts = [sum(its.values()) for its in changed]
+    counts = [sum(changed for changed, _ in its.values()) for its in changed]
     print(f"old rows changed: {', '.join(map(str, counts))}, compared bit by bit")
     return 1 if sum(counts) and not values.move else 0
 

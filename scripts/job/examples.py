@@ -57,15 +57,17 @@ def with_those_of_base(data, checkpoint):
     for before in kept.values():
         _check(before, data, path)
     known = _fingerprints(job_data.joined(list(data.splits.values())))
-    of_base = _fingerprints(job_data.joined(list(kept.values())))
+    of_base = {split: _fingerprints(before) for split, before in kept.items()}
     splits = {}
     for split in job_data.SPLITS:
         before, now = kept.get(split, {}), data.splits.get(split, {})
         if before:
-            before = job_data.take(before, ~np.isin(_fingerprints(before), known))
+            before = job_data.take(before, ~np.isin(of_base[split], known))
         if before or now:
             splits[split] = job_data.joined([before, now])
-    return data._replace(splits=splits), int(np.sum(~np.isin(known, of_base)))
+    return data._replace(splits=splits), int(
+        np.sum(~np.isin(known, np.concatenate(list(of_base.values()))))
+    )
 
 
 def _read(path):
