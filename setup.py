@@ -20,6 +20,7 @@ setup(
     packages=find_packages(include=["partial_embed", "partial_embed.*"]),
     python_requires=">=3.7",
     install_requires=["tensorflow>=1.15", "numpy", "absl-py"],
+    entry_points={"console_scripts": ["partial-embed = partial_embed.command.main:main"]},
     extras_require={
         "demo": ["matplotlib"],
         "test": ["pytest", "pytest-xdist", "hypothesis", "matplotlib"],

@@ -1,39 +1,43 @@
-"""Let a trained embedding table gain rows, and train only those."""
+"""Let a trained embedding table gain rows, and train only those.
 
-from partial_embed.growing import growing
-from partial_embed.meta_graph import GrownGraph, grow_meta_graph
-from partial_embed.saving.merge import merge_checkpoint
-from partial_embed.saving.saver import Saver
-from partial_embed.table import row_init
-from partial_embed.table.embedding import PartialEmbedding
-from partial_embed.table.get_embedding import get_embedding
-from partial_embed.table.initializers import xavier_initializer
-from partial_embed.table.lookup_cond import lookup_cond
-from partial_embed.table.vocabulary import Vocabulary, align_vocabularies
-from partial_embed.training.audit import Audit, Finding, VariableReport, audit
-from partial_embed.training.frozen_rows import FrozenRows, FrozenRowsHook, record_frozen_rows
-from partial_embed.training.minimize import minimize
+A name is imported when it is first asked for, and TensorFlow with the first of them: so the command
+`partial-embed` answers at once.
+"""
 
-__all__ = [
-    "Audit",
-    "Finding",
-    "FrozenRows",
-    "FrozenRowsHook",
-    "GrownGraph",
-    "PartialEmbedding",
-    "Saver",
-    "VariableReport",
-    "Vocabulary",
-    "audit",
-    "align_vocabularies",
-    "get_embedding",
-    "grow_meta_graph",
-    "growing",
-    "lookup_cond",
-    "merge_checkpoint",
-    "minimize",
-    "record_frozen_rows",
-    "row_init",
-    "xavier_initializer",
-]
+import importlib
+
 __version__ = "0.1.0"
+# Where each public name is.
+_PLACES = {
+    "grow_script": ["growing"],
+    "meta_graph": ["GrownGraph", "grow_meta_graph"],
+    "saving.grow_checkpoint": ["grow_checkpoint"],
+    "saving.merge": ["merge_checkpoint"],
+    "saving.saver": ["Saver"],
+    "table": ["row_init"],
+    "table.embedding": ["PartialEmbedding"],
+    "table.get_embedding": ["get_embedding"],
+    "table.initializers": ["xavier_initializer"],
+    "table.lookup_cond": ["lookup_cond"],
+    "table.vocabulary": ["Vocabulary", "align_vocabularies"],
+    "training.audit": ["Audit", "Finding", "VariableReport", "audit"],
+    "training.frozen_rows": ["FrozenRows", "FrozenRowsHook", "record_frozen_rows"],
+    "training.minimize": ["minimize"],
+}
+__all__ = sorted(name for names in _PLACES.values() for name in names)  # noqa: PLE0605
+
+
+def __getattr__(name):
+    for place, names in _PLACES.items():
+        if name in names:
+            # A name is a module's own, or (row_init) a module of a room.
+            room = importlib.import_module(f"{__name__}.{place}")
+            if not hasattr(room, name):
+                importlib.import_module(f"{room.__name__}.{name}")
+            globals()[name] = getattr(room, name)
+            return globals()[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted([*globals(), *__all__])

@@ -1,4 +1,4 @@
-"""The house: four rooms, imports one way, short files, every private name in one place."""
+"""The house: its rooms, imports one way, short files, every private name in one place."""
 
 import ast
 import pathlib
@@ -7,7 +7,7 @@ import partial_embed as pe
 
 HOUSE = pathlib.Path(pe.__file__).parent
 # Each room may import from itself and from those before it.
-ROOMS = ["files", "table", "training", "saving"]
+ROOMS = ["files", "table", "training", "saving", "command"]
 FILES = sorted(HOUSE.rglob("*.py"))
 
 
@@ -28,7 +28,7 @@ def test_rooms_import_one_way():
             continue
         allowed = {"_tensorflow", *ROOMS[: ROOMS.index(parts[0]) + 1]}
         for module, names in imported(path):
-            if module == "partial_embed":
+            if module == "partial_embed" and parts[0] != "command":  # its version
                 wrong.append((str(path), names))
             elif module.startswith("partial_embed.") and module.split(".")[1] not in allowed:
                 wrong.append((str(path), module))

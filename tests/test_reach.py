@@ -9,7 +9,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 import partial_embed as pe
-from partial_embed.growing import show_on_stderr
+from partial_embed.grow_script import show_on_stderr
 
 START = {True: "initial_value", False: "initializer"}  # by whether it is tf.Variable
 

@@ -24,6 +24,7 @@ class Checkpoint:
         index_checksum: str, by which this checkpoint is told from a later one of its name.
         cut: sorted list of the names of tensors of which it holds some slices, and not all.
         record: bytes of the growth record beside it, None if there is none.
+        generations: what it says once `read_generations` has read it, else None.
     """
 
     def __init__(self, path):
@@ -52,6 +53,7 @@ class Checkpoint:
         self.dtypes = {name: tf.as_dtype(dtype) for name, dtype in dtypes.items()}
         self.cut = cut_tensors(self.prefix)
         self.record = read_file(self.prefix + RECORD_SUFFIX)
+        self.generations = None
 
     def __contains__(self, name):
         return name in self.shapes

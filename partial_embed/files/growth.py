@@ -6,7 +6,6 @@ of new rows only, and says in a tensor of its own, the manifest, what it belongs
 to. Both may come from elsewhere, and are checked whole before they are believed.
 """
 
-import contextlib
 import hashlib
 import json
 
@@ -15,11 +14,22 @@ import tensorflow.compat.v1 as tf
 from absl import logging
 
 from partial_embed.files.checkpoint import RECORD_SUFFIX, index_checksum
+from partial_embed.files.json_checks import (
+    FORMAT,
+    at,
+    count_of,
+    damage,
+    expect_disjoint,
+    get,
+    length_of,
+    parse,
+    runs_between,
+    runs_of_rows,
+)
 from partial_embed.files.nearest import short
 from partial_embed.files.runs import from_runs
 from partial_embed.files.tensors import read_tensors
 
-FORMAT = 1
 VOCABULARY_SUFFIX = ".vocabulary.txt"
 # The tensor by which a checkpoint is known to be a delta, and what its rows are named.
 DELTA_KEY = "partial_embed/delta"
@@ -31,8 +41,9 @@ def growth_text(tables, prefix):
 
     Args:
         tables: dict of name to `{"rows": int, "generations": [runs, ...]}`, see `to_runs`,
-            "axis", along which rows are counted, where that is not 0, and "vocabulary",
-            the `keys_fingerprint` of the keys of its rows, where it has one.
+            "axis", along which rows are counted, where that is not 0, "vocabulary",
+            the `keys_fingerprint` of the keys of its rows, where it has one, and
+            "untrained", a list of the generations whose rows nobody has trained.
         prefix: prefix of the checkpoint it is about.
     """
     content = {"format": FORMAT, "checksum": _checksum(tables), "tables": tables}
@@ -54,12 +65,18 @@ def read_generations(checkpoint):
     path = checkpoint.prefix + RECORD_SUFFIX
     if checkpoint.record is None:
         return {}
-    content = _parse(checkpoint.record, path)
-    with _damage(path):
-        tables = _get(content, "tables", dict)
+    if checkpoint.generations is None:
+        checkpoint.generations = _read_generations(checkpoint, path)
+    return checkpoint.generations
+
+
+def _read_generations(checkpoint, path):
+    content = parse(checkpoint.record, path)
+    with damage(path):
+        tables = get(content, "tables", dict)
         if content.get("checksum") != _checksum(tables):
             raise ValueError("its checksum is another")
-        if _get(content, "index", str) != checkpoint.index_checksum:
+        if get(content, "index", str) != checkpoint.index_checksum:
             logging.warning(
                 "%s is of another checkpoint than the one that stands beside it now, so nothing "
                 "is known of its generations. Remove it.",
@@ -67,7 +84,7 @@ def read_generations(checkpoint):
             )
             return {}
         for name, entry in tables.items():
-            with _at(f"table {name}"):
+            with at(f"table {name}"):
                 shape = checkpoint.shapes.get(name)
                 if shape is None:
                     raise ValueError("the checkpoint holds no such tensor")
@@ -98,6 +115,20 @@ def rows_of_generation(checkpoint, name, generation):
         )
     runs = [run for part in entry["generations"][: generation + 1] for run in part]
     return np.sort(from_runs(runs))
+
+
+def untrained_rows(checkpoint, name, generation=None):
+    """Returns the rows that hold first values alone, of all generations or of later ones than one.
+
+    Args:
+        checkpoint: a `Checkpoint`.
+        name: name of the table.
+        generation: int, or None.
+    """
+    entry = read_generations(checkpoint).get(name, {})
+    later = entry.get("untrained", ())
+    later = [number for number in later if generation is None or number > generation]
+    return np.sort(from_runs([run for part in later for run in entry["generations"][part]]))
 
 
 def expect_keys(prefix, name, entry, keys):
@@ -145,14 +176,14 @@ def read_delta(checkpoint):
     if checkpoint.dtypes[DELTA_KEY] != tf.string or checkpoint.shapes[DELTA_KEY]:
         raise ValueError(f"{checkpoint.prefix} is damaged: {DELTA_KEY} is no text.")
     (text,) = read_tensors(checkpoint.prefix, [(DELTA_KEY, "", tf.string)])
-    manifest = _parse(text, checkpoint.prefix)
-    with _damage(checkpoint.prefix):
-        tables = _get(manifest, "tables", dict)
-        unchanged = _get(manifest, "unchanged", dict)
+    manifest = parse(text, checkpoint.prefix)
+    with damage(checkpoint.prefix):
+        tables = get(manifest, "tables", dict)
+        unchanged = get(manifest, "unchanged", dict)
         slots = set()
         for kind, entries in (("table", tables), ("variable", unchanged)):
             for name, entry in entries.items():
-                with _at(f"{kind} {name}"):
+                with at(f"{kind} {name}"):
                     _check_frozen(entry)
                     if kind == "table":
                         _check_table(name, entry, checkpoint)
@@ -190,34 +221,34 @@ def expect_base(checkpoint):
 def _check_frozen(entry):
     if not isinstance(entry, dict):
         raise ValueError("no entry, but " + short(entry))
-    _get(entry, "base", str, type(None))
-    _get(entry, "base_name", str)
-    _get(entry, "frozen", str)
-    for slot, initial in _get(entry, "slots", dict).items():
+    get(entry, "base", str, type(None))
+    get(entry, "base_name", str)
+    get(entry, "frozen", str)
+    for slot, initial in get(entry, "slots", dict).items():
         number = isinstance(initial, (int, float)) and not isinstance(initial, bool)
         if not (initial is None or number):
             raise ValueError(f"the initial value of {slot}: {short(initial)}")
 
 
 def _check_table(name, entry, delta):
-    rows, held = _count(entry, "rows"), _count(entry, "checkpoint_rows")
-    base_rows = _count(entry, "base_rows")
+    rows, held = count_of(entry, "rows"), count_of(entry, "checkpoint_rows")
+    base_rows = count_of(entry, "base_rows")
     for tensor in (name, *entry["slots"]):
         if not delta.shapes.get(tensor + DELTA_ROWS):
             raise ValueError(f"no tensor {tensor + DELTA_ROWS} of rows")
     count = _rows_of(entry, delta.shapes[name + DELTA_ROWS])
-    trainable = _check_runs(entry, "trainable", rows)
-    if _length(trainable) != count or (trainable[1:, 0] < trainable[:-1, 1]).any():
+    trainable = runs_of_rows(entry, "trainable", rows)
+    if length_of(trainable) != count or (trainable[1:, 0] < trainable[:-1, 1]).any():
         raise ValueError(f"trainable: expected {count} rows in ascending order")
     # The frozen rows are all in the base, of which there is no more than it says.
     if held > base_rows or rows - count > held:
         raise ValueError(f"{rows} rows, {count} of them new, of {held} of {base_rows}")
-    if _get(entry, "source", list, type(None)) is not None:
-        source = _runs(entry, "source", -1, base_rows)
-        if _length(source) != rows:
+    if get(entry, "source", list, type(None)) is not None:
+        source = runs_between(entry, "source", -1, base_rows)
+        if length_of(source) != rows:
             raise ValueError(f"source: expected a row of the base, or -1, for each of {rows} rows")
         held = np.maximum(source, 0)
-        _disjoint(held[held[:, 0] < held[:, 1]], "source")
+        expect_disjoint(held[held[:, 0] < held[:, 1]], "source")
         # A run can begin with -1, of a row that is not in the base, and go on with row 0.
         new = (np.cumsum(source[:, 1] - source[:, 0]) - (source[:, 1] - source[:, 0]))[
             source[:, 0] < 0
@@ -225,7 +256,7 @@ def _check_table(name, entry, delta):
         run = np.searchsorted(trainable[:, 0], new, side="right") - 1
         if (run < 0).any() or (new >= trainable[run, 1]).any():
             raise ValueError("source: a row that is not in the base, and does not train")
-    keys = _get(entry, "keys", list, type(None))
+    keys = get(entry, "keys", list, type(None))
     if keys is not None and (len(keys) != count or not all(isinstance(key, str) for key in keys)):
         raise ValueError(f"keys: expected {count} texts")
     _check_generations(entry, rows)
@@ -233,107 +264,26 @@ def _check_table(name, entry, delta):
 
 def _check_generations(entry, rows):
     """Checks that generations are runs that divide the rows of a table among them."""
-    if _count(entry, "rows") != rows:
+    if count_of(entry, "rows") != rows:
         raise ValueError(f"rows: expected {rows}, found {entry['rows']}")
-    generations = _get(entry, "generations", list)
+    generations = get(entry, "generations", list)
     if "vocabulary" in entry:
-        _get(entry, "vocabulary", str)
-    runs = [_check_runs({"": part}, "", rows) for part in generations]
+        get(entry, "vocabulary", str)
+    for number in get(entry, "untrained", list) if "untrained" in entry else ():
+        if type(number) is not int or not 0 <= number < len(generations):
+            raise ValueError(f"untrained: there is no generation {short(number)}")
+    runs = [runs_of_rows({"": part}, "", rows) for part in generations]
     whole = np.concatenate([np.zeros([0, 2], np.int64), *runs])
-    _disjoint(whole, "generations")
-    if _length(whole) != rows:
-        raise ValueError(f"generations: they hold {_length(whole)} rows of {rows}")
+    expect_disjoint(whole, "generations")
+    if length_of(whole) != rows:
+        raise ValueError(f"generations: they hold {length_of(whole)} rows of {rows}")
 
 
 def _rows_of(entry, shape):
-    axis = _count(entry, "axis") if isinstance(entry, dict) and "axis" in entry else 0
+    axis = count_of(entry, "axis") if isinstance(entry, dict) and "axis" in entry else 0
     if axis and axis >= len(shape):
         raise ValueError(f"axis: {axis}, of a tensor of {len(shape)}")
     return shape[axis] if shape else 0
-
-
-def _check_runs(entry, key, rows):
-    """Returns runs of different rows below `rows`, as an array [runs, 2]."""
-    runs = _runs(entry, key, 0, rows)
-    _disjoint(runs, key)
-    return runs
-
-
-def _runs(entry, key, least, most):
-    runs = _get(entry, key, list)
-    for run in runs:
-        numbers = isinstance(run, list) and len(run) == 2 and all(type(n) is int for n in run)
-        if not (numbers and least <= run[0] < run[1] <= most):
-            raise ValueError(f"{key}: {short(run)} is no run of rows from {least} to {most}")
-    return np.array(runs, np.int64).reshape([-1, 2])
-
-
-def _disjoint(runs, what):
-    runs = runs[np.argsort(runs[:, 0])]
-    twice = np.flatnonzero(runs[1:, 0] < runs[:-1, 1])
-    if len(twice):
-        raise ValueError(f"{what}: row {runs[twice[0] + 1, 0]} stands there twice")
-
-
-def _length(runs):
-    return int((runs[:, 1] - runs[:, 0]).sum())
-
-
-def _count(entry, key):
-    if _get(entry, key, int) < 0 or isinstance(entry[key], bool):
-        raise ValueError(f"{key}: {short(entry[key])}")
-    return entry[key]
-
-
-def _get(content, key, *kinds):
-    known = isinstance(content, dict) and key in content
-    if not (known and isinstance(content[key], kinds)):
-        found = content.get(key) if isinstance(content, dict) else content
-        names = " or ".join(kind.__name__ for kind in kinds)
-        raise ValueError(f"{key}: expected {names}, found {short(found)}")
-    return content[key]
-
-
-@contextlib.contextmanager
-def _at(place):
-    try:
-        yield
-    except ValueError as error:
-        raise ValueError(f"{place}: {error}") from error
-
-
-@contextlib.contextmanager
-def _damage(path):
-    try:
-        yield
-    except (ValueError, OverflowError) as error:
-        record = path.endswith(RECORD_SUFFIX)
-        remedy = "; or remove it, and the checkpoint is one of a single generation"
-        raise ValueError(
-            f"The growth {'record' if record else 'manifest of'} {path} is damaged: {error}. Take "
-            f"another copy of it{remedy if record else ''}."
-        ) from error
-
-
-def _parse(text, path):
-    with _damage(path):
-        try:
-            content = json.loads(text.decode("utf-8"), parse_constant=_no_constant)
-        except RecursionError as error:
-            raise ValueError("it is nested too deeply") from error
-        version = _count(content, "format")
-        if version < 1:
-            raise ValueError(f"there is no format {version}")
-    if version > FORMAT:
-        raise ValueError(
-            f"{path} was written in format {version}, this version of partial_embed reads up to "
-            f"{FORMAT}. Upgrade partial_embed."
-        )
-    return content
-
-
-def _no_constant(name):
-    raise ValueError(f"{name} is no number")
 
 
 def _checksum(tables):

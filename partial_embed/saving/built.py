@@ -114,7 +114,11 @@ class Built:
         """Returns what the growth record beside a whole checkpoint says, or None."""
         if self._delta or not self._content.tables:
             return None
-        return {table.name: generations_of(table.embedding) for table in self._content.tables}
+        tables = {table.name: table.embedding for table in self._content.tables}
+        return {
+            name: generations_of(table.plan, table.source, table.tensor_name, table.keys)
+            for name, table in tables.items()
+        }
 
     def stands_on(self, prefix):
         """Returns whether deltas are saved, of which the frozen rows stand in a checkpoint."""

@@ -9,17 +9,27 @@ from partial_embed.saving.source import base_rows
 from partial_embed.training.frozen_rows import frozen_name
 
 
-def generations_of(embedding):
-    """Returns a table's entry in the growth record: rows by generation, this growth the last."""
-    plan, known = embedding.plan, {}
+def generations_of(plan, source=None, tensor_name=None, keys=None):
+    """Returns a table's entry in the growth record: rows by generation, this growth the last.
+
+    Args:
+        plan: `RowPlan`.
+        source: `Checkpoint` that the table grew from, or None.
+        tensor_name: its name there.
+        keys: `keys_fingerprint` of the keys of its rows, or None.
+    """
+    known = {}
     count = {"rows": plan.num_rows}
     count.update({"axis": plan.axis} if plan.axis else {})
-    count.update({"vocabulary": embedding.keys} if embedding.keys else {})
-    if embedding.source is not None:
-        known = read_generations(embedding.source).get(embedding.tensor_name, {})
+    count.update({"vocabulary": keys} if keys else {})
+    if source is not None:
+        known = read_generations(source).get(tensor_name, {})
         known = known if known.get("axis", 0) == plan.axis else {}
     if plan.source is None:
-        return {**count, "generations": _grown_at_the_end(embedding, known)}
+        runs = [to_runs(plan.frozen_rows()), to_runs(plan.trainable_rows)]
+        if source is not None:
+            runs = _grown_at_the_end(plan, known)
+        return {**count, "generations": [part for part in runs if part]}
     sources = plan.source
     if known and known["rows"] >= plan.checkpoint_rows:
         older = [from_runs(runs) for runs in known["generations"]]
@@ -35,15 +45,11 @@ def generations_of(embedding):
     return {**count, "generations": runs}
 
 
-def _grown_at_the_end(embedding, known):
+def _grown_at_the_end(plan, known):
     """Returns the runs of `generations_of`, where each row stands where it stood.
 
     In ends of runs: a list of all rows would take its part of a large table's memory.
     """
-    plan = embedding.plan
-    if embedding.source is None:
-        runs = [to_runs(plan.frozen_rows()), to_runs(plan.trainable_rows)]
-        return [part for part in runs if part]
     held = plan.checkpoint_rows
     older = [[[0, held]]]
     if known and known["rows"] >= held:
@@ -51,9 +57,7 @@ def _grown_at_the_end(embedding, known):
             [[start, min(stop, held)] for start, stop in part if start < held]
             for part in known["generations"]
         ]
-    return [part for part in older if part] + (
-        [[[held, plan.num_rows]]] if plan.num_rows > held else []
-    )
+    return older + ([[[held, plan.num_rows]]] if plan.num_rows > held else [])
 
 
 def manifest_of(content, sources, hashes, session):
@@ -71,7 +75,7 @@ def manifest_of(content, sources, hashes, session):
         embedding, plan = table.embedding, table.embedding.plan
         source = sources.get(table.name)
         tables[table.name] = dict(
-            generations_of(embedding),
+            generations_of(plan, embedding.source, embedding.tensor_name, embedding.keys),
             base=source and source.checkpoint.prefix,
             base_name=embedding.tensor_name,
             checkpoint_rows=plan.checkpoint_rows or plan.num_frozen_rows,

@@ -44,7 +44,8 @@ def get_embedding(
         vocabulary: a `Vocabulary` from `align_vocabularies`, or the paths (old,
             new) of two: rows follow keys. Keys that are new train, keys that vanished are dropped.
         generation: int, take only the rows that the checkpoint's table had in
-            that generation; see `Saver`.
+            that generation, see `Saver`; and, to train, those that `grow_checkpoint` has
+            added since.
         axis: int, along which the table grows: 1 for a kernel [d, vocabulary], whose
             "rows" are columns. Default: the one along which it is longer than in the
             checkpoint, else the first.

@@ -14,6 +14,7 @@ from partial_embed.files.growth import (
     expect_keys,
     read_generations,
     rows_of_generation,
+    untrained_rows,
 )
 from partial_embed.files.hashes import keys_fingerprint
 from partial_embed.table.loading import load_rows, row_indices
@@ -142,9 +143,13 @@ def plan_table(
         expect_base(checkpoint)
         if axis is None:
             axis = longer_axis(shape, checkpoint.shapes.get(tensor_name, shape))
-        checkpoint_rows, source = _old_rows(
+            if axis is None:
+                axis = read_generations(checkpoint).get(tensor_name, {}).get("axis", 0)
+        checkpoint_rows, source, untrained = _old_rows(
             name, shape, dtype, checkpoint, tensor_name, vocabulary, generation, axis
         )
+        if len(untrained):
+            trainable_rows = np.union1d(untrained, trainable_rows or []).astype(np.int64)
     elif vocabulary is not None or generation is not None:
         raise ValueError(f"{name}: vocabulary= and generation= need checkpoint=.")
     elif num_frozen_rows is None and trainable_rows is None:
@@ -185,11 +190,11 @@ def plan_table(
 
 
 def longer_axis(shape, held):
-    """Returns the axis along which a table is longer than it was; the first, if none is."""
+    """Returns the axis along which a table is longer than it was; None, if none is."""
     if len(shape) != len(held):
         return 0  # refused later
     axes = [axis for axis in range(len(shape)) if shape[axis] > held[axis]]
-    return axes[0] if axes else 0
+    return axes[0] if axes else None
 
 
 def _check_values(plan, values):
@@ -207,13 +212,18 @@ def _check_values(plan, values):
 
 
 def _old_rows(name, shape, dtype, checkpoint, tensor_name, vocabulary, generation, axis):
-    """Returns (rows taken from the checkpoint, see `RowPlan.source`), checked."""
+    """Returns (rows taken from the checkpoint, see `RowPlan.source`, those to train), checked.
+
+    Rows later than the generation that were grown and never trained are taken with it, to train.
+    """
     checkpoint.expect(tensor_name)
     rows, there = shape[axis], list(checkpoint.shapes[tensor_name])
     held = checkpoint_rows = there[axis] if axis < len(there) else 0
-    kept = None
+    kept, untrained = None, np.arange(0)
     if generation is not None:
         kept = rows_of_generation(checkpoint, tensor_name, generation)
+        untrained = untrained_rows(checkpoint, tensor_name, generation)
+        kept = np.union1d(kept, untrained)
         checkpoint_rows = len(kept)
         if np.array_equal(kept, np.arange(len(kept))):
             kept = None
@@ -235,8 +245,10 @@ def _old_rows(name, shape, dtype, checkpoint, tensor_name, vocabulary, generatio
         )
     else:
         source = None
-    if kept is None:
-        return checkpoint_rows, source
-    if source is None:
-        source = np.where(np.arange(rows) < checkpoint_rows, np.arange(rows), -1)
-    return held, np.where(source >= 0, kept[np.maximum(source, 0)], -1)
+    if kept is not None:
+        if source is None:
+            source = np.where(np.arange(rows) < checkpoint_rows, np.arange(rows), -1)
+        source, checkpoint_rows = np.where(source >= 0, kept[np.maximum(source, 0)], -1), held
+    if len(untrained):
+        untrained = untrained if source is None else np.flatnonzero(np.isin(source, untrained))
+    return checkpoint_rows, source, untrained

@@ -5,7 +5,7 @@ import functools
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from partial_embed.files.growth import VOCABULARY_SUFFIX
+from partial_embed.files.growth import VOCABULARY_SUFFIX, untrained_rows
 from partial_embed.table import report
 from partial_embed.table.initial_values import COUNTER, DATA, kind_of, needs_no_shape
 from partial_embed.table.loading import load_unchanged
@@ -163,6 +163,10 @@ class Treatment:
         options = {"trainable_rows": self._trainable_rows.get(name)}
         initializer = self._initializers.get(name)
         same = shape.is_fully_defined() and shape.as_list() == held
+        if self._generation is None and len(untrained_rows(self.checkpoint, there)):
+            noted.untrained.append(there)
+        elif same and len(untrained_rows(self.checkpoint, there, self._generation)):
+            options["generation"] = self._generation
         vocabulary, axis = self._vocabulary_of(name, shape, held)
         if vocabulary is not None:
             options.update(vocabulary=vocabulary, axis=axis)
@@ -210,20 +214,15 @@ class Treatment:
         if not shape.is_fully_defined() or len(shape) != len(held):
             return self._vocabularies.get(name), None
         shape = shape.as_list()
-
-        def axes_of(vocabulary):
-            sizes = (len(vocabulary.old_keys), len(vocabulary.new_keys))
-            sizes = tuple(size + vocabulary.num_oov_buckets for size in sizes)
-            return [axis for axis, pair in enumerate(zip(held, shape)) if pair == sizes]
-
         # A pattern that names no variable means those that have one entry a key.
         pattern, vocabulary = self._vocabularies.find(
-            name, lambda pattern, vocabulary: pattern not in ("*", "all") or axes_of(vocabulary)
+            name,
+            lambda pattern, vocabulary: pattern not in ("*", "all") or vocabulary.axes(held, shape),
         )
         if vocabulary is None:
             self._refuse_buckets(name, held, shape)
             return None, None
-        axes = axes_of(vocabulary)
+        axes = vocabulary.axes(held, shape)
         if len(axes) > 1:
             raise ValueError(
                 f"{name} {shape} has one entry a key along the axes {axes[0]} and {axes[1]}, and a "

@@ -25,6 +25,17 @@ class Vocabulary(namedtuple("Vocabulary", ["old_keys", "new_keys", "source", "nu
         """Returns a key for each row, of "old_keys" or "new_keys"."""
         return getattr(self, which) + ["(out of vocabulary)"] * self.num_oov_buckets
 
+    def axes(self, held, shape=None):
+        """Returns the list of axes along which a table has one entry a key.
+
+        Args:
+            held: list of ints, its shape in the checkpoint, with an entry for each old key.
+            shape: its shape now, with an entry for each new one; None if nothing says.
+        """
+        counts = [len(keys) + self.num_oov_buckets for keys in (self.old_keys, self.new_keys)]
+        shape = [counts[1]] * len(held) if shape is None else shape
+        return [axis for axis, pair in enumerate(zip(held, shape)) if list(pair) == counts]
+
 
 def read_vocabulary(path):
     """Returns the keys of a vocabulary file: one a line, the line number is the id.

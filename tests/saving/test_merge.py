@@ -2,9 +2,7 @@
 
 import json
 import os
-import sys
 
-import forks
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
@@ -310,99 +308,6 @@ def test_rows_that_are_no_numbers(folder, write_checkpoint, bad):
 
 
 # --- as a user runs them ----------------------------------------------------------------
-
-
-@pytest.fixture
-def run(scripts):
-    """Returns `run(script, *arguments)`: (exit status, output, errors) of a script."""
-
-    def run(script, *arguments):
-        found = forks.run(os.path.join(scripts, script), *arguments, timeout=120)
-        return found.returncode, found.stdout, found.stderr
-
-    return run
-
-
-def test_the_merge_script(folder, base, run):
-    whole, delta = grow(base[0], folder)
-    arguments = ["--base", base[0], "--delta", delta, "--output", folder("merged.ckpt")]
-    status, output, _ = run("merge_checkpoint.py", *arguments)
-    assert status == 0
-    assert output.strip() == "Wrote {} from {} and {}.".format(
-        folder("merged.ckpt"), base[0], delta
-    )
-    assert_merged(folder("merged.ckpt"), whole)
-    status, output, errors = run(
-        "merge_checkpoint.py", "--base", whole, "--delta", delta, "--output", folder("x")
-    )
-    assert (status, output) == (1, "")
-    last = errors.strip().split("\n")[-1]  # One line, and no traceback.
-    assert last.startswith(f"merge_checkpoint: The delta {delta} was trained on the base")
-    assert "Traceback" not in errors
-    assert not os.path.exists(folder("x.index"))
-
-
-def test_the_help_of_the_scripts(run):
-    for script, flag in (("merge_checkpoint.py", "--policy"), ("inspect_checkpoint.py", "--rows")):
-        _, output, errors = run(script, "--help")
-        assert "python scripts/" + script in output + errors
-        assert flag in output + errors
-    status, _, errors = run("merge_checkpoint.py")
-    assert status != 0
-    assert "--base" in errors
-
-
-@pytest.fixture(scope="module")
-def describe(scripts):
-    """The function behind inspect_checkpoint.py."""
-    assert scripts in sys.path
-    import inspect_checkpoint
-
-    return lambda *arguments: "\n".join(inspect_checkpoint.describe(*arguments))
-
-
-def test_the_inspect_script(folder, base, run, describe):
-    whole, delta = grow(base[0], folder)
-    status, output, _ = run("inspect_checkpoint.py", whole, "--rows=0:2")
-    assert status == 0
-    lines = output.split("\n")
-    assert lines[0] == whole
-    assert lines[1] == "step 3"
-    assert lines[3].split() == ["tensor", "shape", "dtype", "slices", "slot", "of"]
-    cells = {line.split()[0]: line.split() for line in lines[4:] if line}
-    assert cells["model/ent"][1:] == ["[9,", "4]", "float32", "2"]
-    assert cells["model/ent/Adam"][1:] == ["[9,", "4]", "float32", "2", "model/ent"]
-    assert "model/ent: 9 rows\n  generation 0: rows 0-5\n  generation 1: rows 6-8" in output
-    rows = output.split("model/ent[0:2]\n")[1].split("\n")
-    assert rows[0].split()[0] == "0"
-    assert rows[1].split()[0] == "1"
-    assert "{:.4f}".format(base[1]["model/ent"][0, 0])[:5] in rows[0]
-    assert "model/ent/Adam[" not in output  # Slots are printed when they are asked for.
-    text = describe(delta)
-    assert text.startswith(delta + ", a delta")
-    assert "model/ent: rows 6-8 of 9, grown from " + base[0] in text
-    assert "fingerprint of the frozen rows: " in text
-    status, output, errors = run("inspect_checkpoint.py", folder("nowhere.ckpt"))
-    assert (status, output) == (1, "")
-    assert errors.strip().split("\n")[-1].startswith("inspect_checkpoint: No checkpoint at")
-    assert "Traceback" not in errors
-
-
-def test_inspecting_every_format(data, describe):
-    for directory in ("v1_adam", "v2_adam", "v2_sliced_adam", "v2_resource"):
-        text = describe(data(directory), None, "998:")
-        assert "step 50" in text
-        assert "embedding/Adam_1" in text
-        assert "embedding[998:]\n     998  [" in text
-    assert "[1000, 16]  float32  4" in describe(data("v2_sliced_adam"))
-    assert "[1000, 16]  float32  4" in describe(data("v1_sliced"))
-    assert "float16" in describe(data("v1_float16"), "embedding", "3")
-
-
-@pytest.mark.parametrize("rows", ["a", "1:2:3", "", "1:b"])
-def test_rows_that_mean_nothing(data, describe, rows):
-    with pytest.raises(ValueError, match="--rows=.*expected START:STOP"):
-        describe(data("v2_adam"), None, rows)
 
 
 def test_a_name_for_the_merged_checkpoint(folder, base):

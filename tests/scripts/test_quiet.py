@@ -6,13 +6,9 @@ import pathlib
 import subprocess
 import sys
 
-import forks
-import numpy as np
 import pytest
 import quiet
 import tensorflow.compat.v1 as tf
-
-import partial_embed as pe
 
 
 @pytest.fixture
@@ -34,37 +30,11 @@ def start(scripts):
     return start
 
 
-@pytest.fixture
-def grown(tmp_path, write_checkpoint):
-    """Prefixes of a base, and of a delta on it."""
-    base = write_checkpoint({"embedding": np.ones([2, 2], np.float32)})
-    with tf.Graph().as_default(), tf.Session() as session:
-        pe.get_embedding("embedding", [3, 2], checkpoint=base)
-        session.run(tf.global_variables_initializer())
-        return base, pe.Saver(delta=True).save(session, str(tmp_path / "delta.ckpt"))
-
-
-def test_only_what_merge_and_inspect_have_to_say(start, grown, tmp_path):
-    base, delta = grown
-    merged = str(tmp_path / "merged.ckpt")
-    found = start("merge_checkpoint.py", f"--base={base}", f"--delta={delta}", f"--output={merged}")
-    assert (found.returncode, found.stderr) == (0, "")
-    assert found.stdout == f"Wrote {merged} from {base} and {delta}.\n"
-    found = start("inspect_checkpoint.py", merged, "--rows=1")
-    assert (found.returncode, found.stderr) == (0, "")
-    assert found.stdout.startswith(merged + "\n\ntensor ")
-
-
-def test_an_error_is_one_line(scripts, grown, tmp_path):
-    nowhere = str(tmp_path / "nowhere.ckpt")
-    for script, arguments in (
-        ("inspect_checkpoint.py", [nowhere]),
-        ("merge_checkpoint.py", [f"--base={nowhere}", f"--delta={grown[1]}", "--output=out"]),
-    ):
-        found = forks.run(os.path.join(scripts, script), *arguments)
-        assert (found.returncode, found.stdout) == (1, "")
-        assert found.stderr.startswith(f"{script[:-3]}: No checkpoint at {nowhere}.")
-        assert found.stderr.count("\n") == 1
+def test_only_what_a_script_has_to_say(start):
+    found = start("reproduce_qa.py", "--no_such_flag")
+    assert found.returncode == 1
+    assert "Unknown command line flag 'no_such_flag'" in found.stderr
+    assert "oneDNN" not in found.stderr
 
 
 def test_a_command_tells_what_went_wrong(capsys):

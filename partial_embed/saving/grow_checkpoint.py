@@ -1,0 +1,216 @@
+"""`grow_checkpoint`: checkpoint to checkpoint, larger tables, no graph and no source."""
+
+import os
+import sys
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from partial_embed.files.checkpoint import Checkpoint
+from partial_embed.files.finite import nonfinite_rows
+from partial_embed.files.growth import expect_base, read_generations
+from partial_embed.files.hashes import keys_fingerprint
+from partial_embed.files.publish import publish, staging
+from partial_embed.files.tensors import can_slice, slice_spec, write_part
+from partial_embed.saving.deltas import generations_of
+from partial_embed.saving.growth_plan import plan_growth
+from partial_embed.saving.slot_starts import ROWS
+from partial_embed.saving.source import stored
+from partial_embed.table.plan import offset_of, with_rows
+
+# Rows that change their order are written in slices of so many bytes; small tensors together.
+_BLOCK_BYTES = 1 << 26
+
+
+def show_on_stderr(growth):
+    """Prints what became of each tensor on stderr."""
+    print(growth.text(), file=sys.stderr, flush=True)
+
+
+def grow_checkpoint(
+    base,
+    output,
+    rows=None,
+    columns=None,
+    vocabularies=None,
+    initializers="normal",
+    skip=(),
+    slots=None,
+    allow_nonfinite=False,
+    show=show_on_stderr,
+    progress=None,
+):
+    """Writes a checkpoint whose tables have more rows: of `[100, d]` it makes `[110, d]`.
+
+    Old rows, and all that does not grow, keep every bit. Slots grow beside their
+    tables: for new rows they are what the optimizer starts them at. What comes
+    out is a plain checkpoint, which any script of the larger shapes restores; its growth
+    record says which rows came now, and that nobody has trained them. So
+
+        pe.grow_checkpoint("run/model.ckpt-50", "grown/model.ckpt", rows={"embedding": 110})
+        with pe.growing("grown/model.ckpt", generation=0):
+            build_model(num_entities=110)      # all is loaded; rows 100 to 109 train
+
+    Tensors are read and written one at a time, in parts where they are large.
+
+    Args:
+        base: prefix, directory or `Checkpoint` of a whole checkpoint.
+        output: prefix to write to.
+        rows: dict of a variable's name, or a pattern, to its new number of rows.
+        columns: the same, of kernels [d, vocabulary], that gain columns.
+        vocabularies: dict of pattern to `Vocabulary`, or to (old, new) or (old, new,
+            num_oov_buckets), see `align_vocabularies`: rows or columns follow their keys.
+            "*" means all variables that have one entry a key, on whatever axis.
+        initializers: where new rows start: "normal" (drawn like the old rows, see
+            `row_init.normal_like_old_rows`), "mean" (the mean of the old rows), "zeros",
+            one of `row_init`, an initializer, an array, or the path of a .npy file; or a dict of
+            pattern to such. What holds no floating numbers starts at zeros unless named.
+        skip: pattern, or list of them, of variables that stay as they are.
+        slots: dict of pattern of a slot's name to the number that its optimizer starts it
+            at, or "rows" for a moving average; for kinds that are not tf.train's, or
+            other initial values than its defaults.
+        allow_nonfinite: copy tables that hold NaN or Inf, instead of failing.
+        show: function of a `Growth` that shows what became of each tensor; None for silence.
+        progress: function of (bytes written, bytes in all), called now and then; or None.
+
+    Returns:
+        `output`.
+
+    Raises:
+        ValueError: if nothing grows, a pattern matches no variable, a size or a vocabulary
+            does not fit, nothing says where a slot starts, or the base is a delta or
+            damaged. Nothing is written then.
+        OSError: if it cannot be written.
+    """
+    base, output = Checkpoint(base), os.fsdecode(output)
+    expect_base(base)
+    growth = plan_growth(
+        base, rows, columns, vocabularies, initializers, skip, slots, allow_nonfinite
+    )
+    writer = _Writer(base, growth, progress or (lambda done, total: None))
+    with staging(output) as stage:
+        writer.write(stage)
+        base.expect_unchanged()
+        publish(stage, _record(base, growth), _vocabulary_text(growth))
+    if show is not None:
+        show(growth)
+    return output
+
+
+class _Writer:
+    """Writes the tensors of a grown checkpoint as parts of a stage, one of them in memory."""
+
+    def __init__(self, base, growth, progress):
+        self._base, self._growth, self._progress = base, growth, progress
+        self._done, self._total = 0, sum(map(self._bytes, base.shapes))
+
+    def write(self, stage):
+        grown = {n for table in self._growth.tables for n in (table.name, *table.slots)}
+        self._copy(stage, sorted(set(self._base.shapes) - grown))
+        for table in self._growth.tables:
+            old = self._base.read(table.name)
+            self._check_finite(table, old)
+            new = self._drawn(table)
+            self._write(stage, table, table.name, old, new)
+            for slot, start in table.slots.items():
+                old = self._base.read(slot)
+                if start == ROWS:
+                    starts = new.astype(old.dtype)
+                else:
+                    self._growth.starts.check(slot, start, old)
+                    starts = np.full(new.shape, start, old.dtype)
+                self._write(stage, table, slot, old, starts)
+
+    def _copy(self, stage, names):
+        """Copies tensors, small ones together."""
+        group, size = [], 0
+        for name in names:
+            group.append((name, "", stored(self._base, name).tensor))
+            size += self._bytes(name)
+            if size >= _BLOCK_BYTES or name == names[-1]:
+                write_part(stage.part(), group)
+                self._advance(size)
+                group, size = [], 0
+
+    def _check_finite(self, table, old):
+        bad = nonfinite_rows(np.moveaxis(old, table.plan.rows.axis, 0))
+        if len(bad) and not table.plan.allow_nonfinite:
+            raise ValueError(
+                f"{table.name} of {self._base.prefix}: rows {bad[:20].tolist()} hold NaN or Inf. "
+                "Repair the checkpoint, or pass allow_nonfinite=True to copy it as it is."
+            )
+
+    @staticmethod
+    def _drawn(table):
+        """Returns the first values of the new rows, an array in the order of the table's axes."""
+        plan, rows = table.plan, table.new_rows()
+        if not len(rows):
+            return np.zeros(plan.part_shape(0), plan.dtype.as_numpy_dtype)
+        with tf.Graph().as_default(), tf.Session() as session:
+            return session.run(plan.initial_values(rows)(plan.part_shape(len(rows))))
+
+    def _write(self, stage, table, name, old, new):
+        """Writes a table or a slot of it, given arrays of its old rows and of its new ones."""
+        rows, axis = table.plan.rows, table.plan.rows.axis
+        shape = with_rows(old.shape, axis, rows.num_rows)
+        if not can_slice(self._base.dtypes[name]):
+            places = rows.source_of(np.arange(rows.num_rows))
+            write_part(stage.part(), [(name, "", _rows_at(places, old, new, axis))])
+        elif rows.source is None:
+            for start, part in ((0, old), (old.shape[axis], new)):
+                self._write_slice(stage, name, shape, axis, start, part)
+        else:
+            step = max(1, _BLOCK_BYTES * rows.num_rows // max(1, old.itemsize * _size(shape)))
+            before = 0  # new rows
+            for start in range(0, rows.num_rows, step):
+                places = rows.source[start : start + step]
+                count = int((places < 0).sum())
+                fresh = np.take(new, range(before, before + count), axis)
+                part = _rows_at(places, old, fresh, axis)
+                self._write_slice(stage, name, shape, axis, start, part)
+                before += count
+        self._advance(self._bytes(name))
+
+    @staticmethod
+    def _write_slice(stage, name, shape, axis, start, part):
+        if part.shape[axis]:
+            spec = slice_spec(shape, offset_of(shape, axis, start), list(part.shape))
+            write_part(stage.part(), [(name, spec, part)])
+
+    def _bytes(self, name):
+        return _size(self._base.shapes[name]) * self._base.dtypes[name].size
+
+    def _advance(self, size):
+        self._done += size
+        self._progress(self._done, self._total)
+
+
+def _size(shape):
+    return int(np.prod(shape, dtype=np.int64))
+
+
+def _rows_at(places, old, new, axis):
+    """Returns rows of an array, by their numbers in it; -1 stands for the next of new ones."""
+    values = np.take(old, np.maximum(places, 0), axis)
+    np.moveaxis(values, axis, 0)[places < 0] = np.moveaxis(new, axis, 0)
+    return values
+
+
+def _record(base, growth):
+    """Returns the growth record: the tables that grew, and what was known of the others."""
+    tables = dict(read_generations(base))
+    for table in growth.tables:
+        vocabulary, plan = table.vocabulary, table.plan
+        keys = vocabulary and keys_fingerprint(vocabulary.all_keys("new_keys"))
+        known = tables.get(table.name, {})
+        entry = generations_of(plan.rows, base, table.name, keys)
+        added = [len(entry["generations"]) - 1] if len(table.new_rows()) else []
+        entry["untrained"] = [*known.get("untrained", []), *added]
+        tables[table.name] = entry
+    return tables
+
+
+def _vocabulary_text(growth):
+    """Returns the text of the vocabulary beside the result; None if there are several, or none."""
+    found = {tuple(t.vocabulary.new_keys) for t in growth.tables if t.vocabulary}
+    return "".join(key + "\n" for key in found.pop()) if len(found) == 1 else None

@@ -1,0 +1,209 @@
+"""Which tensors of a checkpoint grow, and along which axis: decided before one is read."""
+
+import fnmatch
+import os
+from collections import namedtuple
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from partial_embed.files.nearest import nearest
+from partial_embed.files.runs import describe_runs, to_runs
+from partial_embed.saving.inventory import Inventory
+from partial_embed.saving.slot_starts import SlotStarts
+from partial_embed.table import row_init
+from partial_embed.table.patterns import Patterns
+from partial_embed.table.plan import with_rows
+from partial_embed.table.table_plan import plan_table
+from partial_embed.table.vocabulary import as_vocabulary
+
+_NAMED = {
+    "normal": row_init.normal_like_old_rows(seed=0),
+    "mean": row_init.normal_like_old_rows(scale=0.0, seed=0),
+    "zeros": tf.zeros_initializer(),
+}
+
+
+class GrownTable(namedtuple("GrownTable", ["name", "plan", "slots", "vocabulary", "start"])):
+    """A variable that grows.
+
+    Attributes:
+        name: str.
+        plan: `TablePlan` of its larger shape.
+        slots: dict of a slot's name to the number it starts at, or "rows".
+        vocabulary: `Vocabulary` that its rows follow, or None.
+        start: str, where new rows start.
+    """
+
+    def new_rows(self):
+        """Returns the rows that the base does not hold, an int64 array."""
+        rows = self.plan.rows
+        if rows.source is None:
+            return np.arange(rows.checkpoint_rows, rows.num_rows)
+        return np.flatnonzero(rows.source < 0)
+
+
+class Growth(namedtuple("Growth", ["prefix", "tables", "copied", "warnings", "starts"])):
+    """What becomes of the tensors of a checkpoint.
+
+    Attributes:
+        prefix: str, of the base.
+        tables: list of `GrownTable`.
+        copied: sorted list of the names of variables that stay as they are.
+        warnings: list of str.
+        starts: `SlotStarts`.
+    """
+
+    def described(self):
+        """Returns a list of dicts, one for each tensor that grows: name, axis, sizes, start."""
+        found = []
+        for table in self.tables:
+            rows = table.plan.rows
+            held = rows.checkpoint_rows
+            dropped = 0 if rows.source is None else held - int((rows.source >= 0).sum())
+            its = {"axis": rows.axis, "old": held, "new": rows.num_rows, "dropped": dropped}
+            found.append(dict(its, name=table.name, start=table.start, slot_of=None))
+            for slot, start in table.slots.items():
+                found.append(dict(its, name=slot, start=start, slot_of=table.name))
+        return found
+
+    def text(self):
+        """Returns a table: what grew and where its new rows start, what was copied."""
+        lines = [f"partial_embed: growing {self.prefix}"]
+        for its in self.described():
+            table = next(t for t in self.tables if its["name"] in (t.name, *t.slots))
+            shape = list(map(str, table.plan.shape))
+            shape[its["axis"]] = f"{its['old']} -> {its['new']}"
+            indent = "  slot  " if its["slot_of"] else "  grew  "
+            dropped = f", {its['dropped']} dropped" if its["dropped"] else ""
+            runs = describe_runs(to_runs(table.new_rows()))
+            unit = {0: "row", 1: "column"}.get(its["axis"], f"slice of axis {its['axis']}")
+            lines.append(
+                f"{indent}{its['name']}: [{', '.join(shape)}]{dropped}; new {unit}s {runs} start "
+                f"at {its['start']}"
+            )
+        if self.copied:
+            lines.append(f"  same  {', '.join(self.copied)}")
+        return "\n".join(lines + [f"  warning: {warning}" for warning in self.warnings])
+
+
+def plan_growth(base, rows, columns, vocabularies, initializers, skip, slots, allow_nonfinite):
+    """Returns the `Growth` of a checkpoint; for the arguments and errors see `grow_checkpoint`."""
+    inventory, starts = Inventory(base), SlotStarts(slots)
+    if not isinstance(initializers, dict):
+        initializers = {"*": initializers}
+    patterns = Patterns(initializers), Patterns(skip)
+    sizes = [
+        (axis, pattern, count)
+        for axis, given in ((0, rows), (1, columns))
+        for pattern, count in (given or {}).items()
+    ]
+    keyed = Patterns({p: as_vocabulary(v) for p, v in (vocabularies or {}).items()})
+    if not sizes and not vocabularies:
+        raise ValueError("Nothing says what grows: give rows=, columns= or vocabularies=.")
+    obeyed, tables, warnings = set(), [], []
+    for name in inventory.variables:
+        if patterns[1].get(name):
+            continue
+        asked = [each for each in sizes if fnmatch.fnmatchcase(name, each[1])]
+        obeyed.update(asked)
+        options = _options(base, name, asked, keyed, warnings)
+        if options is None:
+            continue
+        shape, options = options
+        start, initializer = _initializer(patterns[0], name, base.dtypes[name])
+        plan = plan_table(
+            name,
+            tf.TensorShape(shape),
+            base.dtypes[name],
+            initializer,
+            checkpoint=base,
+            allow_nonfinite=allow_nonfinite,
+            **options,
+        )
+        its_slots = {slot: starts.of(slot) for slot in inventory.slots.get(name, ())}
+        tables.append(GrownTable(name, plan, its_slots, options.get("vocabulary"), start))
+    if "*" in keyed.unmatched:
+        keys = keyed.of_all()
+        count = len(keys.old_keys) + keys.num_oov_buckets
+        hints = "".join(f" {warning}." for warning in warnings)
+        raise ValueError(
+            f"No variable of {base.prefix} has one entry for each of {count} keys.{hints}"
+        )
+    unmatched = {pattern for axis, pattern, count in sizes if (axis, pattern, count) not in obeyed}
+    unmatched |= keyed.unmatched | patterns[1].unmatched | starts.unmatched
+    unmatched |= patterns[0].unmatched - {"*"}
+    if unmatched or not tables:
+        what = f"The patterns {sorted(unmatched)} match nothing" if unmatched else "Nothing grows"
+        listed = nearest(min(unmatched or [""]), inventory.variables, describe=base.describe)
+        raise ValueError(f"{what} in {base.prefix}. Variables there: {listed}.")
+    grown = {table.name for table in tables}
+    copied = [name for name in inventory.variables if name not in grown]
+    return Growth(base.prefix, tables, copied, warnings, starts)
+
+
+def _options(base, name, asked, keyed, warnings):
+    """Returns (shape, options of `plan_table`) of a variable that grows, None if it does not."""
+    held = list(base.shapes[name])
+    pattern, vocabulary = keyed.find(
+        name, lambda pattern, vocabulary: pattern != "*" or vocabulary.axes(held)
+    )
+    if len(asked) + (vocabulary is not None and pattern != "*") > 1:
+        raise ValueError(
+            f"{name} is asked to grow in two ways. Say rows=, columns= or a vocabulary."
+        )
+    if asked:
+        axis, _, count = asked[0]
+        if axis >= len(held) or int(count) != count or count <= held[axis]:
+            raise ValueError(
+                f"{name} {held} cannot grow to {count} {['rows', 'columns'][axis]}: expected a "
+                f"number above {held[axis] if axis < len(held) else 'those it has: it has none'}."
+            )
+        return with_rows(held, axis, int(count)), {"axis": axis}
+    if vocabulary is None:
+        _warn_of_buckets(name, held, keyed.of_all(), warnings)
+        return None
+    axes = vocabulary.axes(held)
+    if len(axes) != 1:
+        keys = len(vocabulary.old_keys) + vocabulary.num_oov_buckets
+        found = f"axes {axes}, and a table grows along one" if axes else "no axis"
+        raise ValueError(
+            f"{name} {held} has one entry for each of {keys} keys along {found}. Say "
+            f"skip={name!r}, or give the vocabulary it was trained with."
+        )
+    count = len(vocabulary.new_keys) + vocabulary.num_oov_buckets
+    options = {"axis": axes[0], "vocabulary": vocabulary}
+    return with_rows(held, axes[0], count), options
+
+
+def _warn_of_buckets(name, held, vocabulary, warnings):
+    """Notes a variable that has a few entries more than there are keys."""
+    if vocabulary is None:
+        return
+    keys = len(vocabulary.old_keys) + vocabulary.num_oov_buckets
+    for count in held:
+        if keys < count <= keys + 4:
+            warnings.append(
+                f"{name} {held} stays as it is, and has {count - keys} more than there are keys. "
+                "If those are of keys in no vocabulary, say (old, new, num_oov_buckets)"
+            )
+
+
+def _initializer(patterns, name, dtype):
+    """Returns (its description, the initializer) of the new rows of a variable."""
+    pattern, given = patterns.find(name)
+    if pattern in (None, "*") and isinstance(given, str) and not dtype.is_floating:
+        given = "zeros"
+    if dtype == tf.string and isinstance(given, str):
+        raise ValueError(f"{name} holds texts: say where new ones start, or skip={name!r}.")
+    if isinstance(given, str) and given in _NAMED:
+        return given, _NAMED[given]
+    if isinstance(given, str):
+        if not os.path.isfile(given):
+            raise ValueError(
+                f"New rows of {name} start at {', '.join(_NAMED)} or a .npy file, got {given!r}."
+            )
+        return given, row_init.values_from(given)
+    if not callable(given) and not isinstance(given, row_init.RowInit):
+        given = row_init.values_from(given)
+    return "values of their own", given

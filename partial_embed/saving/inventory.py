@@ -1,0 +1,49 @@
+"""What the tensors of a checkpoint are, as far as their names and shapes say."""
+
+from partial_embed.files.growth import DELTA_KEY
+from partial_embed.table.optimizer_state import is_power, owners_of
+
+
+class Inventory:
+    """Variables of a checkpoint, the slots that optimizers hold beside them, and counters.
+
+    A slot is called like its variable, with the optimizer's scope before it and the kind of slot
+    after it: `model/entity/Adam_1` of `entity`. It has the shape of its variable.
+
+    Attributes:
+        variables: sorted list of the names of variables that could have rows.
+        slots: dict of variable to the sorted list of its slots.
+        rest: sorted list of what has none: scalars (counters, Adam's powers).
+    """
+
+    def __init__(self, checkpoint):
+        names = sorted(name for name in checkpoint.shapes if name != DELTA_KEY)
+        self._shapes = checkpoint.shapes
+        self._owners = {name: self._find_owner(name, names) for name in names}
+        self.variables, self.rest, self.slots = [], [], {}
+        for name in names:
+            owner = self._owners[name]
+            if owner:
+                self.slots.setdefault(owner, []).append(name)
+            elif checkpoint.shapes[name] and not is_power(name):
+                self.variables.append(name)
+            else:
+                self.rest.append(name)
+
+    def owner(self, name):
+        """Returns the variable whose slot a tensor is, None if it is none."""
+        return self._owners.get(name)
+
+    def _find_owner(self, name, names):
+        shape = list(self._shapes[name])
+        alike = [
+            owner
+            for owner in owners_of(name, names)
+            if shape and list(self._shapes[owner]) == shape
+        ]
+        return max(alike, key=len) if alike else None
+
+
+def kind_of_slot(name):
+    """Returns what kind of slot a name says: `Adam_1` of `model/entity/Adam_1`."""
+    return name.rpartition("/")[2]

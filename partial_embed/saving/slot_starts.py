@@ -1,0 +1,77 @@
+"""Where optimizers start their slots, by kind: what new rows have that nobody trained yet."""
+
+from partial_embed.saving.inventory import kind_of_slot
+from partial_embed.table.patterns import Patterns
+
+ROWS = "rows"  # a slot that starts as the rows themselves
+# Of the optimizers of tf.train, and of the AdamW of BERT. The numbers are their own defaults.
+_STARTS = {
+    "Adadelta": 0.0,
+    "Adadelta_1": 0.0,
+    "Adagrad": 0.1,
+    "Adam": 0.0,
+    "Adam_1": 0.0,
+    "ExponentialMovingAverage": ROWS,
+    "Ftrl": 0.1,
+    "Ftrl_1": 0.0,
+    "Momentum": 0.0,
+    "RMSProp": 1.0,
+    "RMSProp_1": 0.0,
+    "RMSProp_2": 0.0,
+    "adam_m": 0.0,
+    "adam_v": 0.0,
+}
+# Sums of squares, which only grow: none is below what it started at.
+_SUMS = ("Adagrad", "Ftrl")
+
+
+class SlotStarts:
+    """Says where slots start, by what a person says of them, else by their kind.
+
+    Args:
+        given: dict of pattern (of a slot's name) to a number, or to "rows".
+    """
+
+    def __init__(self, given):
+        self._given = Patterns(given or {})
+        for pattern, start in (given or {}).items():
+            if start != ROWS and not isinstance(start, (int, float)):
+                raise ValueError(
+                    f"The slot {pattern!r} starts at a number, or as the {ROWS!r}; got {start!r}."
+                )
+
+    @property
+    def unmatched(self):
+        """The patterns that no slot obeyed."""
+        return self._given.unmatched
+
+    def of(self, slot):
+        """Returns the number that a slot starts at, or "rows".
+
+        Raises:
+            ValueError: if its kind is none that is known, and nobody says.
+        """
+        pattern, start = self._given.find(slot)
+        if pattern is not None:
+            return start
+        kind = kind_of_slot(slot)
+        if kind not in _STARTS:
+            raise ValueError(
+                f"Nothing says where the optimizer starts {slot} for new rows: {kind} is no slot "
+                f"of tf.train's. Say slots={{{'*/' + kind!r}: 0.0}}, or the number it is."
+            )
+        return _STARTS[kind]
+
+    def check(self, slot, start, old):
+        """Raises ValueError if a slot cannot have started where it is thought to have.
+
+        Args:
+            slot: its name.
+            start: number, see `of`.
+            old: array, its values for old rows.
+        """
+        if kind_of_slot(slot) in _SUMS and old.size and old.min() < old.dtype.type(start):
+            raise ValueError(
+                f"{slot} holds {old.min()}, and such sums only grow: it did not start at {start}. "
+                f"Say slots={{{slot!r}: <initial_accumulator_value>}}."
+            )

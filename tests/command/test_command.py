@@ -1,0 +1,251 @@
+"""`partial-embed`: help, exit status, what each subcommand prints."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+from small_model import NEW, OLD, Model, train_base
+
+import partial_embed as pe
+from partial_embed.command.main import COMMANDS
+from partial_embed.command.progress import Progress
+
+
+@pytest.fixture(name="base")
+def trained(folder):
+    """(prefix, values) of a trained base."""
+    return train_base(folder("base.ckpt"))
+
+
+@pytest.fixture
+def grown(base, folder):
+    """Prefixes of a whole checkpoint and of a delta, both of the same grown model."""
+    with tf.Graph().as_default(), tf.Session() as session:
+        model = Model(NEW, checkpoint=base[0])
+        saver, delta = pe.Saver(), pe.Saver(delta=True)
+        session.run(tf.global_variables_initializer())
+        model.train(session, ids=(OLD, NEW - 1))
+        whole = saver.save(session, folder("whole.ckpt"))
+        return whole, delta.save(session, folder("delta.ckpt"))
+
+
+def start(*words):
+    """The command as a process of its own, where nothing asks TensorFlow for silence."""
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, sys.path)))
+    for name in ("TF_CPP_MIN_LOG_LEVEL", "TF_ENABLE_ONEDNN_OPTS"):
+        environment.pop(name, None)
+    return subprocess.run(
+        [sys.executable, "-m", "partial_embed", *words],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+
+
+def test_a_process_prints_what_is_its_own(grown):
+    found = start("inspect", grown[0], "--rows=1")
+    assert (found.returncode, found.stderr) == (0, "")
+    assert found.stdout.startswith(grown[0] + "\nstep 3\n\ntensor ")
+    found = start("diff", grown[0], grown[0] + "-none")
+    assert (found.returncode, found.stdout) == (1, "")
+    assert found.stderr.startswith("partial-embed diff: No checkpoint at ")
+    assert found.stderr.count("\n") == 1
+
+
+def test_help_needs_no_tensorflow():
+    code = (
+        "import sys, partial_embed.command.main as m; m.parser().format_help();"
+        "import partial_embed; dir(partial_embed); print('tensorflow' in sys.modules)"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        capture_output=True,
+        text=True,
+        env=dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, sys.path))),
+    )
+    assert found.stdout == "False\n"
+
+
+def test_every_help_has_an_example(command):
+    found = command("--help")
+    assert found.status == 0
+    for name in COMMANDS:
+        assert name in found.output
+        its = command(name, "--help")
+        assert its.status == 0
+        assert f"\n  partial-embed {name} " in its.output
+    found = command("no-such")
+    assert found.status == 2
+    assert command().status == 2
+
+
+def test_every_public_name_is_there():
+    assert set(pe.__all__) <= set(dir(pe))
+    for name in pe.__all__:
+        assert getattr(pe, name) is not None
+    assert pe.growing.__name__ == "growing"
+    with pytest.raises(AttributeError, match="no attribute 'grow'"):
+        pe.grow  # noqa: B018
+
+
+def test_merge(grown, base, folder, command, read_checkpoint, same_bits):
+    whole, delta = grown
+    found = command("merge", base[0], delta, "--output", folder("merged.ckpt"))
+    assert found == (0, f"Wrote {folder('merged.ckpt')} from {base[0]} and {delta}.\n", "")
+    merged, expected = read_checkpoint(folder("merged.ckpt")), read_checkpoint(whole)
+    assert merged.keys() == expected.keys()
+    assert all(same_bits(merged[name], expected[name]) for name in expected)
+    found = command("merge", whole, delta, "--output", folder("x"))
+    assert (found.status, found.output) == (1, "")
+    start = f"partial-embed merge: The delta {delta} was trained on the base"
+    assert found.errors.startswith(start)
+    assert found.errors.count("\n") == 1
+    assert not os.path.exists(folder("x.index"))
+
+
+def test_inspect(grown, base, command):
+    whole, delta = grown
+    status, output, _ = command("inspect", whole, "--rows=0:2")
+    assert status == 0
+    lines = output.split("\n")
+    assert lines[:2] == [whole, "step 3"]
+    assert lines[3].split() == ["tensor", "shape", "dtype", "slices", "slot", "of"]
+    cells = {line.split()[0]: line.split() for line in lines[4:] if line}
+    assert cells["model/ent"][1:] == ["[9,", "4]", "float32", "2"]
+    assert cells["model/ent/Adam"][1:] == ["[9,", "4]", "float32", "2", "model/ent"]
+    assert "model/ent: 9 rows\n  generation 0: rows 0-5\n  generation 1: rows 6-8\n" in output
+    rows = output.split("model/ent[0:2]\n")[1].split("\n")
+    assert [row.split()[0] for row in rows[:2]] == ["0", "1"]
+    assert "{:.4f}".format(base[1]["model/ent"][0, 0])[:5] in rows[0]
+    assert "model/ent/Adam[" not in output  # Slots are printed when they are asked for.
+    text = command("inspect", delta).output
+    assert text.startswith(delta + ", a delta")
+    assert "model/ent: rows 6-8 of 9, grown from " + base[0] in text
+    assert "fingerprint of the frozen rows: " in text
+    assert "can grow" not in text
+
+
+def test_inspect_says_what_can_grow(write_checkpoint, tmp_path, command):
+    arrays = {
+        "ent": np.zeros([6, 4]),
+        "ent/Adam": np.zeros([6, 4]),
+        "out": np.zeros([4, 6]),
+        "bias": np.zeros([6]),
+        "hidden": np.zeros([4, 3]),
+        "global_step": np.int64(3),
+    }
+    prefix = write_checkpoint(arrays)
+    (tmp_path / "keys.txt").write_text("a\nb\nc\nd\ne\nf")
+    (tmp_path / "other.txt").write_text("a\n")
+    found = json.loads(command("inspect", prefix, "--json").output)
+    assert found["growable"] == [
+        {
+            "entries": 6,
+            "variables": {"bias": [0], "ent": [0], "out": [1]},
+            "slots": ["Adam"],
+            "vocabularies": ["keys.txt"],
+        },
+        {
+            "entries": 4,
+            "variables": {"ent": [1], "hidden": [0], "out": [0]},
+            "slots": ["Adam"],
+            "vocabularies": [],
+        },
+    ]
+    text = command("inspect", prefix).output
+    assert "\n6        bias (rows), ent (rows), out (columns)" in text
+    assert "keys.txt" in text
+    assert "other.txt" not in text
+
+
+def test_inspecting_every_format(data, command):
+    for directory in ("v1_adam", "v2_adam", "v2_sliced_adam", "v2_resource"):
+        text = command("inspect", data(directory), "--rows", "998:").output
+        assert "step 50" in text
+        assert "embedding/Adam_1" in text
+        assert "embedding[998:]\n     998  [" in text
+    assert "[1000, 16]  float32  4" in command("inspect", data("v2_sliced_adam")).output
+    assert "[1000, 16]  float32  4" in command("inspect", data("v1_sliced")).output
+    found = command("inspect", data("v1_float16"), "--tensor", "embedding", "--rows", "3")
+    assert "float16" in found.output
+
+
+@pytest.mark.parametrize("rows", ["a", "1:2:3", "", "1:b"])
+def test_rows_that_mean_nothing(data, command, rows):
+    found = command("inspect", data("v2_adam"), f"--rows={rows}")
+    assert found.status == 1
+    assert "expected START:STOP" in found.errors
+
+
+def test_diff(grown, base, command):
+    whole, _ = grown
+    status, output, _ = command("diff", base[0], whole, "--tensor=model/ent")
+    assert status == 0
+    assert output.split("\n")[1].split() == (
+        ["model/ent", "[6,", "4]", "[9,", "4]", "3", "rows", "are", "new"]
+    )
+    assert "1 of 1 tensors of A are in B, to the last bit." in output
+    status, output, _ = command("diff", whole, base[0], "--tensor=model/ent")
+    assert status == 1
+    assert "3 rows of A are gone" in output
+    assert command("diff", whole, whole).status == 0
+    status, output, _ = command("diff", base[0], whole)
+    assert status == 1
+    assert "global_step" in output
+    found = command("diff", whole, whole, "--tensor=none*")
+    assert found.status == 1
+    assert "match no tensor" in found.errors
+
+
+def test_diff_says_where_and_how_far(write_checkpoint, command):
+    old = np.zeros([5, 3], np.float32)
+    new = old.copy()
+    new[1, 2], new[3, 2] = 0.5, -0.25
+    one = write_checkpoint({"a": old, "gone": old, "kind": old, "shape": old, "zero": old})
+    arrays = {"a": new, "added": old, "kind": old.astype(np.float64), "shape": old[:, 0]}
+    other = write_checkpoint(dict(arrays, zero=-old), name="other.ckpt")
+    lines = command("diff", one, other).output.split("\n")
+    told = {line.split()[0]: line for line in lines[1:7]}
+    where = "2 of 5 rows (1, 3), 1 of 3 columns (2), 2 values, by 0.5 at most"
+    assert told["a"].endswith(where)
+    assert told["added"].endswith("only in B")
+    assert told["gone"].endswith("only in A")
+    assert told["kind"].endswith("float32 in A, float64 in B")
+    assert told["shape"].endswith("another shape")
+    assert told["zero"].endswith("all rows, 15 values, by 0 at most")
+    found = json.loads(command("diff", one, other, "--json", "--tensor=a").output)
+    assert (found[0]["rows"], found[0]["columns"]) == ([[1, 2], [3, 4]], [[2, 3]])
+    assert (found[0]["values"], found[0]["farthest"], found[0]["same"]) == (2, 0.5, False)
+
+
+def test_diff_by_keys(write_checkpoint, tmp_path, command):
+    old = np.arange(8.0, dtype=np.float32).reshape([4, 2])
+    one = write_checkpoint({"ent": old, "out": old.T.copy()})
+    new = np.stack([old[2], old[1] + 9, old[0], old[3] + 1])
+    other = write_checkpoint({"ent": new, "out": new.T.copy()}, name="other.ckpt")
+    for name, keys in (("old.txt", "abcd"), ("new.txt", "cxad")):
+        (tmp_path / name).write_text("\n".join(keys))
+    files = [str(tmp_path / name) for name in ("old.txt", "new.txt")]
+    found = json.loads(command("diff", one, other, "--json", "--vocabulary", *files).output)
+    for its, axis in zip(found, (0, 1)):
+        assert (its["axis"], its["compared"], its["dropped"]) == (axis, 3, 1)
+        assert its["rows"] == [[3, 4]]
+        assert its["farthest"] == 1.0
+
+
+def test_progress_is_for_terminals(capsys, monkeypatch):
+    with Progress("work") as progress:
+        progress(1, 2)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setattr("partial_embed.command.progress._PATIENCE", 0.0)
+    monkeypatch.setattr("partial_embed.command.progress._EVERY", 0.0)
+    with Progress("work") as progress:
+        progress(5e6, 1e7)
+    assert "work:  50%, 5 MB, " in capsys.readouterr().err
