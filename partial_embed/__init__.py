@@ -9,6 +9,7 @@ import importlib
 __version__ = "0.1.0"
 # Where each public name is.
 _PLACES = {
+    "exporting.grow_saved_model": ["grow_saved_model"],
     "grow_script": ["growing"],
     "meta_graph": ["GrownGraph", "grow_meta_graph"],
     "saving.grow_checkpoint": ["grow_checkpoint"],
@@ -28,15 +29,17 @@ __all__ = sorted(name for names in _PLACES.values() for name in names)  # noqa: 
 
 
 def __getattr__(name):
-    for place, names in _PLACES.items():
-        if name in names:
-            # A name is a module's own, or (row_init) a module of a room.
-            room = importlib.import_module(f"{__name__}.{place}")
-            if not hasattr(room, name):
-                importlib.import_module(f"{room.__name__}.{name}")
+    place = next((place for place, names in _PLACES.items() if name in names), "")
+    try:
+        room = importlib.import_module(f"{__name__}.{place}".rstrip("."))
+        if place and hasattr(room, name):
             globals()[name] = getattr(room, name)
             return globals()[name]
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return importlib.import_module(f"{room.__name__}.{name}")  # a module, as row_init is
+    except ModuleNotFoundError as error:
+        if error.name != f"{__name__}.{name}":
+            raise
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
 
 
 def __dir__():

@@ -6,7 +6,9 @@ and 2.x both have. The names below have kept their places in both.
 
 import tensorflow.compat.v1 as tf
 from absl import logging
+from google.protobuf.message import DecodeError
 from tensorflow.core.framework.variable_pb2 import VariableDef
+from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tensorflow.core.protobuf.tensor_bundle_pb2 import BundleEntryProto, BundleHeaderProto
 from tensorflow.core.util.saved_tensor_slice_pb2 import SavedTensorSlices
 from tensorflow.python.framework.ops import get_from_proto_function, get_gradient_function
@@ -87,6 +89,19 @@ def variable_definitions(meta_graph, key):
     texts = meta_graph.collection_def[key].bytes_list.value
     definitions = [VariableDef.FromString(text) for text in texts]
     return {definition.variable_name.split(":")[0]: definition for definition in definitions}
+
+
+def set_variable_definitions(meta_graph, definitions):
+    """Puts changed VariableDefs, {name: VariableDef}, into all collections of a `MetaGraphDef`."""
+    for key in list(meta_graph.collection_def):
+        texts = meta_graph.collection_def[key].bytes_list.value
+        for number, text in enumerate(texts):
+            try:
+                name = VariableDef.FromString(text).variable_name.split(":")[0]
+            except DecodeError:  # of something else
+                continue
+            if name in definitions:
+                texts[number] = definitions[name].SerializeToString()
 
 
 def variable_from_definition(definition):
@@ -186,6 +201,7 @@ __all__ = [
     "PartitionedVariable",
     "SaveSpec",
     "SaveableObject",
+    "SavedModel",
     "SavedTensorSlices",
     "TensorLike",
     "Variable",
@@ -195,6 +211,7 @@ __all__ = [
     "save_slice_info",
     "set_input",
     "set_save_slice",
+    "set_variable_definitions",
     "update_checkpoint_state",
     "variable_definitions",
     "variable_from_definition",

@@ -7,7 +7,7 @@ import partial_embed as pe
 
 HOUSE = pathlib.Path(pe.__file__).parent
 # Each room may import from itself and from those before it.
-ROOMS = ["files", "table", "training", "saving", "command"]
+ROOMS = ["files", "table", "training", "saving", "exporting", "command"]
 FILES = sorted(HOUSE.rglob("*.py"))
 
 

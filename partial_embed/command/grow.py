@@ -12,142 +12,28 @@ With --vocabulary, each variable that has one entry a key grows, rows or columns
 their keys; the new keys are written beside the output. Nothing is written unless everything fits.
 """
 
+from partial_embed.command.growth_arguments import (
+    add_growth_arguments,
+    growth_settings,
+    print_growth,
+)
 from partial_embed.command.progress import Progress
 
 
 def add_arguments(parser):
     parser.add_argument("base", help="prefix, directory or `checkpoint` file")
     parser.add_argument("output", help="prefix to write to")
-    size = {"action": "append", "default": [], "metavar": "NAME=NUMBER"}
-    parser.add_argument("--rows", **size, help="a variable, or pattern, and its rows")
-    parser.add_argument("--columns", **size, help="the same for kernels [d, vocabulary]")
-    parser.add_argument(
-        "--vocabulary",
-        nargs=2,
-        metavar=("OLD", "NEW"),
-        help="files of one key a line: of the base's rows, and of the output's",
-    )
-    parser.add_argument("--match", default="*", help="the variables of --vocabulary (all)")
-    parser.add_argument(
-        "--num_oov_buckets",
-        type=int,
-        default=0,
-        help="rows at the end of both for keys in no vocabulary (0)",
-    )
-    parser.add_argument(
-        "--init",
-        action="append",
-        default=[],
-        metavar="START",
-        help="where new rows start: normal (like the old ones; default), mean (of the old ones), "
-        "zeros, neighbours, or a .npy file; NAME=START for some variables",
-    )
-    parser.add_argument(
-        "--neighbours",
-        metavar="FILE",
-        help="for --init neighbours, a line for each new key, tabs between: the key, then the old "
-        "keys of which its row is the mean",
-    )
-    parser.add_argument("--skip", action="append", default=[], help="a variable that stays")
-    parser.add_argument(
-        "--slot",
-        action="append",
-        default=[],
-        metavar="NAME=START",
-        help="where an optimizer starts a slot: a number, or rows; for what is not tf.train's",
-    )
-    parser.add_argument("--allow_nonfinite", action="store_true", help="copy NaN and Inf as well")
-    parser.add_argument("--json", action="store_true", help="print what grew as JSON")
+    add_growth_arguments(parser)
 
 
 def run(arguments):
     """Grows a checkpoint and prints what became of its tensors."""
-    import json
-
     from partial_embed.saving.grow_checkpoint import grow_checkpoint
 
-    vocabularies = None
-    if arguments.vocabulary:
-        vocabularies = {
-            arguments.match: (*arguments.vocabulary, arguments.num_oov_buckets),
-        }
     shown = []
     with Progress("partial-embed grow") as progress:
+        settings = growth_settings(arguments)
         grow_checkpoint(
-            arguments.base,
-            arguments.output,
-            rows={name: _number(name, text) for name, text in _pairs(arguments.rows)},
-            columns={name: _number(name, text) for name, text in _pairs(arguments.columns)},
-            vocabularies=vocabularies,
-            initializers=_initializers(arguments),
-            skip=arguments.skip,
-            slots={name: _start(text) for name, text in _pairs(arguments.slot)},
-            allow_nonfinite=arguments.allow_nonfinite,
-            show=shown.append,
-            progress=progress,
+            arguments.base, arguments.output, show=shown.append, progress=progress, **settings
         )
-    (growth,) = shown
-    if arguments.json:
-        content = {"base": growth.prefix, "output": arguments.output, "same": growth.copied}
-        print(json.dumps({**content, "grown": growth.described(), "warnings": growth.warnings}))
-        return
-    print(growth.text())
-    print(f"Wrote {arguments.output}.")
-
-
-def _pairs(texts):
-    """Returns [(name, value), ...] of texts `name=value`."""
-    pairs = [text.rpartition("=") for text in texts]
-    for (name, _, _), text in zip(pairs, texts):
-        if not name:
-            raise ValueError(f"{text!r}: expected NAME=VALUE, like embedding=110.")
-    return [(name, value) for name, _, value in pairs]
-
-
-def _number(name, text):
-    if not text.isdigit():
-        raise ValueError(f"{name}={text}: expected a number of rows, like {name}=110.")
-    return int(text)
-
-
-def _start(text):
-    try:
-        return text if text == "rows" else float(text)
-    except ValueError:
-        raise ValueError(f"A slot starts at a number, or as the rows; got {text!r}.") from None
-
-
-def _initializers(arguments):
-    found = {}
-    for text in arguments.init:
-        pattern, _, start = text.rpartition("=")
-        if start == "neighbours":
-            if not (arguments.neighbours and arguments.vocabulary):
-                raise ValueError("--init neighbours needs --vocabulary, and --neighbours FILE.")
-            start = _neighbours(arguments.neighbours, arguments.vocabulary)
-        found[pattern or "*"] = start
-    return {"*": "normal", **found}
-
-
-def _neighbours(path, vocabulary):
-    """Returns an initializer: means of old rows, from a file that lists them by key."""
-    from partial_embed.files.regular import read_file
-    from partial_embed.table import row_init
-    from partial_embed.table.vocabulary import read_vocabulary
-
-    content = read_file(path)
-    if content is None:
-        raise ValueError(f"There is no file {path}.")
-    old, new = (read_vocabulary(file) for file in vocabulary)
-    near = {}
-    for number, line in enumerate(content.decode("utf-8").splitlines(), 1):
-        key, *keys = line.split("\t")
-        if not keys or key in near:
-            raise ValueError(f"{path}, line {number}: expected a new key, and old ones after tabs.")
-        near[key] = keys
-    known = set(old)
-    added = [key for key in new if key not in known]
-    missing = [key for key in added if key not in near]
-    if missing:
-        raise ValueError(f"{path} has no line for the new key {missing[0]!r}.")
-    return row_init.mean_of_rows([near[key] for key in added])
+    print_growth(shown[0], arguments.output, arguments.json)

@@ -109,6 +109,53 @@ def test_merge(grown, base, folder, command, read_checkpoint, same_bits):
     assert not os.path.exists(folder("x.index"))
 
 
+def test_grow(base, folder, command, read_checkpoint):
+    grown = folder("grown.ckpt")
+    found = command("grow", base[0], grown, "--rows", "model/ent=9", "--init", "mean")
+    assert (found.status, found.errors) == (0, "")
+    lines = found.output.splitlines()
+    assert lines[1] == "  grew  model/ent: [6 -> 9, 4]; new rows 6-8 start at mean"
+    assert lines[2] == "  slot  model/ent/Adam: [6 -> 9, 4]; new rows 6-8 start at 0.0"
+    assert lines[-1] == f"Wrote {grown}."
+    assert read_checkpoint(grown)["model/ent"].shape == (NEW, 4)
+    text = command("inspect", grown).output
+    assert "generation 1: rows 6-8, not trained yet" in text
+    assert command("diff", base[0], grown).status == 0
+
+
+def test_grow_by_keys(write_checkpoint, tmp_path, command, read_checkpoint):
+    arrays = {"ent": np.arange(6.0).reshape([3, 2]), "bias": np.ones(3), "other/b": np.ones(3)}
+    base = write_checkpoint(arrays)
+    files = {"old": "a\nb\nc\n", "new": "c\nx\na\nb\ny\n", "near": "y\ta\tb\nx\tc\n"}
+    paths = {name: str(tmp_path / name) for name in files}
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    keys = ["--vocabulary", paths["old"], paths["new"], "--skip", "other/*"]
+    near = ["--init", "ent=neighbours", "--init", "zeros", "--neighbours", paths["near"]]
+    found = command("grow", base, tmp_path / "grown", *keys, *near, "--json")
+    assert found.status == 0, found.errors
+    content = json.loads(found.output)
+    assert content["same"] == ["other/b"]
+    assert [its["name"] for its in content["grown"]] == ["bias", "ent"]
+    held = read_checkpoint(str(tmp_path / "grown"))
+    assert held["ent"].tolist() == [[4, 5], [4, 5], [0, 1], [2, 3], [1, 2]]
+    assert held["bias"].tolist() == [1, 0, 1, 1, 0]
+    # What is written down in a wrong way is said in a line.
+    for words, message in (
+        (["--rows", "ent"], "expected NAME=VALUE"),
+        (["--rows", "ent=many"], "expected a number of rows"),
+        (["--rows", "ent=9", "--slot", "x=y"], "starts at a number"),
+        ([*keys, "--init", "neighbours"], "needs --vocabulary, and --neighbours"),
+        ([*keys, "--init", "neighbours", "--neighbours", paths["old"]], "line 1: expected a new"),
+        ([*keys, "--init", "neighbours", "--neighbours", str(tmp_path / "no")], "no file"),
+    ):
+        found = command("grow", base, tmp_path / "more", *words)
+        assert (found.status, found.output) == (1, "")
+        assert message in found.errors
+        assert found.errors.count("\n") == 1
+    assert not (tmp_path / "more.index").exists()
+
+
 def test_inspect(grown, base, command):
     whole, delta = grown
     status, output, _ = command("inspect", whole, "--rows=0:2")

@@ -1,0 +1,176 @@
+"""`grow_saved_model`: a SavedModel that knows more keys, from the SavedModel alone."""
+
+import contextlib
+import os
+import shutil
+import tempfile
+
+import tensorflow.compat.v1 as tf
+
+from partial_embed._tensorflow import SavedModel
+from partial_embed.exporting.grown_graph import GrownVariable, grow_graph
+from partial_embed.files.growth import VOCABULARY_SUFFIX
+from partial_embed.files.regular import read_file
+from partial_embed.saving.grow_checkpoint import grow_checkpoint, show_on_stderr
+from partial_embed.table.vocabulary import as_vocabulary
+
+_VARIABLES = os.path.join("variables", "variables")
+
+
+def grow_saved_model(
+    directory,
+    output,
+    rows=None,
+    columns=None,
+    vocabularies=None,
+    constants=None,
+    show=show_on_stderr,
+    **arguments,
+):
+    """Writes a SavedModel whose tables have more rows: variables, graph and vocabularies.
+
+    What loads the old one loads the new one as well, by the same signatures, and serves keys that
+    were unknown. Variables grow as `grow_checkpoint` says. The files of keys in `assets/`,
+    and keys in the graph itself, that are an old vocabulary become the new one. Of the graph there
+    stays what serving asks for: ops of training are left out.
+
+        pe.grow_saved_model("export/1", "export/2",
+                            vocabularies={"*": ("export/1/assets/words.txt", "words.txt")})
+
+    Args:
+        directory: of a SavedModel that TensorFlow 1 or `tf.compat.v1` wrote, by
+            `tf.saved_model.Builder` or an Estimator.
+        output: directory to write; it must not be there, or be empty.
+        rows, columns, vocabularies: see `grow_checkpoint`.
+        constants: dict of pattern of a node's name to the number in place of the old number of
+            rows that it holds (`tf.one_hot`, a reshape), or "keep" where that is something else.
+        show: function of a `Growth` that shows what became of each tensor; None for silence.
+        **arguments: more arguments of `grow_checkpoint`: initializers, skip, slots, progress.
+
+    Returns:
+        `output`.
+
+    Raises:
+        ValueError: if it is no such SavedModel, the graph holds an old number of rows and nobody
+            says what that means, a file of keys is another than the old vocabulary, or
+            for what `grow_checkpoint` raises it. Nothing is written then.
+        OSError: if it cannot be written.
+    """
+    directory, output = os.fsdecode(directory), os.path.abspath(os.fsdecode(output))
+    model = _read(directory)
+    vocabularies = {p: as_vocabulary(v) for p, v in (vocabularies or {}).items()}
+    if os.path.isdir(output) and not os.listdir(output):
+        os.rmdir(output)
+    if os.path.lexists(output):
+        raise ValueError(f"{output} is there already. Name a directory that is not.")
+    os.makedirs(os.path.dirname(output), exist_ok=True)
+    stage = tempfile.mkdtemp(prefix=".partial_embed-saved-model-", dir=os.path.dirname(output))
+    try:
+        shown = []
+        prefix = os.path.join(stage, _VARIABLES)
+        grow_checkpoint(
+            os.path.join(directory, _VARIABLES),
+            prefix,
+            rows,
+            columns,
+            vocabularies,
+            show=shown.append,
+            **arguments,
+        )
+        with contextlib.suppress(FileNotFoundError):  # The assets hold the keys.
+            os.unlink(prefix + VOCABULARY_SUFFIX)
+        tables = shown[0].tables
+        used = list({id(t.vocabulary): t.vocabulary for t in tables if t.vocabulary}.values())
+        _copy_assets(directory, stage, used)
+        variables = [
+            GrownVariable(
+                table.name,
+                table.plan.shape,
+                table.plan.rows.axis,
+                table.plan.rows.checkpoint_rows,
+                table.plan.rows.num_rows,
+            )
+            for table in tables
+        ]
+        slots = [
+            variable._replace(name=slot)
+            for variable, table in zip(variables, tables)
+            for slot in table.slots
+        ]
+        for meta_graph in model.meta_graphs:
+            nodes = {node.name for node in meta_graph.graph_def.node}
+            present = [slot for slot in slots if slot.name in nodes]
+            grow_graph(meta_graph, variables + present, used, constants)
+        with open(os.path.join(stage, "saved_model.pb"), "wb") as stream:
+            stream.write(model.SerializeToString())
+        _try(stage, model)
+        os.chmod(stage, 0o777 & ~_umask())
+        os.rename(stage, output)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+    if show is not None:
+        show(shown[0])
+    return output
+
+
+def _read(directory):
+    """Returns the `SavedModel` of a directory."""
+    content = read_file(os.path.join(directory, "saved_model.pb"))
+    if content is None:
+        raise ValueError(f"{directory} is no SavedModel: it holds no saved_model.pb.")
+    model = SavedModel()
+    try:
+        model.ParseFromString(content)
+    except Exception as error:
+        raise ValueError(f"{directory}/saved_model.pb is damaged: {error}.") from error
+    if any(len(meta.object_graph_def.nodes) for meta in model.meta_graphs):
+        raise ValueError(
+            f"{directory} was written by tf.saved_model.save of TensorFlow 2, which keeps objects "
+            "and not names. Grow the checkpoint, and export the model from its source."
+        )
+    if not os.path.exists(os.path.join(directory, _VARIABLES + ".index")):
+        raise ValueError(f"{directory} has no variables that could grow.")
+    return model
+
+
+def _copy_assets(directory, stage, vocabularies):
+    """Copies the files beside the graph; those that are an old vocabulary become the new one."""
+    for folder in ("assets", "assets.extra"):
+        if os.path.isdir(os.path.join(directory, folder)):
+            shutil.copytree(os.path.join(directory, folder), os.path.join(stage, folder))
+    assets = os.path.join(stage, "assets")
+    for name in sorted(os.listdir(assets)) if os.path.isdir(assets) else ():
+        path = os.path.join(assets, name)
+        content = read_file(path)
+        if content is None:
+            continue
+        lines = content.decode("utf-8", "surrogateescape").splitlines()
+        for vocabulary in vocabularies:
+            if lines == vocabulary.old_keys:
+                with open(path, "w", encoding="utf-8", newline="\n") as stream:
+                    stream.write("".join(key + "\n" for key in vocabulary.new_keys))
+                break
+            if len(lines) == len(vocabulary.old_keys):
+                raise ValueError(
+                    f"assets/{name} has as many lines as the old vocabulary, and others. Give it "
+                    "as the old one, if rows are of its keys."
+                )
+
+
+def _try(directory, model):
+    """Loads each MetaGraph as serving does, variables and lookup tables."""
+    for meta_graph in model.meta_graphs:
+        with tf.Graph().as_default(), tf.Session() as session:
+            try:
+                tf.saved_model.loader.load(session, list(meta_graph.meta_info_def.tags), directory)
+            except (tf.errors.OpError, ValueError) as error:
+                raise ValueError(
+                    "The grown model cannot be loaded, and was not written: "
+                    f"{getattr(error, 'message', error)}"
+                ) from error
+
+
+def _umask():
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,271 @@
+"""The graph of a SavedModel, told that variables have more rows; no value is computed."""
+
+from collections import namedtuple
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from partial_embed._tensorflow import (
+    set_variable_definitions,
+    variable_definitions,
+)
+from partial_embed.table.patterns import Patterns
+
+_SCOPE = "partial_embed_grown/"
+_VARIABLES = ("VariableV2", "Variable", "VarHandleOp")
+_TABLES_OF_FILES = ("InitializeTableFromTextFile", "InitializeTableFromTextFileV2")
+_TABLES_OF_KEYS = ("InitializeTable", "InitializeTableV2", "LookupTableImportV2")
+_FILL_TABLES = (*_TABLES_OF_FILES, *_TABLES_OF_KEYS)
+# Collections of what runs when a model is loaded, and of what training's gradients ask for.
+_STARTS = ("saved_model_main_op", "legacy_init_op", "table_initializer")
+_CONTEXTS = ("cond_context", "while_context")
+KEEP = "keep"
+
+
+class GrownVariable(namedtuple("GrownVariable", ["name", "shape", "axis", "old", "new"])):
+    """A variable that has more rows.
+
+    Attributes:
+        name: str, of the variable and of its node.
+        shape: list of ints, its larger shape.
+        axis: int, along which it grew.
+        old, new: ints, its rows before and now.
+    """
+
+
+def grow_graph(meta_graph, variables, vocabularies, constants):
+    """Changes a `MetaGraphDef` in place.
+
+    Args:
+        meta_graph: of a SavedModel that TensorFlow 1 style code wrote.
+        variables: list of `GrownVariable`.
+        vocabularies: list of `Vocabulary`s that their rows follow.
+        constants: dict of pattern of a node's name to the number that stands in place of the old
+            count of rows, or "keep".
+
+    Raises:
+        ValueError: if a variable is not in the graph, or a constant or an input of the model
+            holds the old count and nobody says what it means.
+    """
+    nodes = {node.name: node for node in meta_graph.graph_def.node}
+    definitions = variable_definitions(meta_graph, tf.GraphKeys.GLOBAL_VARIABLES)
+    for variable in variables:
+        if variable.name not in nodes or nodes[variable.name].op not in _VARIABLES:
+            raise ValueError(
+                f"The graph has no variable {variable.name}, of which the checkpoint has rows: one "
+                "that a partitioner divided, or that is restored under another name, cannot grow."
+            )
+    asked = _ends(meta_graph)
+    _prune(meta_graph, nodes, definitions, asked)
+    nodes = {node.name: node for node in meta_graph.graph_def.node}
+    for node in _all_nodes(meta_graph.graph_def):
+        node.attr.pop("_output_shapes", None)
+    _set_constants(_ancestors(asked, nodes), nodes, variables, Patterns(constants or {}))
+    for variable in variables:
+        shape = nodes[variable.name].attr["shape"].shape
+        shape.dim[variable.axis].size = variable.shape[variable.axis]
+        definition = definitions.get(variable.name)
+        if definition is not None:
+            _restart(meta_graph.graph_def, nodes, variable, definition)
+    set_variable_definitions(meta_graph, definitions)
+    for vocabulary in vocabularies:
+        _set_keys(meta_graph.graph_def, nodes, vocabulary)
+    _set_signatures(meta_graph)
+
+
+def _prune(meta_graph, nodes, definitions, asked):
+    """Leaves out what serving does not need: training, whose gradients know the old shapes."""
+    saver = meta_graph.saver_def
+    needed = {saver.filename_tensor_name, saver.save_tensor_name, saver.restore_op_name}
+    needed.update(info.tensor_info.name for info in meta_graph.asset_file_def)
+    for definition in definitions.values():
+        needed.update([definition.variable_name, definition.initializer_name])
+        needed.update([definition.snapshot_name, definition.initial_value_name])
+    for key in _STARTS:
+        needed.update(meta_graph.collection_def[key].node_list.value)
+    # A table of keys is filled by ops that nothing depends on.
+    needed.update(name for name, node in nodes.items() if node.op in _FILL_TABLES)
+    kept = _ancestors(asked | {_node_of(text) for text in needed}, nodes)
+    for key in [key for key in meta_graph.collection_def if key in _CONTEXTS]:
+        del meta_graph.collection_def[key]
+    for collection in meta_graph.collection_def.values():
+        names = [text for text in collection.node_list.value if _node_of(text) in kept]
+        if collection.HasField("node_list"):
+            collection.node_list.value[:] = names
+    left = [node for node in meta_graph.graph_def.node if node.name in kept]
+    del meta_graph.graph_def.node[:]
+    for node in left:
+        node.attr.pop("_class", None)  # a node that is left out is no place to be near
+    meta_graph.graph_def.node.extend(left)
+
+
+def _all_nodes(graph_def):
+    yield from graph_def.node
+    for function in graph_def.library.function:
+        yield from function.node_def
+
+
+def _ends(meta_graph):
+    """Returns the names of the nodes that serving asks for."""
+    return {
+        _node_of(info.name)
+        for signature in meta_graph.signature_def.values()
+        for info in [*signature.inputs.values(), *signature.outputs.values()]
+        if info.name
+    }
+
+
+def _ancestors(names, nodes):
+    found, todo = set(), [name for name in names if name in nodes]
+    while todo:
+        name = todo.pop()
+        if name not in found:
+            found.add(name)
+            todo += [_node_of(text) for text in nodes[name].input if _node_of(text) in nodes]
+    return found
+
+
+def _set_constants(names, nodes, variables, said):
+    """Refuses constants and inputs that hold an old count of rows, unless somebody says what."""
+    counts = {v.old: v.new for v in variables}
+    unsaid = {}
+    for name in sorted(names):
+        what = _count_in(nodes[name], counts)
+        if what is None:
+            continue
+        pattern, number = said.find(name)
+        if pattern is None:
+            unsaid[name] = what
+        elif number != KEEP:
+            _replace(nodes[name], what, int(number))
+    if unsaid:
+        name, count = next(iter(unsaid.items()))
+        listed = ", ".join(list(unsaid)[:8])
+        raise ValueError(
+            f"The graph of the model holds the old number of rows, {count}, in {listed}. Say what "
+            f"stands there now: constants={{{name!r}: {counts.get(count, count)}}}, or 'keep'."
+        )
+    if said.unmatched:
+        raise ValueError(
+            f"The patterns {sorted(said.unmatched)} match no constant that holds an old number of "
+            f"rows: {', '.join(map(str, sorted(counts)))}."
+        )
+
+
+def _count_in(node, counts):
+    """Returns the old count (or that less one, of whole numbers) that a node holds, else None."""
+    if node.op == "Placeholder":
+        held = [dim.size for dim in node.attr["shape"].shape.dim]
+        return next((count for count in held if count in counts), None)
+    if node.op != "Const":
+        return None
+    tensor = node.attr["value"].tensor
+    held = [dim.size for dim in tensor.tensor_shape.dim]
+    if tf.as_dtype(tensor.dtype) in (tf.int32, tf.int64) and np.prod(held) <= 8:
+        held = [*held, *np.ravel(tf.make_ndarray(tensor)).tolist()]
+    counts = {**counts, **{count - 1: None for count in counts if count > 2}}
+    return next((count for count in held if count in counts), None)
+
+
+def _replace(node, old, new):
+    if node.op == "Placeholder":
+        for dim in node.attr["shape"].shape.dim:
+            dim.size = new if dim.size == old else dim.size
+        return
+    value = tf.make_ndarray(node.attr["value"].tensor)
+    if old in value.shape:
+        raise ValueError(
+            f"{node.name} is an array with one entry for each of {old} rows, which cannot grow. "
+            "Say 'keep' if it is something else, or export the model from its source."
+        )
+    value = np.where(value == old, new, value).astype(value.dtype)
+    node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value))
+
+
+def _restart(graph_def, nodes, variable, definition):
+    """Makes the first value of a variable zeros: a SavedModel is restored, not initialized."""
+    initializer = nodes.get(_node_of(definition.initializer_name))
+    if initializer is None:
+        return
+    dtype = nodes[variable.name].attr["dtype"]
+    base, zero = _SCOPE + variable.name, np.zeros([], tf.as_dtype(dtype.type).as_numpy_dtype)
+    dims = _add_constant(graph_def, base + "/dims", np.array(variable.shape, np.int32))
+    zero = _add_constant(graph_def, base + "/zero", zero)
+    fill = graph_def.node.add(name=base + "/fill", op="Fill", input=[dims.name, zero.name])
+    fill.attr["T"].CopyFrom(dtype)
+    fill.attr["index_type"].type = tf.int32.as_datatype_enum
+    initializer.input[1] = fill.name
+    definition.initial_value_name = fill.name + ":0"
+
+
+def _set_keys(graph_def, nodes, vocabulary):
+    """Gives lookup tables the new keys, where they hold the old ones or count them."""
+    old, new = vocabulary.old_keys, vocabulary.new_keys
+    for node in list(nodes.values()):
+        if node.op in _TABLES_OF_FILES and node.attr["vocab_size"].i == len(old):
+            node.attr["vocab_size"].i = len(new)
+        if node.op in _TABLES_OF_KEYS:
+            found = [_constant(nodes, text) for text in node.input[1:3]]
+            keyed = [_is_of_keys(value, old) for value in found]
+            if not any(keyed):
+                continue
+            for at, (value, is_keys) in enumerate(zip(found, keyed), 1):
+                if not is_keys and (value is None or value.tolist() != list(range(len(old)))):
+                    raise ValueError(
+                        f"The lookup table {node.name} gives the keys other numbers than 0, 1, 2 "
+                        "and so on. Export the model from its source."
+                    )
+                if is_keys:
+                    array = np.array([key.encode("utf-8") for key in new], object)
+                else:
+                    array = np.arange(len(new), dtype=value.dtype)
+                name = f"{_SCOPE}{node.name}/{at}"
+                node.input[at] = _add_constant(graph_def, name, array).name
+
+
+def _is_of_keys(value, keys):
+    texts = value is not None and value.dtype == object
+    return texts and [text.decode("utf-8", "replace") for text in value.tolist()] == keys
+
+
+def _constant(nodes, text):
+    """Returns the array that an input of a node always is, None if it may be another."""
+    needed = _ancestors([_node_of(text)], nodes)
+    if any(nodes[name].op in _VARIABLES or nodes[name].op == "Placeholder" for name in needed):
+        return None
+    graph_def = tf.GraphDef()
+    graph_def.node.extend(nodes[name] for name in nodes if name in needed)
+    with tf.Graph().as_default():
+        names = [text if ":" in text else text + ":0"]
+        (tensor,) = tf.import_graph_def(graph_def, return_elements=names, name="")
+        return tf.get_static_value(tensor)
+
+
+def _add_constant(graph_def, name, array):
+    dtype = tf.string if array.dtype == object else tf.as_dtype(array.dtype)
+    node = graph_def.node.add(name=name, op="Const")
+    node.attr["dtype"].type = dtype.as_datatype_enum
+    node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(array, dtype))
+    return node
+
+
+def _set_signatures(meta_graph):
+    """Imports the graph, which finds what does not fit, and notes the shapes of signatures."""
+    with tf.Graph().as_default() as graph:
+        try:
+            tf.import_graph_def(meta_graph.graph_def, name="")
+        except ValueError as error:
+            raise ValueError(
+                f"The graph does not fit its larger variables: {error}. Export the model from its "
+                "source."
+            ) from error
+        for signature in meta_graph.signature_def.values():
+            for info in [*signature.inputs.values(), *signature.outputs.values()]:
+                if info.name:
+                    tensor = graph.get_tensor_by_name(info.name)
+                    info.tensor_shape.CopyFrom(tensor.shape.as_proto())
+
+
+def _node_of(text):
+    """The node that an input of another node names: `^a`, `a` or `a:1`."""
+    return text.lstrip("^").split(":")[0]

@@ -1,0 +1,210 @@
+"""`grow_saved_model`: what TensorFlow's own loader serves before and after."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+
+import partial_embed as pe
+from partial_embed.command import main
+
+OLD, NEW = ["ann", "bob", "eve"], ["dan", "ann", "joe", "bob", "eve"]
+
+
+def write_keys(path, keys):
+    with open(path, "w") as stream:
+        stream.write("".join(key + "\n" for key in keys))
+    return str(path)
+
+
+def save(folder, use_resource=False, in_graph=False, extra=None, divided=None, size=len(OLD)):
+    """A model as it would be served: keys -> rows, scores of all keys, the best key."""
+    directory = str(folder / "served")
+    words = write_keys(folder / "words.txt", OLD)
+    with tf.Graph().as_default(), tf.Session() as session:
+        tf.set_random_seed(1)
+        if in_graph:
+            ids_of = tf.lookup.StaticHashTable(
+                tf.lookup.KeyValueTensorInitializer(
+                    tf.constant(OLD), tf.range(size, dtype=tf.int64)
+                ),
+                -1,
+            )
+            keys_of = None
+        else:
+            index = tf.lookup.TextFileIndex
+            initializer = tf.lookup.TextFileInitializer
+            key, number = index.WHOLE_LINE, index.LINE_NUMBER
+            ids_of = tf.lookup.StaticVocabularyTable(
+                initializer(words, tf.string, key, tf.int64, number, vocab_size=size), 1
+            )
+            keys_of = tf.lookup.StaticHashTable(
+                initializer(words, tf.int64, number, tf.string, key, vocab_size=size), "?"
+            )
+        rows = size + (0 if in_graph else 1)
+        with tf.variable_scope("model", use_resource=use_resource):
+            table = tf.get_variable(
+                "ent", [rows, 7], partitioner=divided and tf.fixed_size_partitioner(divided)
+            )
+            kernel = tf.get_variable("out", [7, rows])
+            bias = tf.get_variable("bias", [rows], initializer=tf.ones_initializer())
+        keys = tf.placeholder(tf.string, [None], name="keys")
+        looked_up = tf.nn.embedding_lookup(table, ids_of.lookup(keys), partition_strategy="div")
+        scores = tf.matmul(looked_up, kernel) + bias
+        outputs = {"rows": looked_up, "scores": scores}
+        if keys_of is not None:
+            outputs["best"] = keys_of.lookup(tf.argmax(scores[:, :-1], 1))
+        if extra is not None:
+            outputs["extra"] = extra(scores, rows)
+        # A trained model has an optimizer too, and its slots.
+        loss = tf.reduce_sum(tf.square(scores))
+        step = tf.train.AdamOptimizer(0.1).minimize(loss)
+        session.run([tf.global_variables_initializer(), tf.tables_initializer()])
+        session.run(step, {keys: OLD})
+        tf.saved_model.simple_save(
+            session, directory, {"keys": keys}, outputs, tf.tables_initializer()
+        )
+    return directory, words
+
+
+def serve(directory, keys):
+    """What a server answers that knows nothing but TensorFlow's loader."""
+    with tf.Graph().as_default(), tf.Session() as session:
+        meta = tf.saved_model.loader.load(session, ["serve"], directory)
+        signature = meta.signature_def["serving_default"]
+        outputs = {name: info.name for name, info in signature.outputs.items()}
+        return session.run(outputs, {signature.inputs["keys"].name: keys}), signature
+
+
+@pytest.mark.parametrize("use_resource", [False, True])
+def test_unknown_keys_are_served(tmp_path, use_resource, capsys):
+    directory, words = save(tmp_path, use_resource)
+    new = write_keys(tmp_path / "new.txt", NEW)
+    output = str(tmp_path / "grown")
+    before, _ = serve(directory, OLD)
+    found = pe.grow_saved_model(directory, output, vocabularies={"*": (words, new, 1)})
+    assert found == output
+    assert "grew  model/ent: [4 -> 6, 7]; new rows 0, 2 start at normal" in capsys.readouterr().err
+    after, signature = serve(output, OLD)
+    assert after["rows"].tobytes() == before["rows"].tobytes()
+    places = [NEW.index(key) for key in OLD] + [len(NEW)]
+    np.testing.assert_array_equal(after["scores"][:, places], before["scores"])
+    assert signature.outputs["scores"].tensor_shape.dim[1].size == 6
+    answers, _ = serve(output, ["dan", "joe", "nobody", "ann"])
+    checkpoint = tf.train.load_checkpoint(os.path.join(output, "variables", "variables"))
+    table = checkpoint.get_tensor("model/ent")
+    np.testing.assert_array_equal(answers["rows"], table[[0, 2, 5, 1]])
+    assert set(answers["best"]) <= {key.encode() for key in NEW}
+    for name, axis in (("model/ent", 0), ("model/out", 1), ("model/bias", 0)):
+        for slot in ("Adam", "Adam_1"):
+            held = checkpoint.get_tensor(f"{name}/{slot}")
+            assert held.shape == checkpoint.get_tensor(name).shape
+            assert not np.take(held, [0, 2], axis).any()
+            assert np.take(held, [1, 3, 4], axis).any()
+    assert os.listdir(os.path.join(output, "assets")) == ["words.txt"]
+    with open(os.path.join(output, "assets", "words.txt")) as stream:
+        assert stream.read().split() == NEW
+    assert sorted(os.listdir(tmp_path)) == ["grown", "new.txt", "served", "words.txt"]
+
+
+def test_training_is_left_out(tmp_path):
+    directory, words = save(tmp_path)
+    output = str(tmp_path / "grown")
+    pe.grow_saved_model(directory, output, vocabularies={"*": (words, NEW, 1)}, show=None)
+    with tf.Graph().as_default() as graph, tf.Session() as session:
+        tf.saved_model.loader.load(session, ["serve"], output)
+        names = {op.name for op in graph.get_operations()}
+        assert not any(name.startswith("gradients") for name in names)
+        assert "Adam" not in names
+        # The variables are all there, and a Saver of that graph saves them.
+        saved = tf.train.Saver().save(session, str(tmp_path / "again"))
+    held = os.path.join(output, "variables", "variables")
+    for name, shape in tf.train.list_variables(held):
+        assert tf.train.load_checkpoint(saved).get_tensor(name).shape == tuple(shape)
+
+
+def test_keys_that_are_part_of_the_graph(tmp_path):
+    directory, words = save(tmp_path, in_graph=True)
+    output = str(tmp_path / "grown")
+    before, _ = serve(directory, OLD)
+    pe.grow_saved_model(directory, output, vocabularies={"*": (words, NEW)}, show=None)
+    after, _ = serve(output, [*OLD, "joe"])
+    assert after["rows"][:3].tobytes() == before["rows"].tobytes()
+
+
+def one_hot(scores, rows):
+    return tf.one_hot(tf.argmax(scores, 1), rows, name="chosen")
+
+
+def test_a_constant_that_counts_rows_is_asked_about(tmp_path):
+    directory, words = save(tmp_path, extra=one_hot)
+    output, how = str(tmp_path / "grown"), {"vocabularies": {"*": (words, NEW, 1)}, "show": None}
+    with pytest.raises(ValueError, match=r"old number of rows, 4, in .*chosen/depth"):
+        pe.grow_saved_model(directory, output, **how)
+    assert sorted(os.listdir(tmp_path)) == ["served", "words.txt"]
+    constants = {"chosen/depth": 6, "*": "keep"}
+    pe.grow_saved_model(directory, output, constants=constants, **how)
+    after, _ = serve(output, OLD)
+    assert after["extra"].shape == (3, 6)
+
+
+def test_the_command(tmp_path, capsys):
+    directory, words = save(tmp_path, extra=one_hot)
+    new, output = write_keys(tmp_path / "new.txt", NEW), str(tmp_path / "grown")
+    arguments = main.parser().parse_args(
+        ["grow-saved-model", directory, output, "--vocabulary", words, new, "--num_oov_buckets=1"]
+        + ["--constant", "chosen/depth=6", "--constant", "*=keep"]
+    )
+    assert arguments.module.run(arguments) is None
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    assert printed.out.endswith(f"Wrote {output}.\n")
+    assert serve(output, ["joe"])[0]["extra"].shape == (1, 6)
+
+
+def test_what_is_refused(tmp_path):
+    directory, words = save(tmp_path)
+    output = str(tmp_path / "grown")
+
+    def refused(message, directory=directory, **arguments):
+        with pytest.raises(ValueError, match=message):
+            pe.grow_saved_model(directory, output, show=None, **arguments)
+        assert not os.path.exists(output)
+        assert not [name for name in os.listdir(tmp_path) if name.startswith(".partial")]
+
+    refused("Nothing says what grows")
+    refused("is no SavedModel", directory=str(tmp_path))
+    refused("match nothing", rows={"nobody": 9})
+    other = ["a", "b", "c"]
+    refused("as many lines as the old vocabulary", vocabularies={"*": (other, [*other, "d"], 1)})
+    how = {"vocabularies": {"*": (words, NEW, 1)}}
+    refused("match no constant", constants={"nothing": 3, "*": "keep"}, **how)
+    os.makedirs(output)
+    with open(os.path.join(output, "mine"), "w"):
+        pass
+    with pytest.raises(ValueError, match="is there already"):
+        pe.grow_saved_model(directory, output, **how)
+    assert os.listdir(output) == ["mine"]
+
+
+def test_a_divided_table_is_refused(tmp_path):
+    directory, words = save(tmp_path, divided=2)
+    with pytest.raises(ValueError, match="has no variable model/ent, of which the checkpoint has"):
+        pe.grow_saved_model(
+            directory, str(tmp_path / "grown"), vocabularies={"*": (words, NEW, 1)}, show=None
+        )
+
+
+@pytest.mark.skipif(tf.__version__.startswith("1."), reason="TensorFlow 2 writes such models")
+def test_a_saved_model_of_objects_is_refused(tmp_path):
+    code = (
+        "import sys, tensorflow as tf; m = tf.Module(); m.t = tf.Variable([[1.0], [2.0]]);"
+        "tf.saved_model.save(m, sys.argv[1])"
+    )
+    directory = str(tmp_path / "objects")
+    subprocess.run([sys.executable, "-c", code, directory], check=True, capture_output=True)
+    with pytest.raises(ValueError, match="was written by tf.saved_model.save of TensorFlow 2"):
+        pe.grow_saved_model(directory, str(tmp_path / "grown"), rows={"t": 3})
