@@ -73,7 +73,7 @@ def grow_meta_graph(
             function (as tf.cond of TensorFlow 2 makes them), the checkpoint does
             not fit, or the default graph has operations of these names already.
     """
-    meta_graph, checkpoint = _read_meta(meta), Checkpoint(checkpoint)
+    meta_graph, checkpoint = read_meta(meta), Checkpoint(checkpoint)
     patterns = [train] if isinstance(train, str) else list(train)
     definitions = variable_definitions(meta_graph, tf.GraphKeys.GLOBAL_VARIABLES)
     trainable = set(variable_definitions(meta_graph, tf.GraphKeys.TRAINABLE_VARIABLES))
@@ -140,7 +140,8 @@ def grow_meta_graph(
     return GrownGraph(embeddings, variables)
 
 
-def _read_meta(meta):
+def read_meta(meta):
+    """Returns a `MetaGraphDef`, of the path of a `.meta` file or as it is."""
     if isinstance(meta, tf.MetaGraphDef):
         return meta
     definition = tf.MetaGraphDef()

@@ -51,8 +51,8 @@ def growth_settings(arguments):
     if arguments.vocabulary:
         vocabularies = {arguments.match: (*arguments.vocabulary, arguments.num_oov_buckets)}
     return {
-        "rows": {name: _number(name, text) for name, text in pairs(arguments.rows)},
-        "columns": {name: _number(name, text) for name, text in pairs(arguments.columns)},
+        "rows": {name: whole_number(name, text) for name, text in pairs(arguments.rows)},
+        "columns": {name: whole_number(name, text) for name, text in pairs(arguments.columns)},
         "vocabularies": vocabularies,
         "initializers": _initializers(arguments),
         "skip": arguments.skip,
@@ -82,7 +82,7 @@ def pairs(texts):
     return [(name, value) for name, _, value in pairs]
 
 
-def _number(name, text):
+def whole_number(name, text):
     if not text.isdigit():
         raise ValueError(f"{name}={text}: expected a number of rows, like {name}=110.")
     return int(text)

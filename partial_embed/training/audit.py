@@ -51,6 +51,10 @@ class Audit(namedtuple("Audit", ["variables", "findings"])):
     """
 
     def __str__(self):
+        return self.text("All is well: new rows train, old rows stay.")
+
+    def text(self, well):
+        """Returns it as a table, with a last line that says that there are no findings."""
         rows = [("variable", "shape", "trains", "gradient", "why")]
         for report in self.variables:
             trains = "yes" if report.trains else "no"
@@ -60,7 +64,7 @@ class Audit(namedtuple("Audit", ["variables", "findings"])):
         for number, (subject, problem, remedy) in enumerate(self.findings, 1):
             lines += ["", f"{number}. {subject}: {problem}", "   " + remedy]
         if not self.findings:
-            lines += ["", "All is well: new rows train, old rows stay."]
+            lines += ["", well]
         return "\n".join(lines)
 
 

@@ -1,0 +1,113 @@
+"""`audit_meta_graph`: what can be done with a model of which only the files are left."""
+
+import re
+
+import tensorflow.compat.v1 as tf
+
+from partial_embed._tensorflow import variable_definitions
+from partial_embed.files.checkpoint import Checkpoint
+from partial_embed.files.growth import DELTA_KEY
+from partial_embed.meta_graph import grow_meta_graph, read_meta
+from partial_embed.saving.inventory import Inventory
+from partial_embed.table.optimizer_state import is_optimizer_state
+from partial_embed.training.audit import Audit, Finding, VariableReport, audit
+
+_LARGE_CONSTANT_BYTES = 1 << 20
+
+
+def audit_meta_graph(meta, checkpoint, rows=None, loss=None):
+    """Says which tables of a MetaGraph can grow, and what does not fit its checkpoint.
+
+    Whether a table can grow is tried, with one row more, in a graph that is thrown away. Given
+    `rows`, the model is grown by them as `grow_meta_graph` does; given the name of its loss
+    too, the result is that of `audit` of that loss.
+
+    Args:
+        meta: path of a `.meta` file, or a `MetaGraphDef`.
+        checkpoint: prefix, directory or `Checkpoint` that holds the variables.
+        rows: dict of table name to its new number of rows, or None.
+        loss: name of a tensor or operation, like "loss" or "loss:0", or None.
+
+    Returns:
+        An `Audit`. Without a loss, its reports say of each variable whether it is trainable, and
+        whether it can grow.
+
+    Raises:
+        ValueError: if a file cannot be read, a table of `rows` cannot grow, or there is no
+            such loss.
+    """
+    meta_graph, checkpoint = read_meta(meta), Checkpoint(checkpoint)
+    if loss is not None:
+        with tf.Graph().as_default() as graph:
+            grow_meta_graph(meta_graph, checkpoint, rows or {}, outputs=[loss])
+            tensor = graph.get_tensor_by_name(loss if ":" in loss else loss + ":0")
+            optimizer = tf.train.GradientDescentOptimizer(1.0)
+            return audit(tensor, optimizer=optimizer, show=None)
+    definitions = variable_definitions(meta_graph, tf.GraphKeys.GLOBAL_VARIABLES)
+    trainable = variable_definitions(meta_graph, tf.GraphKeys.TRAINABLE_VARIABLES)
+    nodes = {node.name: node for node in meta_graph.graph_def.node}
+    if rows:
+        with tf.Graph().as_default():
+            grow_meta_graph(meta_graph, checkpoint, rows)
+    reports, findings = [], []
+    for name in definitions:
+        if name not in trainable and is_optimizer_state(name, definitions):
+            continue
+        shape = [dim.size for dim in nodes[name].attr["shape"].shape.dim]
+        problem = _problem(name, shape, checkpoint)
+        if problem is not None:
+            findings.append(Finding(name, *problem))
+        why = "" if problem else _growth(meta_graph, checkpoint, name, shape)
+        reports.append(VariableReport(name, shape, name in trainable, "", why))
+    untaken = sorted(name for name in Inventory(checkpoint).variables if name not in definitions)
+    if untaken:
+        findings.append(
+            Finding(
+                checkpoint.prefix,
+                f"it holds {', '.join(untaken[:12])}, and no variable of the graph is called so",
+                "Take the .meta file that was saved with it.",
+            )
+        )
+    findings += _constants(nodes.values())
+    return Audit(reports, findings)
+
+
+def _problem(name, shape, checkpoint):
+    """Returns (what is wrong with a variable, what to do), None if it is as in the checkpoint."""
+    if DELTA_KEY in checkpoint:
+        raise ValueError(f"{checkpoint.prefix} is a delta. Merge it with its base first.")
+    if name not in checkpoint:
+        return "the checkpoint does not hold it", "Take the .meta file that was saved with it."
+    held = list(checkpoint.shapes[name])
+    if held != shape:
+        return (
+            f"it is {shape} in the graph and {held} in the checkpoint",
+            "Grow the checkpoint to that shape, or take the .meta file that was saved with it.",
+        )
+    return None
+
+
+def _growth(meta_graph, checkpoint, name, shape):
+    """Returns whether a variable can grow, in words."""
+    if not shape:
+        return ""
+    try:
+        with tf.Graph().as_default() as graph:
+            grow_meta_graph(meta_graph, checkpoint, {name: shape[0] + 1})
+            looked_up = any(op.type == "DynamicStitch" for op in graph.get_operations())
+    except ValueError as error:
+        # TensorFlow says of which node, and all that it knows of it.
+        reason = re.sub(r" for '({{node )?([^ '}]+).*", r" in \2", str(error), flags=re.DOTALL)
+        return f"cannot grow: {reason.split('. ')[0]}"
+    return "can grow: its rows are looked up" if looked_up else "can grow, and is read whole"
+
+
+def _constants(nodes):
+    for node in nodes:
+        size = node.ByteSize() if node.op == "Const" else 0
+        if size >= _LARGE_CONSTANT_BYTES:
+            yield Finding(
+                node.name,
+                f"a constant of {size / 1e6:.0f} MB in the graph, which cannot pass 2 GB",
+                "A table that grows is loaded from the checkpoint; the constant is not.",
+            )
