@@ -6,9 +6,7 @@ import numpy as np
 
 from partial_embed.files.checkpoint import Checkpoint
 from partial_embed.files.runs import to_runs
-from partial_embed.files.tensors import can_slice
 from partial_embed.saving.inventory import Inventory
-from partial_embed.saving.source import stored
 from partial_embed.table.patterns import Patterns
 from partial_embed.table.vocabulary import as_vocabulary
 
@@ -55,7 +53,7 @@ def compare_checkpoints(a, b, vocabularies=None, tensors=None, progress=None):
     """Yields a `Difference` for each tensor of two checkpoints, in the order of their names.
 
     A tensor that is longer or shorter in B along one axis is compared as far as both go, or by
-    the keys of its rows. Values are read in blocks.
+    the keys of its rows. One tensor of each is in memory at a time.
 
     Args:
         a, b: prefix, directory or `Checkpoint`.
@@ -112,12 +110,16 @@ def _compare(a, b, found, keyed):
         here = vocabulary.source[there]
     dropped = one[axis] - len(here)
     found = found._replace(axis=axis, compared=len(here), dropped=dropped)
-    readers = [_reader(*each, axis) for each in ((a, name, here), (b, name, there))]
+    # Whole: of a tensor that is stored whole TensorFlow reads all for any part of it.
+    arrays = [np.moveaxis(checkpoint.read(name), axis, 0) for checkpoint in (a, b)]
     row_bytes = max(1, _bytes(a, name) // max(1, one[axis]))
     step = max(1, _BLOCK_BYTES // row_bytes)
     rows, columns = [np.zeros(0, np.int64)], 0
     for start in range(0, len(here), step):
-        parts = [np.moveaxis(read(start, start + step), axis, 0) for read in readers]
+        parts = [
+            array[_as_index(rows[start : start + step])]
+            for array, rows in zip(arrays, (here, there))
+        ]
         differ, found = _add(found, *parts)
         rows.append(np.asarray(here[start : start + step])[differ.any(1)])
         columns |= differ.any(0)
@@ -126,12 +128,9 @@ def _compare(a, b, found, keyed):
     return found._replace(rows=to_runs(np.concatenate(rows)))
 
 
-def _reader(checkpoint, name, rows, axis):
-    """Returns a function of start and stop that gives rows[start:stop] of a tensor."""
-    if isinstance(rows, range) and can_slice(checkpoint.dtypes[name]):
-        return lambda start, stop: stored(checkpoint, name, rows[start:stop], axis=axis).read()
-    whole = checkpoint.read(name)  # Rows in another order: each read would be of all of it.
-    return lambda start, stop: np.take(whole, rows[start:stop], axis)
+def _as_index(rows):
+    """A range as a slice, which copies nothing."""
+    return slice(rows.start, rows.stop) if isinstance(rows, range) else rows
 
 
 def _add(found, one, other):

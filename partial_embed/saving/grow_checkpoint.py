@@ -108,18 +108,30 @@ class _Writer:
         grown = {n for table in self._growth.tables for n in (table.name, *table.slots)}
         self._copy(stage, sorted(set(self._base.shapes) - grown))
         for table in self._growth.tables:
-            old = self._base.read(table.name)
-            self._check_finite(table, old)
-            new = self._drawn(table)
-            self._write(stage, table, table.name, old, new)
+            try:
+                new = self._drawn(table)
+            except tf.errors.InvalidArgumentError:  # as of a covariance of NaN
+                self._check_finite(table, self._base.read(table.name))
+                raise
+            self._write_table(stage, table, new)
             for slot, start in table.slots.items():
-                old = self._base.read(slot)
-                if start == ROWS:
-                    starts = new.astype(old.dtype)
-                else:
-                    self._growth.starts.check(slot, start, old)
-                    starts = np.full(new.shape, start, old.dtype)
-                self._write(stage, table, slot, old, starts)
+                self._write_slot(stage, table, slot, start, new)
+
+    # Each ends with what it has read, so that one tensor is in memory at a time.
+
+    def _write_table(self, stage, table, new):
+        old = self._base.read(table.name)
+        self._check_finite(table, old)
+        self._write(stage, table, table.name, old, new)
+
+    def _write_slot(self, stage, table, slot, start, new):
+        old = self._base.read(slot)
+        if start == ROWS:
+            starts = new.astype(old.dtype)
+        else:
+            self._growth.starts.check(slot, start, old)
+            starts = np.full(new.shape, start, old.dtype)
+        self._write(stage, table, slot, old, starts)
 
     def _copy(self, stage, names):
         """Copies tensors, small ones together."""
