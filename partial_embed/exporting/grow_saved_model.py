@@ -92,15 +92,13 @@ def grow_saved_model(
             )
             for table in tables
         ]
-        slots = [
+        variables += [
             variable._replace(name=slot)
             for variable, table in zip(variables, tables)
             for slot in table.slots
         ]
         for meta_graph in model.meta_graphs:
-            nodes = {node.name for node in meta_graph.graph_def.node}
-            present = [slot for slot in slots if slot.name in nodes]
-            grow_graph(meta_graph, variables + present, used, constants)
+            grow_graph(meta_graph, variables, used, constants)
         with open(os.path.join(stage, "saved_model.pb"), "wb") as stream:
             stream.write(model.SerializeToString())
         _try(stage, model)

@@ -9,6 +9,8 @@ from partial_embed._tensorflow import (
     set_variable_definitions,
     variable_definitions,
 )
+from partial_embed.files.tensors import slice_spec
+from partial_embed.table.optimizer_state import owners_of
 from partial_embed.table.patterns import Patterns
 
 _SCOPE = "partial_embed_grown/"
@@ -26,7 +28,7 @@ class GrownVariable(namedtuple("GrownVariable", ["name", "shape", "axis", "old",
     """A variable that has more rows.
 
     Attributes:
-        name: str, of the variable and of its node.
+        name: str, as the checkpoint has it.
         shape: list of ints, its larger shape.
         axis: int, along which it grew.
         old, new: ints, its rows before and now.
@@ -49,24 +51,16 @@ def grow_graph(meta_graph, variables, vocabularies, constants):
     """
     nodes = {node.name: node for node in meta_graph.graph_def.node}
     definitions = variable_definitions(meta_graph, tf.GraphKeys.GLOBAL_VARIABLES)
-    for variable in variables:
-        if variable.name not in nodes or nodes[variable.name].op not in _VARIABLES:
-            raise ValueError(
-                f"The graph has no variable {variable.name}, of which the checkpoint has rows: one "
-                "that a partitioner divided, or that is restored under another name, cannot grow."
-            )
+    held = [(variable, _definition_of(variable.name, definitions)) for variable in variables]
     asked = _ends(meta_graph)
     _prune(meta_graph, nodes, definitions, asked)
     nodes = {node.name: node for node in meta_graph.graph_def.node}
     for node in _all_nodes(meta_graph.graph_def):
         node.attr.pop("_output_shapes", None)
     _set_constants(_ancestors(asked, nodes), nodes, variables, Patterns(constants or {}))
-    for variable in variables:
-        shape = nodes[variable.name].attr["shape"].shape
-        shape.dim[variable.axis].size = variable.shape[variable.axis]
-        definition = definitions.get(variable.name)
+    for variable, definition in held:
         if definition is not None:
-            _restart(meta_graph.graph_def, nodes, variable, definition)
+            _enlarge(meta_graph.graph_def, nodes, variable, definition)
     set_variable_definitions(meta_graph, definitions)
     for vocabulary in vocabularies:
         _set_keys(meta_graph.graph_def, nodes, vocabulary)
@@ -182,12 +176,42 @@ def _replace(node, old, new):
     node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value))
 
 
-def _restart(graph_def, nodes, variable, definition):
-    """Makes the first value of a variable zeros: a SavedModel is restored, not initialized."""
+def _definition_of(name, definitions):
+    """Returns the VariableDef of a tensor of the checkpoint; None for a slot that is not there.
+
+    A variable that a partitioner left in one piece is called `name/part_0`, and is a slice.
+    """
+    found = [
+        definition
+        for known, definition in definitions.items()
+        if (definition.save_slice_info_def.full_name or known) == name
+    ]
+    if len(found) > 1:
+        raise ValueError(
+            f"{name} is in {len(found)} pieces in the graph, whose lookups depend on their sizes. "
+            "Export the model from its source."
+        )
+    if not found and not owners_of(name, [*definitions]):
+        raise ValueError(
+            f"The graph has no variable {name}, of which the checkpoint has rows. Leave it out: "
+            f"skip={name!r}."
+        )
+    return found[0] if found else None
+
+
+def _enlarge(graph_def, nodes, variable, definition):
+    """Gives a variable its larger shape, and zeros as its first value: it will be restored."""
+    node = nodes[_node_of(definition.variable_name)]
+    node.attr["shape"].shape.dim[variable.axis].size = variable.new
+    info = definition.save_slice_info_def
+    if info.full_name:
+        info.full_shape[variable.axis] = info.var_shape[variable.axis] = variable.new
+        spec = slice_spec(variable.shape, [0] * len(variable.shape), variable.shape)
+        _set_slices(nodes, variable.name, spec)
     initializer = nodes.get(_node_of(definition.initializer_name))
     if initializer is None:
         return
-    dtype = nodes[variable.name].attr["dtype"]
+    dtype = node.attr["dtype"]
     base, zero = _SCOPE + variable.name, np.zeros([], tf.as_dtype(dtype.type).as_numpy_dtype)
     dims = _add_constant(graph_def, base + "/dims", np.array(variable.shape, np.int32))
     zero = _add_constant(graph_def, base + "/zero", zero)
@@ -196,6 +220,19 @@ def _restart(graph_def, nodes, variable, definition):
     fill.attr["index_type"].type = tf.int32.as_datatype_enum
     initializer.input[1] = fill.name
     definition.initial_value_name = fill.name + ":0"
+
+
+def _set_slices(nodes, name, spec):
+    """Tells the ops of Savers which slice of a tensor of the checkpoint a variable is."""
+    for node in nodes.values():
+        if node.op in ("SaveV2", "RestoreV2"):
+            names, slices = (nodes[_node_of(text)] for text in node.input[1:3])
+            texts = tf.make_ndarray(slices.attr["value"].tensor)
+            for place in np.flatnonzero(
+                tf.make_ndarray(names.attr["value"].tensor) == name.encode()
+            ):
+                texts[place] = spec.encode()
+            slices.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(texts, tf.string))
 
 
 def _set_keys(graph_def, nodes, vocabulary):

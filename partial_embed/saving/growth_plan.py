@@ -7,6 +7,7 @@ from collections import namedtuple
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+from partial_embed.files.growth import VOCABULARY_SUFFIX
 from partial_embed.files.nearest import nearest
 from partial_embed.files.runs import describe_runs, to_runs
 from partial_embed.saving.inventory import Inventory
@@ -15,7 +16,7 @@ from partial_embed.table import row_init
 from partial_embed.table.patterns import Patterns
 from partial_embed.table.plan import with_rows
 from partial_embed.table.table_plan import plan_table
-from partial_embed.table.vocabulary import as_vocabulary
+from partial_embed.table.vocabulary import as_vocabulary, compare_with_keys
 
 _NAMED = {
     "normal": row_init.normal_like_old_rows(seed=0),
@@ -98,7 +99,9 @@ def plan_growth(base, rows, columns, vocabularies, initializers, skip, slots, al
         for axis, given in ((0, rows), (1, columns))
         for pattern, count in (given or {}).items()
     ]
-    keyed = Patterns({p: as_vocabulary(v) for p, v in (vocabularies or {}).items()})
+    vocabularies = {p: as_vocabulary(v) for p, v in (vocabularies or {}).items()}
+    compare_with_keys(base.prefix + VOCABULARY_SUFFIX, vocabularies.values())
+    keyed = Patterns(vocabularies)
     if not sizes and not vocabularies:
         raise ValueError("Nothing says what grows: give rows=, columns= or vocabularies=.")
     obeyed, tables, warnings = set(), [], []

@@ -1,7 +1,12 @@
 """What the tensors of a checkpoint are, as far as their names and shapes say."""
 
+import re
+
 from partial_embed.files.growth import DELTA_KEY
 from partial_embed.table.optimizer_state import is_power, owners_of
+
+# As tf.train.Checkpoint calls a slot of the variable `group(1) + group(3)`.
+_OBJECT_SLOT = re.compile(r"(.+)/\.OPTIMIZER_SLOT/.+/([^/]+)(/\.ATTRIBUTES/VARIABLE_VALUE)")
 
 
 class Inventory:
@@ -36,6 +41,10 @@ class Inventory:
 
     def _find_owner(self, name, names):
         shape = list(self._shapes[name])
+        object_slot = _OBJECT_SLOT.fullmatch(name)
+        if object_slot:
+            owner = object_slot.group(1) + object_slot.group(3)
+            return owner if owner in self._shapes else None
         alike = [
             owner
             for owner in owners_of(name, names)
@@ -46,4 +55,7 @@ class Inventory:
 
 def kind_of_slot(name):
     """Returns what kind of slot a name says: `Adam_1` of `model/entity/Adam_1`."""
+    object_slot = _OBJECT_SLOT.fullmatch(name)
+    if object_slot:
+        return object_slot.group(2)
     return name.rpartition("/")[2]

@@ -20,6 +20,11 @@ _STARTS = {
     "RMSProp_2": 0.0,
     "adam_m": 0.0,
     "adam_v": 0.0,
+    # Of Keras 2, in object-based checkpoints.
+    "m": 0.0,
+    "v": 0.0,
+    "vhat": 0.0,
+    "momentum": 0.0,
 }
 # Sums of squares, which only grow: none is below what it started at.
 _SUMS = ("Adagrad", "Ftrl")

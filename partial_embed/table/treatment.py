@@ -12,7 +12,7 @@ from partial_embed.table.loading import load_unchanged
 from partial_embed.table.make_table import find_or_make
 from partial_embed.table.optimizer_state import is_optimizer_state, load_slot
 from partial_embed.table.patterns import Patterns
-from partial_embed.table.vocabulary import as_vocabulary, read_vocabulary
+from partial_embed.table.vocabulary import as_vocabulary, compare_with_keys
 
 
 class Treatment:
@@ -52,22 +52,7 @@ class Treatment:
         self._allow_nonfinite = allow_nonfinite
         self._slots = slots
         self._partitioner = partitioner
-        self._compare_vocabularies(vocabularies.values())
-
-    def _compare_vocabularies(self, vocabularies):
-        """Raises ValueError if the keys beside the checkpoint are others than those given."""
-        path = self.checkpoint.prefix + VOCABULARY_SUFFIX
-        if not vocabularies or not tf.gfile.Exists(path):
-            return
-        beside = read_vocabulary(path)
-        same_size = [v.old_keys for v in vocabularies if len(v.old_keys) == len(beside)]
-        if same_size and beside not in same_size:
-            row = next(i for i, pair in enumerate(zip(same_size[0], beside)) if len(set(pair)) > 1)
-            raise ValueError(
-                f"The old vocabulary is not that of the checkpoint: row {row} is "
-                f"{same_size[0][row]!r} in it, and {beside[row]!r} in {path}. Give {path} as the "
-                "old one."
-            )
+        compare_with_keys(checkpoint.prefix + VOCABULARY_SUFFIX, vocabularies.values())
 
     def unmatched(self):
         """Returns the sorted patterns that no variable has obeyed."""

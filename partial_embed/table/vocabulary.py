@@ -1,6 +1,7 @@
 """Vocabularies: rows follow keys, whatever order the keys stand in."""
 
 import codecs
+import os
 from collections import namedtuple
 
 import numpy as np
@@ -129,6 +130,26 @@ def as_vocabulary(given):
     """Returns a `Vocabulary`, given one, None, or what `align_vocabularies` takes."""
     known = given is None or isinstance(given, Vocabulary)
     return given if known else align_vocabularies(*given)
+
+
+def compare_with_keys(path, vocabularies):
+    """Raises ValueError if the keys in a file beside a checkpoint are not the old ones.
+
+    Args:
+        path: of a file that need not be there.
+        vocabularies: list of `Vocabulary`; those of another number of keys may be of other tables.
+    """
+    if not vocabularies or not os.path.exists(path):
+        return
+    beside = read_vocabulary(path)
+    same_size = [v.old_keys for v in vocabularies if len(v.old_keys) == len(beside)]
+    if same_size and beside not in same_size:
+        row = next(i for i, pair in enumerate(zip(same_size[0], beside)) if len(set(pair)) > 1)
+        raise ValueError(
+            f"The old vocabulary is not that of the checkpoint: row {row} is "
+            f"{same_size[0][row]!r} in it, and {beside[row]!r} in {path}. Give {path} as the "
+            "old one."
+        )
 
 
 def check_vocabulary(vocabulary, name, num_rows, checkpoint_rows):

@@ -192,7 +192,7 @@ def test_what_is_refused(tmp_path):
 
 def test_a_divided_table_is_refused(tmp_path):
     directory, words = save(tmp_path, divided=2)
-    with pytest.raises(ValueError, match="has no variable model/ent, of which the checkpoint has"):
+    with pytest.raises(ValueError, match="model/ent is in 2 pieces in the graph"):
         pe.grow_saved_model(
             directory, str(tmp_path / "grown"), vocabularies={"*": (words, NEW, 1)}, show=None
         )
