@@ -1,0 +1,138 @@
+"""What a script keeps in variables beside what it learns: counters, data, arrays in the graph."""
+
+import ast
+import re
+
+from partial_embed.migration.findings import TRAP
+from partial_embed.migration.syntax import argument, is_false, is_number, literal, text
+
+_ARRAYS = re.compile(r"emb|vec|matri|pretrain|array|weights|glove|word2vec|feature|adj|data", re.I)
+_NO_ARRAY = re.compile(r"init(ializer)?$|rate|lr$|step|epoch|size|scale|regular", re.I)
+_STEP = re.compile(r"(^|[._])(global_)?steps?$|^(i|it|iter)_?step", re.I)
+_DECAYS = (
+    "tf.train.exponential_decay",
+    "tf.train.polynomial_decay",
+    "tf.train.piecewise_constant",
+    "tf.train.inverse_time_decay",
+    "tf.train.natural_exp_decay",
+    "tf.train.cosine_decay",
+)
+
+
+def findings(script):
+    """Yields what starts afresh, what stays the script's, and arrays that are in the graph."""
+    yield from _counters(script)
+    for call in script.calls_of("tf.Variable", "tf.get_variable"):
+        yield from _arrays(script, call)
+
+
+def is_array(script, node):
+    """Returns whether an expression is, to all that can be seen, an array that the script has."""
+    if node is None or is_number(node):
+        return False
+    for value in script.values.expressions(node):
+        if isinstance(value, ast.Call):
+            name = script.names.of(value.func)
+            if isinstance(value.func, ast.Attribute) and value.func.attr in ("astype", "reshape"):
+                return is_array(script, value.func.value)
+            if name == "tf.constant_initializer":
+                given = argument(value, 0, "value")
+                return given is not None and not is_number(given) and literal(given) is not False
+            if name.startswith("numpy."):
+                return not name.startswith(("numpy.float", "numpy.int", "numpy.sqrt", "numpy.log"))
+            if name in ("tf.constant", "tf.convert_to_tensor", "tf.cast", "tf.to_float"):
+                return is_array(script, argument(value, 0, "value", "x"))
+            if name.startswith("tf.") or isinstance(value.func, (ast.Name, ast.Attribute)):
+                return False
+        if isinstance(value, ast.BinOp):
+            return is_array(script, value.left) or is_array(script, value.right)
+        if isinstance(value, (ast.Lambda, ast.List)):
+            return False
+    last = re.sub(r"[^\w]+$", "", text(node)).split(".")[-1]
+    if isinstance(node, (ast.Name, ast.Attribute, ast.Subscript)):
+        return bool(_ARRAYS.search(last)) and not _NO_ARRAY.search(last)
+    return False
+
+
+def start_of(call, name):
+    """Returns what a variable starts from, or None."""
+    if name == "tf.Variable":
+        return argument(call, 0, "initial_value")
+    return argument(call, 3, "initializer")
+
+
+def is_data(script, variable):
+    """Returns whether a variable holds the script's own numbers, and does not train."""
+    trains = not is_false(argument(variable.call, None, "trainable"))
+    return not trains and is_array(script, variable.start)
+
+
+def _arrays(script, call):
+    name = script.names.of(call.func)
+    start = start_of(call, name)
+    if not is_array(script, start):
+        return
+    if is_false(argument(call, None, "trainable")):
+        remedy = "data, and stays the script's, with its new shape; `train=` its name has growing load it."
+        yield script.finding(call, TRAP, remedy, "Data tables")
+    else:
+        remedy = (
+            "the array is a constant in the graph, of 2 GB at most: leave it out where it carries "
+            "old rows over, they are read from the checkpoint."
+        )
+        yield script.finding(call, TRAP, remedy, "The lines")
+
+
+def _counters(script):
+    steps = [
+        call
+        for call, name in script.calls
+        if name in ("tf.train.get_or_create_global_step", "tf.train.create_global_step")
+        or (name in ("tf.Variable", "tf.get_variable") and "global_step" in _called(call))
+    ]
+    for call in steps[:1]:
+        remedy = (
+            "starts afresh under growing, with the optimizer it belongs to; to go on counting: "
+            '`train="global_step"`.'
+        )
+        yield script.finding(call, TRAP, remedy, "Counters")
+    for call in script.calls_of(*_DECAYS):
+        yield script.finding(
+            call, TRAP, "a rate that decays by a step starts at the beginning again.", "Counters"
+        )
+    for node in script.nodes:
+        if isinstance(node, ast.While) and isinstance(node.test, ast.Compare):
+            sides = [node.test.left] + node.test.comparators
+            if any(_from_session(script, side) for side in sides):
+                remedy = "counts from 0 under growing; loaded, it would end the run before its first step."
+                seen = f"while {text(sides[0])} ... {text(sides[-1])}"
+                yield script.finding(node, TRAP, remedy, "Counters", seen)
+
+
+def _called(call):
+    """The words of what a variable is called."""
+    name = argument(call, None, "name")
+    if name is None and call.args and isinstance(literal(call.args[0]), str):
+        name = call.args[0]
+    return str(literal(name)) if name is not None else ""
+
+
+def _from_session(script, side):
+    """Returns whether a step was read from the graph: `sess.run(global_step)`, `step.eval()`."""
+    if not isinstance(side, (ast.Name, ast.Attribute)) or not _STEP.search(text(side)):
+        return isinstance(side, ast.Call) and _reads_step(script, side)
+    for node in script.nodes:
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+            targets = (
+                node.targets[0].elts if isinstance(node.targets[0], ast.Tuple) else node.targets
+            )
+            if text(side) in map(text, targets) and _reads_step(script, node.value):
+                return True
+    return False
+
+
+def _reads_step(script, call):
+    if script.names.of(call.func) == "tf.train.global_step":
+        return True
+    attribute = call.func.attr if isinstance(call.func, ast.Attribute) else ""
+    return attribute in ("run", "eval") and "step" in text(call)
