@@ -1,8 +1,9 @@
 """Reads a TensorFlow 1 script and says what of it can grow, what is gone, and what bites.
 
-Nothing is run or imported, TensorFlow neither; directories are searched for .py files. Each line of the output is a
-finding: `table`, it can gain rows; `gone`, TensorFlow 2 does not have it; `trap`, it runs and does something else than
-it seems; with what to do, and the heading in docs/migration.md that says more.
+Nothing is run or imported, TensorFlow neither; directories are searched for .py files. Each
+finding has a line, a kind (`table`: it can gain rows; `gone`: TensorFlow 2 does not have it;
+`trap`: it runs, and does something else than it seems), what to do, and the heading in
+docs/migration.md that says more.
 
   partial-embed check train.py models/
 

@@ -13,7 +13,7 @@ _NO_ESTIMATORS = "2.15 was the last TensorFlow with Estimators: a loop over `ses
 
 # {what is gone: (what takes its place, heading)}; of two that fit a name the longer one is taken.
 SUCCESSORS = {
-    "tf.contrib": ("write it out, or look for it in the table of docs/migration.md", HEADING),
+    "tf.contrib": ("no module has taken its place: write out what is needed", HEADING),
     "tf.contrib.layers.xavier_initializer": (
         "`pe.xavier_initializer`, the same values from the same seed",
         "Initializers and seeds",
@@ -55,6 +55,10 @@ SUCCESSORS = {
     "tf.contrib.tpu": ("`tf.tpu`; its Estimators are gone", "Estimators and feature columns"),
     "tf.contrib.distribute": ("`tf.distribute`", HEADING),
     "tf.contrib.estimator": (_NO_ESTIMATORS, "Estimators and feature columns"),
+    "tf.contrib.learn.preprocessing.VocabularyProcessor": (
+        "a dict of words and their ids, kept in a file",
+        HEADING,
+    ),
     "tf.contrib.learn": ("Keras, or a loop over `sess.run`; `tf.data` for its input", HEADING),
     "tf.estimator": (_NO_ESTIMATORS, "Estimators and feature columns"),
     "tf.layers": (f"the layer of `tf.keras.layers`; {_LEGACY_KERAS}", HEADING),
@@ -80,52 +84,48 @@ SUCCESSORS = {
     "tf.keras.utils.multi_gpu_model": ("`tf.distribute.MirroredStrategy`", HEADING),
 }
 # Modules that never were public, and are gone since.
-PRIVATE = ("tf.python.layers", "tf.python.estimator")
+PRIVATE = ("tf.python.estimator",)
 # Names that compat.v1 has and TensorFlow 2 has not: said without compat, one line at the top mends
 # all of them.
-COMPAT_ONLY = frozenset(
-    f"tf.{name}"
-    for name in """
-    ConfigProto GPUOptions GraphKeys InteractiveSession Session app assign flags get_collection
-    get_default_graph get_default_session get_variable gfile global_variables
-    global_variables_initializer initialize_all_variables log logging placeholder
-    placeholder_with_default random_normal random_uniform reset_default_graph set_random_seed
-    sparse_placeholder sparse_tensor_dense_matmul to_float to_int32 trainable_variables
-    truncated_normal truncated_normal_initializer variable_scope train.AdagradOptimizer
-    train.AdamOptimizer train.GradientDescentOptimizer train.MomentumOptimizer
-    train.MonitoredTrainingSession train.RMSPropOptimizer train.Saver
-    train.get_or_create_global_step summary.FileWriter summary.merge_all
-    """.split()
-)
+_COMPAT_ONLY = """
+ConfigProto GPUOptions GraphKeys InteractiveSession Session app assign flags get_collection
+get_default_graph get_default_session get_variable gfile global_variables
+global_variables_initializer initialize_all_variables log logging placeholder
+placeholder_with_default random_normal random_uniform reset_default_graph set_random_seed
+sparse_placeholder sparse_tensor_dense_matmul to_float to_int32 trainable_variables
+truncated_normal truncated_normal_initializer variable_scope train.AdagradOptimizer
+train.AdamOptimizer train.GradientDescentOptimizer train.MomentumOptimizer
+train.MonitoredTrainingSession train.RMSPropOptimizer train.Saver
+train.get_or_create_global_step summary.FileWriter summary.merge_all
+"""
+COMPAT_ONLY = frozenset(f"tf.{name}" for name in _COMPAT_ONLY.split())
 # What absl has, of which TensorFlow 1 had copies.
 _ABSL = {"tf.app": "absl.app", "tf.flags": "absl.flags", "tf.logging": "absl.logging"}
 
 
 def findings(script):
     """Yields a finding for each name that is gone, at the first line that has it."""
-    uses = {}  # name as the table has it or as the script uses it: nodes
+    uses = {}  # (entry of the table, what is said in one): [(node, name), ...]
     without_compat = {}
     for node, name in _used(script):
         key = successor_of(name)
         if key is not None:
-            uses.setdefault((key, name), []).append(node)
+            group = ".".join(name.split(".")[:3]) if key == "tf.contrib" else key
+            uses.setdefault((key, group), []).append((node, name))
         elif not script.names.is_compat(node):
             top = next((its for its in _beginnings(name) if its in COMPAT_ONLY), None)
             if top is not None:
                 without_compat.setdefault(top, []).append(node)
     if without_compat:
         yield _import(script, without_compat)
-    for (key, name), nodes in uses.items():
+    for (key, _), found in uses.items():
         if key in PRIVATE:
             remedy, heading = "a private module that is gone: what is public in its place", HEADING
         else:
             remedy, heading = SUCCESSORS[key]
-        yield script.finding(nodes[0], GONE, remedy + ".", heading, name + _also(nodes))
+        yield script.finding(found[0][0], GONE, remedy + ".", heading, _named(found))
     for call in script.calls_of("tf.concat"):
-        if (
-            call.args
-            and is_number(call.args[0])
-        ):
+        if call.args and is_number(call.args[0]):
             yield script.finding(call, GONE, "since 1.0: `tf.concat(values, axis)`.", HEADING)
 
 
@@ -167,9 +167,13 @@ def _import(script, uses):
     return found._replace(line=min(lines) if lines else first)
 
 
-def _also(nodes):
-    lines = sorted({node.lineno for node in nodes})
+def _named(found):
+    """The names of what is gone, the first one whole, and the other lines that have them."""
+    names = list(dict.fromkeys(name for _, name in found))
+    said = ", ".join([names[0]] + [name.rsplit(".", 1)[-1] for name in names[1:3]])
+    said += f" and {len(names) - 3} more" if len(names) > 3 else ""
+    lines = sorted({node.lineno for node, _ in found})
     if len(lines) == 1:
-        return ""
+        return said
     more = ", ".join(map(str, lines[1:6])) + (" ..." if len(lines) > 6 else "")
-    return f" (also line{'s' if len(lines) > 2 else ''} {more})"
+    return f"{said} (also line{'s' if len(lines) > 2 else ''} {more})"

@@ -4,7 +4,7 @@ import ast
 
 from partial_embed.migration.findings import TRAP
 from partial_embed.migration.syntax import argument, literal, text
-from partial_embed.migration.tables import LOOKUPS
+from partial_embed.migration.tables import LOOKUPS, key_of
 
 _PARTITIONERS = (
     "fixed_size_partitioner",
@@ -26,8 +26,8 @@ def findings(script, tables):
             yield script.finding(call, TRAP, remedy, "Partition strategies")
         elif name == "tf.cond" and _chooses(script, tables, call):
             remedy = (
-                "momentum moves new rows on batches of old ids: `pe.lookup_cond`, or a plain lookup "
-                "of ids that mix both."
+                "momentum moves new rows on batches of old ids: `pe.lookup_cond`, or a plain "
+                "lookup of ids that mix both."
             )
             yield script.finding(call, TRAP, remedy, "`tf.cond` and momentum")
         elif name == "tf.concat" and call.args:
@@ -71,8 +71,16 @@ def _joined(script, tables, call):
     tables_joined = [its for its in values.elts if tables.tables_in(its)]
     if not tables_joined:
         return
+    counts = {its.shape and key_of(its.shape[0]) for its in tables.tables_in(values)}
+    if len(counts) > 1:
+        remedy = (
+            "every step copies these tables, as before. In a graph the rows of old nodes stay, "
+            "and what is propagated to them does not."
+        )
+        yield script.finding(call, TRAP, remedy, "Graph recommenders")
+        return
     remedy = (
-        f"every step copies {' and '.join(map(text, tables_joined))}. If these are old and new rows of "
-        "one table: `tf.nn.embedding_lookup(e, ids)` of the one that grew."
+        f"every step copies {' and '.join(map(text, tables_joined))}. Of old and new rows of one "
+        "table: `tf.nn.embedding_lookup(e, ids)` of the one that grew."
     )
     yield script.finding(call, TRAP, remedy, "The lines")

@@ -27,6 +27,8 @@ class Names:
         self.imports = []  # (line, local name, full name)
         self._full = {}
         nodes = list(ast.walk(tree))
+        if any(_takes_all(node) for node in nodes):
+            self._full["tf"] = "tensorflow"  # which a star has brought, as it does in such scripts
         for node in nodes:
             if isinstance(node, ast.Import):
                 for alias in node.names:
@@ -46,7 +48,7 @@ class Names:
 
     def _bind(self, node, local, full, imported):
         self.imports.append((node.lineno, local, imported))
-        # Of `try: import tensorflow.compat.v1 as tf` and `except: import tensorflow as tf` the first.
+        # Of `try: import tensorflow.compat.v1 as tf` and what `except` imports, the first.
         if not self._full.get(local, "").startswith(_COMPAT):
             self._full[local] = full
 
@@ -71,6 +73,10 @@ class Names:
     def is_compat(self, node):
         """Returns whether an expression is said by way of `compat.v1`."""
         return (self.full(node) or "").startswith(_COMPAT)
+
+
+def _takes_all(node):
+    return isinstance(node, ast.ImportFrom) and any(alias.name == "*" for alias in node.names)
 
 
 def public(full):

@@ -22,6 +22,8 @@ def findings(script):
     for call, name in script.calls:
         if name in _LIBRARY:
             yield script.finding(call, TRAP, f"{_LIBRARY[name]}: {_REMEDY}", HEADING)
+        elif name == "pandas.Series" and _numbers_uniques(script, call):
+            yield script.finding(call, TRAP, f"ids as keys appear: {_REMEDY}", HEADING)
         elif name.startswith(("keras.", "tf.keras.")) and name.endswith(".text.Tokenizer"):
             yield script.finding(call, TRAP, f"numbers words by frequency: {_REMEDY}", HEADING)
         elif (
@@ -41,6 +43,15 @@ def findings(script):
             yield from _in_order(script, node)
 
 
+def _numbers_uniques(script, call):
+    """`pd.Series(data=np.arange(n), index=column.unique())`."""
+    data, index = argument(call, 0, "data"), argument(call, 1, "index")
+    if not isinstance(data, ast.Call) or text(data.func) not in _RANGES or index is None:
+        return False
+    values = script.values.expressions(index)
+    return any(not isinstance(its, Parameter) and _order(script, its) for its in values)
+
+
 def _is_shown(script, call):
     """Returns whether it is printed, or one entry is taken of it."""
     parent = script.values.parent_of.get(call)
@@ -53,15 +64,14 @@ def _is_shown(script, call):
 
 
 def _as_they_appear(script, node):
-    """`vocab[word] = len(vocab)`, and `ids[word] = n` where words are asked for that are not in it."""
+    """`vocab[word] = len(vocab)`, and `ids[word] = n` of words that are not in it yet."""
     target = node.targets[0]
     if not isinstance(target, ast.Subscript) or isinstance(index_of(target), ast.Slice):
         return
     dictionary = text(target.value)
-    by_length = isinstance(node.value, ast.Call) and text(node.value.func) == "len"
-    if by_length and node.value.args and text(node.value.args[0]) == dictionary:
-        yield script.finding(node, TRAP, f"ids as keys appear: {_REMEDY}", HEADING, _seen(node))
-    elif isinstance(node.value, ast.Name) and _counts(script, node) and _asks(script, node):
+    by_length = isinstance(node.value, ast.Call) and text(node.value) == f"len({dictionary})"
+    by_number = isinstance(node.value, ast.Name) and _counts(script, node) and _asks(script, node)
+    if by_length or by_number:
         yield script.finding(node, TRAP, f"ids as keys appear: {_REMEDY}", HEADING, _seen(node))
 
 
@@ -122,7 +132,7 @@ def _in_order(script, call):
 
 
 def _becomes_dict(script, call):
-    """`dict(zip(words, range(n)))`, `{w: i for i, w in enumerate(words)}`, `ids[w] = i` in a loop."""
+    """`dict(zip(words, range(n)))`, `{w: i for i, w in enumerate(words)}`, a loop's `ids[w] = i`."""
     for parent in script.values.within(call, ast.Call, ast.DictComp, ast.For, ast.GeneratorExp):
         if isinstance(parent, ast.Call):
             if text(parent.func) == "dict":
@@ -147,17 +157,25 @@ def _order(script, node):
         return "in the order of a set"
     if not isinstance(node, ast.Call):
         return None
-    called = text(node.func)
-    if called == "set":
-        return "in the order of a set"
-    if called == "sorted":
-        return "by count" if argument(node, None, "key") is not None else "in the keys' own order"
+    called = "unique" if text(node.func).endswith(".unique") else text(node.func)
     if script.names.of(node.func) == "numpy.unique":
-        return "in the keys' own order"
+        called = "numpy.unique"
+    if called == "sorted" and argument(node, None, "key") is not None:
+        return "by count"
+    if called in _ORDERS:
+        return _ORDERS[called]
+    order = None
     if called in ("list", "tuple", "np.array", "zip") and node.args:
         inner = node.args[0]
         inner = inner.value if isinstance(inner, ast.Starred) else inner
         for value in script.values.expressions(inner):
-            if not isinstance(value, Parameter) and _order(script, value):
-                return _order(script, value)
-    return None
+            order = order or (None if isinstance(value, Parameter) else _order(script, value))
+    return order
+
+
+_ORDERS = {
+    "set": "in the order of a set",
+    "sorted": "in the keys' own order",
+    "numpy.unique": "in the keys' own order",
+    "unique": "as keys appear",
+}

@@ -37,10 +37,10 @@ def _saver(script, call):
     if chosen is not None:
         values = list(script.values.expressions(chosen))
         calls = [script.names.of(its.func) for its in values if isinstance(its, ast.Call)]
-        if "tf.trainable_variables" in calls or "tf.trainable_variables" in _inside(script, values):
+        if "tf.trainable_variables" in [*calls, *_inside(script, values)]:
             remedy = (
-                "what is frozen is not in that list: `pe.Saver` of the same writes whole tables and "
-                "frozen layers as well."
+                "what is frozen is not in that list: `pe.Saver` of the same writes whole tables, "
+                "and frozen layers as well."
             )
             yield script.finding(call, TRAP, remedy, "Savers of a list")
             return
@@ -49,8 +49,8 @@ def _saver(script, call):
         yield script.finding(call, TRAP, remedy, "Slots and their names")
     elif list(script.methods("restore")):
         remedy = (
-            "restores no smaller table: leave `restore` of the old checkpoint out, or `pe.Saver`. It "
-            "saves what has no slots as it is."
+            "restores no smaller table: leave `restore` of the old checkpoint out, or `pe.Saver`. "
+            "It saves what has no slots as it is."
         )
         heading = "Restoring the old checkpoint into the grown graph"
         yield script.finding(call, TRAP, remedy, heading)

@@ -4,7 +4,7 @@ import ast
 import re
 
 from partial_embed.migration.findings import TRAP
-from partial_embed.migration.syntax import argument, is_false, is_number, literal, text
+from partial_embed.migration.syntax import MISSING, argument, is_false, is_number, literal, text
 
 _ARRAYS = re.compile(r"emb|vec|matri|pretrain|array|weights|glove|word2vec|feature|adj|data", re.I)
 _NO_ARRAY = re.compile(r"init(ializer)?$|rate|lr$|step|epoch|size|scale|regular", re.I)
@@ -28,30 +28,31 @@ def findings(script):
 
 def is_array(script, node):
     """Returns whether an expression is, to all that can be seen, an array that the script has."""
-    if node is None or is_number(node):
+    if node is None or literal(node) is not MISSING:
         return False
     for value in script.values.expressions(node):
         if isinstance(value, ast.Call):
-            name = script.names.of(value.func)
-            if isinstance(value.func, ast.Attribute) and value.func.attr in ("astype", "reshape"):
-                return is_array(script, value.func.value)
-            if name == "tf.constant_initializer":
-                given = argument(value, 0, "value")
-                return given is not None and not is_number(given) and literal(given) is not False
-            if name.startswith("numpy."):
-                return not name.startswith(("numpy.float", "numpy.int", "numpy.sqrt", "numpy.log"))
-            if name in ("tf.constant", "tf.convert_to_tensor", "tf.cast", "tf.to_float"):
-                return is_array(script, argument(value, 0, "value", "x"))
-            if name.startswith("tf.") or isinstance(value.func, (ast.Name, ast.Attribute)):
-                return False
+            return _call_is_array(script, value)
         if isinstance(value, ast.BinOp):
             return is_array(script, value.left) or is_array(script, value.right)
         if isinstance(value, (ast.Lambda, ast.List)):
             return False
-    last = re.sub(r"[^\w]+$", "", text(node)).split(".")[-1]
-    if isinstance(node, (ast.Name, ast.Attribute, ast.Subscript)):
-        return bool(_ARRAYS.search(last)) and not _NO_ARRAY.search(last)
-    return False
+    last = re.sub(r"\W+$", "", text(node)).split(".")[-1]
+    is_name = isinstance(node, (ast.Name, ast.Attribute, ast.Subscript))
+    return is_name and bool(_ARRAYS.search(last)) and not _NO_ARRAY.search(last)
+
+
+def _call_is_array(script, call):
+    name = script.names.of(call.func)
+    if isinstance(call.func, ast.Attribute) and call.func.attr in ("astype", "reshape"):
+        return is_array(script, call.func.value)
+    if name == "tf.constant_initializer":
+        given = argument(call, 0, "value")
+        return given is not None and literal(given) is MISSING
+    if name in ("tf.constant", "tf.convert_to_tensor", "tf.cast", "tf.to_float"):
+        return is_array(script, argument(call, 0, "value", "x"))
+    scalars = ("numpy.float", "numpy.int", "numpy.sqrt", "numpy.log", "numpy.prod", "numpy.mean")
+    return name.startswith("numpy.") and not name.startswith(scalars)
 
 
 def start_of(call, name):
@@ -73,7 +74,7 @@ def _arrays(script, call):
     if not is_array(script, start):
         return
     if is_false(argument(call, None, "trainable")):
-        remedy = "data, and stays the script's, with its new shape; `train=` its name has growing load it."
+        remedy = "data, and stays the script's, with its new shape; `train=` its name loads it."
         yield script.finding(call, TRAP, remedy, "Data tables")
     else:
         remedy = (
@@ -88,7 +89,7 @@ def _counters(script):
         call
         for call, name in script.calls
         if name in ("tf.train.get_or_create_global_step", "tf.train.create_global_step")
-        or (name in ("tf.Variable", "tf.get_variable") and "global_step" in _called(call))
+        or (name in ("tf.Variable", "tf.get_variable") and _is_step(script, call))
     ]
     for call in steps[:1]:
         remedy = (
@@ -104,23 +105,29 @@ def _counters(script):
         if isinstance(node, ast.While) and isinstance(node.test, ast.Compare):
             sides = [node.test.left] + node.test.comparators
             if any(_from_session(script, side) for side in sides):
-                remedy = "counts from 0 under growing; loaded, it would end the run before its first step."
+                remedy = "counts from 0 under growing; loaded, it would end before its first step."
                 seen = f"while {text(sides[0])} ... {text(sides[-1])}"
                 yield script.finding(node, TRAP, remedy, "Counters", seen)
 
 
-def _called(call):
-    """The words of what a variable is called."""
+def _is_step(script, call):
+    """Returns whether a variable is called global_step, or is assigned to what is."""
+    parent = script.values.parent_of.get(call)
+    if isinstance(parent, ast.Assign) and text(parent.targets[0]).endswith("global_step"):
+        return is_number(start_of(call, script.names.of(call.func)) or call)
     name = argument(call, None, "name")
     if name is None and call.args and isinstance(literal(call.args[0]), str):
         name = call.args[0]
-    return str(literal(name)) if name is not None else ""
+    return name is not None and "global_step" in str(literal(name))
 
 
 def _from_session(script, side):
     """Returns whether a step was read from the graph: `sess.run(global_step)`, `step.eval()`."""
     if not isinstance(side, (ast.Name, ast.Attribute)) or not _STEP.search(text(side)):
         return isinstance(side, ast.Call) and _reads_step(script, side)
+    if text(side).split(".")[-1] == "global_step":
+        values = script.values.of(side)
+        return not values or any(not is_number(its) for its in values)
     for node in script.nodes:
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
             targets = (

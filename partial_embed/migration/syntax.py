@@ -37,28 +37,43 @@ def index_of(subscript):
 
 def text(node):
     """Returns an expression as it is written, in short; what has no short form is `...`."""
-    if isinstance(node, ast.Name):
-        return node.id
-    if isinstance(node, ast.Attribute):
-        return f"{text(node.value)}.{node.attr}"
-    if isinstance(node, ast.Subscript):
-        return f"{text(node.value)}[{text(index_of(node))}]"
-    if isinstance(node, ast.Call):
-        named = [f"{k.arg}={text(k.value)}" if k.arg else "**..." for k in node.keywords]
-        return f"{text(node.func)}({', '.join([text(its) for its in node.args] + named)})"
-    if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
-        return f"{text(node.left)} {_OPERATORS[type(node.op)]} {text(node.right)}"
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        return f"-{text(node.operand)}"
-    if isinstance(node, (ast.List, ast.Tuple)):
-        left, right = "[]" if isinstance(node, ast.List) else "()"
-        return left + ", ".join(map(text, node.elts)) + right
-    if isinstance(node, ast.Lambda):
-        return f"lambda: {text(node.body)}"
+    write = _FORMS.get(type(node))
+    written = None if write is None else write(node)
+    if written is not None:
+        return written
     value = literal(node)
     if isinstance(value, str):
         return '"' + value.replace("\n", " ") + '"'
     return "..." if value is MISSING or isinstance(node, (ast.Dict, ast.Set)) else repr(value)
+
+
+def _call(node):
+    named = [f"{k.arg}={text(k.value)}" if k.arg else "**..." for k in node.keywords]
+    return f"{text(node.func)}({', '.join([text(its) for its in node.args] + named)})"
+
+
+def _binary(node):
+    sign = _OPERATORS.get(type(node.op))
+    return sign and f"{_operand(node.left)} {sign} {_operand(node.right)}"
+
+
+def _operand(node):
+    return f"({text(node)})" if isinstance(node, ast.BinOp) else text(node)
+
+
+_FORMS = {
+    ast.Name: lambda node: node.id,
+    ast.Attribute: lambda node: f"{_operand(node.value)}.{node.attr}",
+    ast.Subscript: lambda node: f"{_operand(node.value)}[{text(index_of(node))}]",
+    ast.Slice: lambda node: ":".join(text(its) if its else "" for its in (node.lower, node.upper)),
+    ast.Call: _call,
+    ast.BinOp: _binary,
+    ast.UnaryOp: lambda node: f"-{text(node.operand)}" if isinstance(node.op, ast.USub) else None,
+    ast.List: lambda node: f"[{', '.join(map(text, node.elts))}]",
+    ast.Tuple: lambda node: f"({', '.join(map(text, node.elts))})",
+    ast.Starred: lambda node: f"*{text(node.value)}",
+    ast.Lambda: lambda node: f"lambda: {text(node.body)}",
+}
 
 
 def shorten(words, limit=96):

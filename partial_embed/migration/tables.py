@@ -4,7 +4,7 @@ import ast
 import re
 
 from partial_embed.migration.findings import TABLE, TRAP
-from partial_embed.migration.state import is_data
+from partial_embed.migration.state import is_array, is_data
 from partial_embed.migration.syntax import argument, literal, shorten, text
 from partial_embed.migration.values import Parameter
 from partial_embed.migration.variables import arguments_of, variables_of
@@ -66,9 +66,9 @@ class Tables:
         for call, name in script.calls:
             for index, argument_name in enumerate(LOOKUPS.get(name, ())):
                 looked_up |= self.within(argument(call, index, argument_name))
-        by_name = {its for its in self.variables if _by_name(its)}
-        self.rows = {its for its in looked_up | by_name if its.shape != []}
-        keys = {_key(its.shape[0]) for its in self.rows if its.shape} - {None}
+        by_name = {its for its in self.variables if _by_name(script, its)}
+        self.rows = {its for its in looked_up | by_name if its.shape != ()}
+        keys = {key_of(its.shape[0]) for its in self.rows if its.shape} - {None}
         self._keys = keys
         self.rows |= {its for its in self.variables if its.shape and self.is_count(its.shape[0])}
         self.columns = {
@@ -79,7 +79,7 @@ class Tables:
 
     def is_count(self, size):
         """Returns whether a size as written is the number of a table's keys."""
-        return _key(size) in self._keys or bool(_KEYS.search(size) and not _NO_KEYS.search(size))
+        return key_of(size) in self._keys or bool(_KEYS.search(size) and not _NO_KEYS.search(size))
 
     def within(self, node, depth=4):
         """Returns the variables that an expression is, joins, cuts, scales or chooses from."""
@@ -130,7 +130,12 @@ class Tables:
 
     def _rows(self, its):
         first = its.shape[0] if its.shape else None
-        if its.shape and len(its.shape) > 1 and _key(first) and _key(first) == _key(its.shape[1]):
+        if (
+            its.shape
+            and len(its.shape) > 1
+            and key_of(first)
+            and key_of(first) == key_of(its.shape[1])
+        ):
             remedy = f"grows along both axes, {first} by {first}, which is refused: `skip=` it."
             return self._script.finding(its.call, TRAP, remedy, "Known limits", _seen(its))
         rows = "rows" if its.shape is None or len(its.shape) > 1 else "entries"
@@ -150,7 +155,7 @@ class Tables:
             rows = argument(call, 0, "input_dim")
             remedy = (
                 f"{_written(rows)} rows: grows in graph mode, called on tensors under "
-                "`with pe.growing(checkpoint):`; in a Keras model that is trained by `fit` it does not."
+                "`with pe.growing(checkpoint):`; not in a Keras model that `fit` trains."
             )
             yield self._script.finding(call, TABLE, remedy, "Known limits")
         elif name in _COLUMNS:
@@ -183,16 +188,17 @@ _PASSED_ON = (
 )
 
 
-def _key(size):
-    """What makes two sizes the same: `self.n_items + 1` is `1 + args.n_items`; None for a number."""
+def key_of(size):
+    """What makes two sizes the same: `self.n_items + 1`, `1 + args.n_items`. None for a number."""
     words = [word.split(".")[-1] for word in re.findall(r"[A-Za-z_][\w.]*|\d+", size)]
     return tuple(sorted(words)) if any(not word.isdigit() for word in words) else None
 
 
-def _by_name(variable):
+def _by_name(script, variable):
     called = variable.name or variable.target
     first = variable.shape[0] if variable.shape else ""
-    return bool(variable.shape and _NAMED.search(called) and not _NO_KEYS.search(first))
+    of_rows = bool(variable.shape) or is_array(script, variable.start)
+    return of_rows and bool(_NAMED.search(called)) and not _NO_KEYS.search(first)
 
 
 def _written(node):

@@ -22,10 +22,9 @@ def findings(script, tables):
             yield script.finding(call, TRAP, _WHOLE, "`tf.Variable` tables")
         elif name in _SCATTERS and tables.tables_in(argument(call, 0, "ref")):
             yield script.finding(call, TRAP, _ROWS, "`tf.Variable` tables")
-        elif text(call.func) == "isinstance" and len(call.args) == 2:
-            if _is_variable(script, call.args[1]):
-                remedy = "a grown table is no `tf.Variable`: ask for `pe.PartialEmbedding` as well."
-                yield script.finding(call, TRAP, remedy, "`tf.Variable` tables")
+        elif text(call.func) == "isinstance" and _is_variable(script, call.args[1]):
+            remedy = "a grown table is no `tf.Variable`: ask for `pe.PartialEmbedding` as well."
+            yield script.finding(call, TRAP, remedy, "`tf.Variable` tables")
     for call in script.methods("assign", "assign_add", "assign_sub", "load"):
         if tables.tables_in(call.func.value):
             yield script.finding(call, TRAP, _WHOLE, "`tf.Variable` tables")

@@ -59,14 +59,14 @@ class Values:
             for index, part in enumerate(target.elts):
                 if same:
                     self.statement_of[value.elts[index]] = self.statement_of.get(value)
-                self._bind(part, value.elts[index] if same else None, function)
+                self._bind(part, value.elts[index] if same else value, function)
         elif isinstance(target, ast.Name):
             self._names[function, target.id].append(value)
         elif isinstance(target, (ast.Attribute, ast.Subscript)):
             self._members[_member(target)].append(value)
 
     def of(self, node):
-        """Returns the expressions, or `Parameter`s, that a name, `self.x` or `d["x"]` may stand for."""
+        """Returns what a name, `self.x` or `d["x"]` may stand for: expressions or `Parameter`s."""
         if isinstance(node, ast.Name):
             function = self.function_of.get(node)
             while True:
@@ -81,7 +81,7 @@ class Values:
         return [value for value in found or () if value is not None and value is not node]
 
     def _before(self, values, node):
-        """Returns those that a name may have at a node: the last one before it that is sure, and later."""
+        """Returns those that a name may have at a node: back to the last that surely is assigned."""
         around = set(self.within(node, ast.AST))
         found = []
         for value in reversed(values):

@@ -117,7 +117,7 @@ def _sizes_in(script, start, depth=4):
         return
     for node in script.values.expressions(start):
         if isinstance(node, ast.Lambda):
-            node = node.body
+            yield from _sizes_in(script, node.body, depth - 1)
         if isinstance(node, ast.BinOp):
             yield from _sizes_in(script, node.left, depth - 1)
             yield from _sizes_in(script, node.right, depth - 1)
