@@ -17,11 +17,14 @@ def check_script(text, path):
         list of `Finding`, by line. Of a script that this Python does not read, one of kind SYNTAX.
     """
     try:
-        script = Script(text, path)
+        return _findings(Script(text, path))
     except SyntaxError as error:
         return [_unreadable(path, error.lineno or 1, error.msg, (error.text or "").strip())]
-    except (ValueError, RecursionError) as error:
-        return [_unreadable(path, 1, str(error), "")]
+    except (ValueError, RecursionError, MemoryError) as error:  # no text, or nested too deeply
+        return [_unreadable(path, 1, str(error) or "nested too deeply", "")]
+
+
+def _findings(script):
     tables = Tables(script)
     found = [
         *tables.findings(),

@@ -3,6 +3,30 @@
 from collections import namedtuple
 
 TABLE, GONE, TRAP, SYNTAX = "table", "gone", "trap", "syntax"
+# The headings in docs/migration.md that findings name.
+HEADINGS = frozenset(
+    [
+        "The lines",
+        "Ids that were renumbered",
+        "Counters",
+        "Data tables",
+        "Pretrained encoders with a tied output",
+        "Decoders",
+        "Graph recommenders",
+        "Estimators and feature columns",
+        "Known limits",
+        "Names that are gone",
+        "Scripts in Python 2",
+        "`tf.Variable` tables",
+        "Restoring the old checkpoint into the grown graph",
+        "Initializers and seeds",
+        "Partition strategies",
+        "`tf.cond` and momentum",
+        "Slots and their names",
+        "Savers of a list",
+        "Only the files are left",
+    ]
+)
 
 
 class Finding(namedtuple("Finding", ["path", "line", "kind", "seen", "remedy", "heading"])):
@@ -15,7 +39,7 @@ class Finding(namedtuple("Finding", ["path", "line", "kind", "seen", "remedy", "
             something else), or SYNTAX (the script could not be read).
         seen: str, what stands there.
         remedy: str, what to do.
-        heading: str, the heading in docs/migration.md that says more.
+        heading: str, one of HEADINGS, under which docs/migration.md says more.
     """
 
     __slots__ = ()

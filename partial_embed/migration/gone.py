@@ -146,8 +146,9 @@ def _beginnings(name):
 def _used(script):
     """Yields (node, public name) of the names that a script uses."""
     for node in script.nodes:
-        if isinstance(script.values.parent_of.get(node), ast.Attribute):
-            continue  # a part of a longer name
+        is_part = isinstance(script.values.parent_of.get(node), ast.Attribute)
+        if is_part or isinstance(getattr(node, "ctx", None), ast.Store):
+            continue  # of a longer name, or what gets a name
         name = script.names.of(node)
         if name.startswith(("tf.", "keras.")):
             yield node, name

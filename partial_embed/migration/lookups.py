@@ -30,7 +30,7 @@ def findings(script, tables):
                 "lookup of ids that mix both."
             )
             yield script.finding(call, TRAP, remedy, "`tf.cond` and momentum")
-        elif name == "tf.concat" and call.args:
+        elif name == "tf.concat":
             yield from _joined(script, tables, call)
 
 
@@ -61,7 +61,7 @@ def _strategies(script, tables, call):
 
 def _joined(script, tables, call):
     """`tf.concat([e_old, e], 0)`: whole tables, by rows."""
-    old_order = literal(call.args[0]) == 0  # tf.concat(0, values), before 1.0
+    old_order = bool(call.args) and literal(call.args[0]) == 0  # tf.concat(0, values), before 1.0
     values = call.args[1] if old_order and len(call.args) > 1 else argument(call, 0, "values")
     axis = argument(call, 1, "axis", "concat_dim")
     if not isinstance(values, (ast.List, ast.Tuple)):

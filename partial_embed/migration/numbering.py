@@ -69,7 +69,8 @@ def _as_they_appear(script, node):
     if not isinstance(target, ast.Subscript) or isinstance(index_of(target), ast.Slice):
         return
     dictionary = text(target.value)
-    by_length = isinstance(node.value, ast.Call) and text(node.value) == f"len({dictionary})"
+    number = node.value.left if isinstance(node.value, ast.BinOp) else node.value  # len(ids) + 1
+    by_length = isinstance(number, ast.Call) and text(number) == f"len({dictionary})"
     by_number = isinstance(node.value, ast.Name) and _counts(script, node) and _asks(script, node)
     if by_length or by_number:
         yield script.finding(node, TRAP, f"ids as keys appear: {_REMEDY}", HEADING, _seen(node))
@@ -82,10 +83,13 @@ def _seen(node):
 def _counts(script, node):
     """Returns whether the number is counted on in the same function, `n += 1`."""
     around = script.values.function_of[node]
+    names = {
+        text(its) for its in script.values.expressions(node.value) if isinstance(its, ast.Name)
+    }
     return any(
         isinstance(its, ast.AugAssign)
         and isinstance(its.op, ast.Add)
-        and text(its.target) == text(node.value)
+        and text(its.target) in names
         and script.values.function_of[its] is around
         for its in script.nodes
     )
@@ -132,7 +136,7 @@ def _in_order(script, call):
 
 
 def _becomes_dict(script, call):
-    """`dict(zip(words, range(n)))`, `{w: i for i, w in enumerate(words)}`, a loop's `ids[w] = i`."""
+    """`dict(zip(words, range(n)))`, `{w: i for i, w in enumerate(words)}`, or `ids[w] = i`."""
     for parent in script.values.within(call, ast.Call, ast.DictComp, ast.For, ast.GeneratorExp):
         if isinstance(parent, ast.Call):
             if text(parent.func) == "dict":
@@ -151,11 +155,11 @@ def _becomes_dict(script, call):
     return False
 
 
-def _order(script, node):
+def _order(script, node, depth=4):
     """Returns the order of an expression's entries, if more data may change it; else None."""
     if isinstance(node, (ast.Set, ast.SetComp)):
         return "in the order of a set"
-    if not isinstance(node, ast.Call):
+    if not isinstance(node, ast.Call) or not depth:
         return None
     called = "unique" if text(node.func).endswith(".unique") else text(node.func)
     if script.names.of(node.func) == "numpy.unique":
@@ -165,11 +169,16 @@ def _order(script, node):
     if called in _ORDERS:
         return _ORDERS[called]
     order = None
+    for function in script.values.functions.get(called, ()):
+        for its in ast.walk(function):
+            if isinstance(its, ast.Return):
+                order = order or _order(script, its.value, depth - 1)
     if called in ("list", "tuple", "np.array", "zip") and node.args:
         inner = node.args[0]
         inner = inner.value if isinstance(inner, ast.Starred) else inner
         for value in script.values.expressions(inner):
-            order = order or (None if isinstance(value, Parameter) else _order(script, value))
+            if not isinstance(value, Parameter):
+                order = order or _order(script, value, depth - 1)
     return order
 
 

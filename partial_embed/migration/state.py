@@ -26,15 +26,15 @@ def findings(script):
         yield from _arrays(script, call)
 
 
-def is_array(script, node):
+def is_array(script, node, depth=4):
     """Returns whether an expression is, to all that can be seen, an array that the script has."""
-    if node is None or literal(node) is not MISSING:
+    if node is None or not depth or literal(node) is not MISSING:
         return False
     for value in script.values.expressions(node):
         if isinstance(value, ast.Call):
-            return _call_is_array(script, value)
+            return _call_is_array(script, value, depth - 1)
         if isinstance(value, ast.BinOp):
-            return is_array(script, value.left) or is_array(script, value.right)
+            return any(is_array(script, its, depth - 1) for its in (value.left, value.right))
         if isinstance(value, (ast.Lambda, ast.List)):
             return False
     last = re.sub(r"\W+$", "", text(node)).split(".")[-1]
@@ -42,15 +42,15 @@ def is_array(script, node):
     return is_name and bool(_ARRAYS.search(last)) and not _NO_ARRAY.search(last)
 
 
-def _call_is_array(script, call):
+def _call_is_array(script, call, depth):
     name = script.names.of(call.func)
     if isinstance(call.func, ast.Attribute) and call.func.attr in ("astype", "reshape"):
-        return is_array(script, call.func.value)
+        return is_array(script, call.func.value, depth)
     if name == "tf.constant_initializer":
         given = argument(call, 0, "value")
         return given is not None and literal(given) is MISSING
     if name in ("tf.constant", "tf.convert_to_tensor", "tf.cast", "tf.to_float"):
-        return is_array(script, argument(call, 0, "value", "x"))
+        return is_array(script, argument(call, 0, "value", "x"), depth)
     scalars = ("numpy.float", "numpy.int", "numpy.sqrt", "numpy.log", "numpy.prod", "numpy.mean")
     return name.startswith("numpy.") and not name.startswith(scalars)
 

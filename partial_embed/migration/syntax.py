@@ -52,6 +52,12 @@ def _call(node):
     return f"{text(node.func)}({', '.join([text(its) for its in node.args] + named)})"
 
 
+def _index(node):
+    if isinstance(node, ast.Tuple):
+        return ", ".join(map(text, node.elts))
+    return ", ".join(map(text, node.dims)) if hasattr(node, "dims") else text(node)  # ExtSlice
+
+
 def _binary(node):
     sign = _OPERATORS.get(type(node.op))
     return sign and f"{_operand(node.left)} {sign} {_operand(node.right)}"
@@ -64,7 +70,7 @@ def _operand(node):
 _FORMS = {
     ast.Name: lambda node: node.id,
     ast.Attribute: lambda node: f"{_operand(node.value)}.{node.attr}",
-    ast.Subscript: lambda node: f"{_operand(node.value)}[{text(index_of(node))}]",
+    ast.Subscript: lambda node: f"{_operand(node.value)}[{_index(index_of(node))}]",
     ast.Slice: lambda node: ":".join(text(its) if its else "" for its in (node.lower, node.upper)),
     ast.Call: _call,
     ast.BinOp: _binary,
@@ -86,7 +92,7 @@ def argument(call, index, *names):
     for keyword in call.keywords:
         if keyword.arg in names:
             return keyword.value
-    if index is None or index >= len(call.args):
+    if index is None or not 0 <= index < len(call.args):
         return None
     if any(isinstance(its, ast.Starred) for its in call.args[: index + 1]):
         return None

@@ -22,7 +22,7 @@ def findings(script, tables):
             yield script.finding(call, TRAP, _WHOLE, "`tf.Variable` tables")
         elif name in _SCATTERS and tables.tables_in(argument(call, 0, "ref")):
             yield script.finding(call, TRAP, _ROWS, "`tf.Variable` tables")
-        elif text(call.func) == "isinstance" and _is_variable(script, call.args[1]):
+        elif text(call.func) == "isinstance" and _is_variable(script, call.args[1:]):
             remedy = "a grown table is no `tf.Variable`: ask for `pe.PartialEmbedding` as well."
             yield script.finding(call, TRAP, remedy, "`tf.Variable` tables")
     for call in script.methods("assign", "assign_add", "assign_sub", "load"):
@@ -39,8 +39,8 @@ def findings(script, tables):
             yield from _by_name(script, node)
 
 
-def _is_variable(script, node):
-    parts = node.elts if isinstance(node, ast.Tuple) else [node]
+def _is_variable(script, types):
+    parts = [part for its in types for part in (its.elts if isinstance(its, ast.Tuple) else [its])]
     return any(script.names.of(its) == "tf.Variable" for its in parts)
 
 

@@ -81,7 +81,7 @@ class Values:
         return [value for value in found or () if value is not None and value is not node]
 
     def _before(self, values, node):
-        """Returns those that a name may have at a node: back to the last that surely is assigned."""
+        """Returns those that a name may have at a node: back to the last one that is sure."""
         around = set(self.within(node, ast.AST))
         found = []
         for value in reversed(values):
@@ -103,15 +103,17 @@ class Values:
             if isinstance(node, kinds):
                 yield node
 
-    def expressions(self, node, depth=5):
-        """Yields a node and all that it may stand for, through names given to names."""
-        yield node
-        if depth:
-            for value in self.of(node):
-                if isinstance(value, Parameter):
-                    yield value
-                else:
-                    yield from self.expressions(value, depth - 1)
+    def expressions(self, node):
+        """Yields a node and all that it may stand for, through names given to names, each once."""
+        waiting, seen = [node], set()
+        while waiting:
+            value = waiting.pop(0)
+            if value in seen:
+                continue
+            seen.add(value)
+            yield value
+            if not isinstance(value, Parameter):
+                waiting = list(self.of(value)) + waiting
 
 
 def _member(node):

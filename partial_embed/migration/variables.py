@@ -123,6 +123,8 @@ def _sizes_in(script, start, depth=4):
             yield from _sizes_in(script, node.right, depth - 1)
         if not isinstance(node, ast.Call):
             continue
+        if isinstance(node.func, ast.Attribute) and node.func.attr == "astype":
+            yield from _sizes_in(script, node.func.value, depth - 1)
         named = argument(node, None, "shape", "size")
         if named is not None:
             yield named
