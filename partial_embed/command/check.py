@@ -55,8 +55,10 @@ def _scripts(given):
     if not os.path.isdir(given):
         return [given]
     paths = []
-    for directory, _, files in os.walk(given):
-        paths += [os.path.join(directory, name) for name in files if name.endswith(".py")]
+    for directory, inner, files in os.walk(given):
+        inner[:] = [name for name in inner if not name.startswith(".")]  # .git, .venv
+        names = (name for name in files if name.endswith(".py") and not name.startswith("."))
+        paths += [os.path.join(directory, name) for name in names]
     if not paths:
         raise ValueError(f"Expected a script or a directory of .py files, found none in {given}.")
     return sorted(paths)

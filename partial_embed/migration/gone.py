@@ -3,7 +3,7 @@
 import ast
 
 from partial_embed.migration.findings import GONE
-from partial_embed.migration.syntax import is_number
+from partial_embed.migration.syntax import is_number, text
 
 HEADING = "Names that are gone"
 _LEGACY_KERAS = (
@@ -53,6 +53,7 @@ SUCCESSORS = {
     "tf.contrib.framework.list_variables": ("`tf.train.list_variables`", HEADING),
     "tf.contrib.tensorboard": ("`from tensorboard.plugins import projector`", HEADING),
     "tf.contrib.tpu": ("`tf.tpu`; its Estimators are gone", "Estimators and feature columns"),
+    "tf.contrib.cluster_resolver": ("`tf.distribute.cluster_resolver`", HEADING),
     "tf.contrib.distribute": ("`tf.distribute`", HEADING),
     "tf.contrib.estimator": (_NO_ESTIMATORS, "Estimators and feature columns"),
     "tf.contrib.learn.preprocessing.VocabularyProcessor": (
@@ -150,8 +151,22 @@ def _used(script):
         if is_part or isinstance(getattr(node, "ctx", None), ast.Store):
             continue  # of a longer name, or what gets a name
         name = script.names.of(node)
-        if name.startswith(("tf.", "keras.")):
+        if name.startswith(("tf.", "keras.")) and not _is_guarded(script, node):
             yield node, name
+
+
+def _is_guarded(script, node):
+    """Returns whether it stands where only a TensorFlow that has it comes along."""
+    if script.names.is_compat(node):
+        return False
+    for around in script.values.within(node, ast.Try, ast.If):
+        if isinstance(around, ast.If):
+            tested = [getattr(its, "attr", "") for its in ast.walk(around.test)]
+            if "__version__" in tested:
+                return True
+        elif any("AttributeError" in text(its.type) for its in around.handlers if its.type):
+            return any(node in ast.walk(statement) for statement in around.body)
+    return False
 
 
 def _import(script, uses):

@@ -39,12 +39,15 @@ class Names:
                 for alias in node.names:
                     full = f"{node.module}.{alias.name}"
                     self._bind(node, alias.asname or alias.name, full, full)
+        named = set()
         for node in nodes:  # layers = tf.contrib.layers; tf = tf.compat.v1
             if isinstance(node, ast.Assign) and len(node.targets) == 1:
                 full = self.full(node.value)
+                name = text(node.targets[0])
                 is_name = isinstance(node.targets[0], (ast.Name, ast.Attribute))
-                if is_name and full is not None and full.startswith("tensorflow"):
-                    self._full[text(node.targets[0])] = full
+                if is_name and full and full.startswith("tensorflow") and name not in named:
+                    self._full[name] = full
+                    named.add(name)  # the first one, of `if old: f = tf.a` and `else: f = tf.b`
 
     def _bind(self, node, local, full, imported):
         self.imports.append((node.lineno, local, imported))

@@ -3,7 +3,7 @@
 import ast
 
 from partial_embed.migration.findings import TRAP
-from partial_embed.migration.syntax import argument
+from partial_embed.migration.syntax import argument, text
 
 _NO_SLOTS = ("tf.train.GradientDescentOptimizer", "tf.train.ProximalGradientDescentOptimizer")
 
@@ -36,6 +36,11 @@ def _saver(script, call):
     chosen = argument(call, 0, "var_list")
     if chosen is not None:
         values = list(script.values.expressions(chosen))
+        values += [
+            its.value
+            for its in script.nodes
+            if isinstance(its, ast.AugAssign) and text(its.target) == text(chosen)
+        ]
         calls = [script.names.of(its.func) for its in values if isinstance(its, ast.Call)]
         if "tf.trainable_variables" in [*calls, *_inside(script, values)]:
             remedy = (

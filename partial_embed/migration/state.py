@@ -47,8 +47,7 @@ def _call_is_array(script, call, depth):
     if isinstance(call.func, ast.Attribute) and call.func.attr in ("astype", "reshape"):
         return is_array(script, call.func.value, depth)
     if name == "tf.constant_initializer":
-        given = argument(call, 0, "value")
-        return given is not None and literal(given) is MISSING
+        return is_array(script, argument(call, 0, "value"), depth)
     if name in ("tf.constant", "tf.convert_to_tensor", "tf.cast", "tf.to_float"):
         return is_array(script, argument(call, 0, "value", "x"), depth)
     scalars = ("numpy.float", "numpy.int", "numpy.sqrt", "numpy.log", "numpy.prod", "numpy.mean")
@@ -85,16 +84,11 @@ def _arrays(script, call):
 
 
 def _counters(script):
-    steps = [
-        call
-        for call, name in script.calls
-        if name in ("tf.train.get_or_create_global_step", "tf.train.create_global_step")
-        or (name in ("tf.Variable", "tf.get_variable") and _is_step(script, call))
-    ]
-    for call in steps[:1]:
+    makers = ("tf.train.get_or_create_global_step", "tf.train.create_global_step")
+    for call in [*list(script.calls_of(*makers))[:1], *_own_counters(script)]:
         remedy = (
             "starts afresh under growing, with the optimizer it belongs to; to go on counting: "
-            '`train="global_step"`.'
+            "`train=` its name."
         )
         yield script.finding(call, TRAP, remedy, "Counters")
     for call in script.calls_of(*_DECAYS):
@@ -110,15 +104,18 @@ def _counters(script):
                 yield script.finding(node, TRAP, remedy, "Counters", seen)
 
 
-def _is_step(script, call):
-    """Returns whether a variable is called global_step, or is assigned to what is."""
-    parent = script.values.parent_of.get(call)
-    if isinstance(parent, ast.Assign) and text(parent.targets[0]).endswith("global_step"):
-        return is_number(start_of(call, script.names.of(call.func)) or call)
-    name = argument(call, None, "name")
-    if name is None and call.args and isinstance(literal(call.args[0]), str):
-        name = call.args[0]
-    return name is not None and "global_step" in str(literal(name))
+def _own_counters(script):
+    """Yields the variables that count: whole numbers that do not train, and global steps."""
+    for call in script.calls_of("tf.Variable", "tf.get_variable"):
+        parent = script.values.parent_of.get(call)
+        called = text(parent.targets[0]) if isinstance(parent, ast.Assign) else ""
+        named = [its for its in [*call.args[:1], argument(call, None, "name")] if its is not None]
+        words = [called, *(str(literal(its)) for its in named)]
+        start = start_of(call, script.names.of(call.func))
+        whole = start is not None and type(literal(start)) is int
+        trains = not is_false(argument(call, None, "trainable"))
+        if not trains and (whole or any("global_step" in word for word in words)):
+            yield call
 
 
 def _from_session(script, side):

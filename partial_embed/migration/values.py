@@ -78,6 +78,9 @@ class Values:
                 found = self._before(found, node)
         else:
             found = self._members.get(_member(node)) if _member(node) else None
+            here = self.function_of.get(node)
+            # What the function itself assigns to `self.x` counts before what others do.
+            found = [its for its in found or () if self.function_of.get(its) is here] or found
         return [value for value in found or () if value is not None and value is not node]
 
     def _before(self, values, node):

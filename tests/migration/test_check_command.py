@@ -41,6 +41,9 @@ def test_directories_and_json(tmp_path, capsys):
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "b.py").write_text(SCRIPT)
     (tmp_path / "a.py").write_text("x = 1\n")
+    (tmp_path / ".git").mkdir()
+    for hidden in (".git/c.py", "._a.py"):
+        (tmp_path / hidden).write_bytes(b"\x00")
     assert run("--json", tmp_path) == 0
     found = json.loads(capsys.readouterr().out)
     assert [(its["path"], its["line"], its["kind"]) for its in found] == [

@@ -132,6 +132,8 @@ def test_the_import_of_a_script_without_compat(check):
         "tf = tf.compat.v1\ns = tf.Session()",
         "x = tf.concat([a, b], 0)",
         "x = tf.Variable(1.0)",
+        "try:\n    s = tf.Session()\nexcept AttributeError:\n    s = tf.compat.v1.Session()",
+        "if tf.__version__ < '2':\n    x = tf.contrib.rnn",
     ],
 )
 def test_what_is_not_gone(check, source):
