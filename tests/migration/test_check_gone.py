@@ -133,6 +133,7 @@ def test_the_import_of_a_script_without_compat(check):
         "x = tf.concat([a, b], 0)",
         "x = tf.Variable(1.0)",
         "try:\n    s = tf.Session()\nexcept AttributeError:\n    s = tf.compat.v1.Session()",
+        "f = tf.matmul\nif tf.__version__ < '1':\n    f = tf.batch_matmul\nx = f(a, b)",
         "if tf.__version__ < '2':\n    x = tf.contrib.rnn",
     ],
 )

@@ -47,6 +47,8 @@ def test_ids_that_more_data_renumbers(said, line, source):
         "for i, x in enumerate(sorted(scores)):\n    print(i, x)",
         "best = sorted(scores.items(), key=lambda x: -x[1])[:10]",
         "keys = np.unique(words)",
+        "class A:\n    def a(self):\n        self.w = sorted(c)\n    def b(self):\n"
+        "        self.w = load(f)\n        self.v = dict(zip(self.w, range(9)))",
         "users = data.user.unique()",
         "while words:\n    vocab[token] = index",
     ],

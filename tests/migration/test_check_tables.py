@@ -88,6 +88,23 @@ def test_the_shape_that_was_assigned_last(check):
     assert tables(check, source) == [(2, "n_users rows"), (4, "n_items rows")]
 
 
+def test_a_name_is_what_it_was_made_last(check):
+    source = """
+    w = tf.get_variable("a", [n, 3])
+    w = tf.get_variable("b", [m, 3])
+    tf.gather(w, ids)
+    """
+    assert tables(check, source) == [(2, "m rows")]
+    either = """
+    if random:
+        w = tf.get_variable("a", [n, 3])
+    else:
+        w = tf.get_variable("b", [m, 3])
+    tf.gather(w, ids)
+    """
+    assert tables(check, either) == [(2, "n rows"), (4, "m rows")]
+
+
 def test_a_helper_that_makes_variables(check):
     source = """
     def weight_variable(shape):

@@ -113,6 +113,7 @@ def test_savers_without_slots(said):
         "b = tf.get_variable('b', [3], initializer=tf.constant_initializer(bias_init))",
         "value = [0.0]\nb = tf.get_variable('b', [1], initializer=tf.constant_initializer(value))",
         "n = tf.Variable(0)",
+        "x = np.zeros([3])\nx = tf.zeros([3])\nw = tf.Variable(x, name='w')",
         "tf.assign(lr, new_lr)",
         "json.load(file)",
         "data = np.load(path)",
