@@ -1,5 +1,6 @@
 """The page for people who migrate: its blocks run, and what it says of TensorFlow is so."""
 
+import argparse
 import contextlib
 import os
 import re
@@ -10,6 +11,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 import partial_embed as pe
+from partial_embed.command import check
 
 PAGE = os.path.join(
     os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "docs", "migration.md"
@@ -59,6 +61,20 @@ def test_the_blocks_run(tmp_path, monkeypatch):
     (tmp_path / "script.py").write_text(blocks("run natively")[0])
     found = forks.run(tmp_path / "script.py")
     assert found.returncode == 0, found.stderr
+
+
+def test_what_check_prints(capsys, tmp_path, monkeypatch):
+    with open(PAGE) as stream:
+        (output,) = re.findall(r"```text\n(.*?)```", stream.read(), re.S)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "train.py").write_text(
+        "import tensorflow as tf\n"
+        "vocab[word] = len(vocab)\n"
+        'e = tf.get_variable("embedding", [len(vocab), 10])\n'
+        "tf.train.GradientDescentOptimizer(0.1); tf.train.Saver()\n"
+    )
+    check.run(argparse.Namespace(scripts=["train.py"], json=False))
+    assert capsys.readouterr().out.startswith(output)
 
 
 def draw(initializer=None, graph_seed=None, ops_before=0):

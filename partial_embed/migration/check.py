@@ -1,0 +1,43 @@
+"""Everything that docs/migration.md has to say about one script."""
+
+from partial_embed.migration import gone, lookups, numbering, savers, state, updates
+from partial_embed.migration.findings import SYNTAX, Finding
+from partial_embed.migration.script import Script
+from partial_embed.migration.tables import Tables
+
+
+def check_script(text, path):
+    """Returns what is found in a script, without running or importing it.
+
+    Args:
+        text: str or bytes, the script.
+        path: str, what findings say it is called.
+
+    Returns:
+        list of `Finding`, by line. Of a script that this Python does not read, one of kind SYNTAX.
+    """
+    try:
+        return _findings(Script(text, path))
+    except SyntaxError as error:
+        return [_unreadable(path, error.lineno or 1, error.msg, (error.text or "").strip())]
+    except (ValueError, RecursionError, MemoryError) as error:  # no text, or nested too deeply
+        return [_unreadable(path, 1, str(error) or "nested too deeply", "")]
+
+
+def _findings(script):
+    tables = Tables(script)
+    found = [
+        *tables.findings(),
+        *gone.findings(script),
+        *numbering.findings(script),
+        *state.findings(script),
+        *updates.findings(script, tables),
+        *lookups.findings(script, tables),
+        *savers.findings(script),
+    ]
+    return sorted(set(found), key=lambda its: (its.line, its.kind, its.seen))
+
+
+def _unreadable(path, line, message, seen):
+    remedy = f"not read: {message}. If it is Python 2: `2to3 -w` of a Python up to 3.12, and again."
+    return Finding(path, line, SYNTAX, seen[:96], remedy, "Scripts in Python 2")

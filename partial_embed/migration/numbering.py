@@ -1,0 +1,190 @@
+"""Ids that a script gives out by frequency, in order of appearance, or in the order of a set."""
+
+import ast
+
+from partial_embed.migration.findings import TRAP
+from partial_embed.migration.syntax import argument, index_of, literal, text
+from partial_embed.migration.values import Parameter
+
+HEADING = "Ids that were renumbered"
+_REMEDY = "more data gives old keys other ids: `vocabularies=` with the keys of then and now."
+_LIBRARY = {
+    "sklearn.preprocessing.LabelEncoder": "numbers keys in their own order",
+    "sklearn.feature_extraction.text.CountVectorizer": "numbers words in their own order",
+    "pandas.factorize": "numbers keys as they appear",
+    "pandas.Categorical": "numbers keys in their own order",
+    "tf.contrib.learn.preprocessing.VocabularyProcessor": "numbers words as they appear",
+}
+
+
+def findings(script):
+    """Yields where ids are given out, and what by."""
+    for call, name in script.calls:
+        if name in _LIBRARY:
+            yield script.finding(call, TRAP, f"{_LIBRARY[name]}: {_REMEDY}", HEADING)
+        elif name == "pandas.Series" and _numbers_uniques(script, call):
+            yield script.finding(call, TRAP, f"ids as keys appear: {_REMEDY}", HEADING)
+        elif name.startswith(("keras.", "tf.keras.")) and name.endswith(".text.Tokenizer"):
+            yield script.finding(call, TRAP, f"numbers words by frequency: {_REMEDY}", HEADING)
+        elif (
+            name == "numpy.unique"
+            and literal(argument(call, None, "return_inverse") or call) is True
+        ):
+            yield script.finding(call, TRAP, f"numbers keys in their own order: {_REMEDY}", HEADING)
+    for call in script.methods("most_common"):
+        if not _is_shown(script, call):
+            yield script.finding(call, TRAP, f"ids by frequency: {_REMEDY}", HEADING)
+    for node in script.nodes:
+        if isinstance(node, ast.Attribute) and text(node).endswith(".cat.codes"):
+            yield script.finding(node, TRAP, f"numbers keys in their own order: {_REMEDY}", HEADING)
+        if isinstance(node, ast.Assign):
+            yield from _as_they_appear(script, node)
+        if isinstance(node, ast.Call) and _numbers(node):
+            yield from _in_order(script, node)
+
+
+def _numbers_uniques(script, call):
+    """`pd.Series(data=np.arange(n), index=column.unique())`."""
+    data, index = argument(call, 0, "data"), argument(call, 1, "index")
+    if not isinstance(data, ast.Call) or text(data.func) not in _RANGES or index is None:
+        return False
+    values = script.values.expressions(index)
+    return any(not isinstance(its, Parameter) and _order(script, its) for its in values)
+
+
+def _is_shown(script, call):
+    """Returns whether it is printed, or one entry is taken of it."""
+    parent = script.values.parent_of.get(call)
+    if isinstance(parent, ast.Subscript):
+        return not isinstance(index_of(parent), ast.Slice)
+    return any(
+        text(its.func) in ("print", "logging.info", "tf.logging.info")
+        for its in script.values.within(call, ast.Call)
+    )
+
+
+def _as_they_appear(script, node):
+    """`vocab[word] = len(vocab)`, and `ids[word] = n` of words that are not in it yet."""
+    target = node.targets[0]
+    if not isinstance(target, ast.Subscript) or isinstance(index_of(target), ast.Slice):
+        return
+    dictionary = text(target.value)
+    number = node.value.left if isinstance(node.value, ast.BinOp) else node.value  # len(ids) + 1
+    by_length = isinstance(number, ast.Call) and text(number) == f"len({dictionary})"
+    by_number = isinstance(node.value, ast.Name) and _counts(script, node) and _asks(script, node)
+    if by_length or by_number:
+        yield script.finding(node, TRAP, f"ids as keys appear: {_REMEDY}", HEADING, _seen(node))
+
+
+def _seen(node):
+    return f"{text(node.targets[0])} = {text(node.value)}"
+
+
+def _counts(script, node):
+    """Returns whether the number is counted on in the same function, `n += 1`."""
+    around = script.values.function_of[node]
+    names = {
+        text(its) for its in script.values.expressions(node.value) if isinstance(its, ast.Name)
+    }
+    return any(
+        isinstance(its, ast.AugAssign)
+        and isinstance(its.op, ast.Add)
+        and text(its.target) in names
+        and script.values.function_of[its] is around
+        for its in script.nodes
+    )
+
+
+def _asks(script, node):
+    """Returns whether an `if` around it asks whether the key is there."""
+    wanted = text(node.targets[0].value)
+    for its in script.values.within(node, ast.If):
+        for test in ast.walk(its.test):
+            if isinstance(test, ast.Compare) and isinstance(test.ops[0], (ast.In, ast.NotIn)):
+                asked = test.comparators[0]
+                keys = isinstance(asked, ast.Call) and text(asked.func) == wanted + ".keys"
+                if keys or text(asked) == wanted:
+                    return True
+    return False
+
+
+def _numbers(call):
+    """Returns whether a call gives numbers to entries: enumerate, or zip with a range."""
+    if text(call.func) == "enumerate":
+        return bool(call.args)
+    ranges = [its for its in call.args if isinstance(its, ast.Call) and text(its.func) in _RANGES]
+    return text(call.func) in ("zip", "izip") and len(call.args) == 2 and bool(ranges)
+
+
+_RANGES = ("range", "xrange", "count", "itertools.count", "np.arange")
+
+
+def _in_order(script, call):
+    """Entries of a set, or sorted ones, whose numbers become values of a dict."""
+    if not _becomes_dict(script, call):
+        return
+    for its in call.args:
+        for value in script.values.expressions(its):
+            if isinstance(value, Parameter):
+                continue
+            order = _order(script, value)
+            if order:
+                seen = text(script.values.parent_of.get(call, call))
+                seen = text(call) if seen == "..." else seen
+                yield script.finding(call, TRAP, f"ids {order}: {_REMEDY}", HEADING, seen)
+                return
+
+
+def _becomes_dict(script, call):
+    """`dict(zip(words, range(n)))`, `{w: i for i, w in enumerate(words)}`, or `ids[w] = i`."""
+    for parent in script.values.within(call, ast.Call, ast.DictComp, ast.For, ast.GeneratorExp):
+        if isinstance(parent, ast.Call):
+            if text(parent.func) == "dict":
+                return True
+            continue
+        if isinstance(parent, ast.DictComp):
+            return True
+        if isinstance(parent, ast.For) and call in ast.walk(parent.iter):
+            first = parent.target.elts[0] if isinstance(parent.target, ast.Tuple) else None
+            return first is not None and any(
+                isinstance(its, ast.Assign)
+                and isinstance(its.targets[0], ast.Subscript)
+                and text(its.value) == text(first)
+                for its in ast.walk(parent)
+            )
+    return False
+
+
+def _order(script, node, depth=4):
+    """Returns the order of an expression's entries, if more data may change it; else None."""
+    if isinstance(node, (ast.Set, ast.SetComp)):
+        return "in the order of a set"
+    if not isinstance(node, ast.Call) or not depth:
+        return None
+    called = "unique" if text(node.func).endswith(".unique") else text(node.func)
+    if script.names.of(node.func) == "numpy.unique":
+        called = "numpy.unique"
+    if called == "sorted" and argument(node, None, "key") is not None:
+        return "by count"
+    if called in _ORDERS:
+        return _ORDERS[called]
+    order = None
+    for function in script.values.functions.get(called, ()):
+        for its in ast.walk(function):
+            if isinstance(its, ast.Return):
+                order = order or _order(script, its.value, depth - 1)
+    if called in ("list", "tuple", "np.array", "zip") and node.args:
+        inner = node.args[0]
+        inner = inner.value if isinstance(inner, ast.Starred) else inner
+        for value in script.values.expressions(inner):
+            if not isinstance(value, Parameter):
+                order = order or _order(script, value, depth - 1)
+    return order
+
+
+_ORDERS = {
+    "set": "in the order of a set",
+    "sorted": "in the keys' own order",
+    "numpy.unique": "in the keys' own order",
+    "unique": "as keys appear",
+}
