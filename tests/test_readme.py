@@ -39,7 +39,7 @@ def test_what_it_names_exists():
 def test_the_design_names_every_file_in_its_room():
     text = (README.parent / "docs" / "design.md").read_text(encoding="utf-8")
     package = README.parent / "partial_embed"
-    for room in ("files", "table", "training", "saving"):
+    for room in ("files", "table", "training", "saving", "exporting"):
         (row,) = re.findall(rf"^\| `{room}/` \| (.*)$", text, re.MULTILINE)
         named = set(re.findall(r"`(\w+)`", row))
         there = {path.stem for path in (package / room).glob("*.py")} - {"__init__"}
