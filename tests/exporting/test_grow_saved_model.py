@@ -208,3 +208,34 @@ def test_a_saved_model_of_objects_is_refused(tmp_path):
     subprocess.run([sys.executable, "-c", code, directory], check=True, capture_output=True)
     with pytest.raises(ValueError, match="was written by tf.saved_model.save of TensorFlow 2"):
         pe.grow_saved_model(directory, str(tmp_path / "grown"), rows={"t": 3})
+
+
+@pytest.mark.skipif(not hasattr(tf, "estimator"), reason="TensorFlow 2 with Keras 3 has none")
+def test_what_an_estimator_exports(tmp_path):
+    words = write_keys(tmp_path / "words.txt", OLD)
+    column = tf.feature_column.categorical_column_with_vocabulary_file(
+        "word", words, num_oov_buckets=1
+    )
+    classifier = tf.estimator.DNNClassifier(
+        [3], [tf.feature_column.embedding_column(column, 7)], model_dir=str(tmp_path / "model")
+    )
+    data = {"word": np.array(OLD)}, np.array([0, 1, 0])
+    train = tf.estimator.inputs.numpy_input_fn(*data, shuffle=False, num_epochs=3)
+    classifier.train(train)
+    receive = tf.estimator.export.build_raw_serving_input_receiver_fn(
+        {"word": tf.placeholder(tf.string, [None])}
+    )
+    directory = classifier.export_saved_model(str(tmp_path / "export"), receive).decode()
+    output = str(tmp_path / "grown")
+    pe.grow_saved_model(directory, output, vocabularies={"*": (words, NEW, 1)}, show=None)
+
+    def predict(directory, keys):
+        with tf.Graph().as_default(), tf.Session() as session:
+            meta = tf.saved_model.loader.load(session, ["serve"], directory)
+            signature = meta.signature_def["predict"]
+            feed = {signature.inputs["word"].name: keys}
+            return session.run(signature.outputs["logits"].name, feed)
+
+    before = predict(directory, [*OLD, "nobody"])
+    assert predict(output, [*OLD, "nobody"]).tobytes() == before.tobytes()
+    assert (predict(output, ["joe"]) != before[-1]).any()
