@@ -301,3 +301,36 @@ def test_buckets_stay_at_the_end(write_checkpoint, read_checkpoint, tmp_path, ca
     found = read_checkpoint(grown)["ent"]
     assert found[[0, 1, 2, 5]].tolist() == [[0, 1], [2, 3], [4, 5], [6, 7]]
     assert "grew  ent: [4 -> 6, 2]; new rows 3-4 start at normal" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "name", ["v1_adam", "v1_sliced", "v1_float16", "v2_sliced_adam", "v2_float64", "v2_resource"]
+)
+def test_every_format_of_tensorflow_1(name, data, read_checkpoint, tmp_path):
+    old = pe.files.checkpoint.Checkpoint(data(name))
+    grown = quietly(data(name), str(tmp_path / "grown"), rows={"embedding": 1003})
+    found = read_checkpoint(grown)
+    assert found.keys() == old.shapes.keys()
+    for tensor in found:
+        value = old.read(tensor)
+        if value.shape[:1] == (1000,) and tensor.startswith("embedding"):
+            assert found[tensor].shape[0] == 1003
+            assert found[tensor][:1000].tobytes() == value.tobytes()
+        else:
+            assert found[tensor].tobytes() == value.tobytes()
+
+
+def test_slots_of_object_based_checkpoints(write_checkpoint, read_checkpoint, tmp_path):
+    """As `tf.train.Checkpoint` names them."""
+    table, slot = (
+        "e/.ATTRIBUTES/VARIABLE_VALUE",
+        "e/.OPTIMIZER_SLOT/opt/m/.ATTRIBUTES/VARIABLE_VALUE",
+    )
+    with tf.Graph().as_default(), tf.Session() as session:
+        values = [tf.get_variable(name, [3, 2]) for name in "ab"]
+        session.run(tf.global_variables_initializer())
+        saver = tf.train.Saver({table: values[0], slot: values[1]})
+        base = saver.save(session, str(tmp_path / "base"), write_meta_graph=False)
+    found = read_checkpoint(quietly(base, str(tmp_path / "grown"), rows={table: 4}))
+    assert found[table].shape == found[slot].shape == (4, 2)
+    assert not found[slot][3].any()
