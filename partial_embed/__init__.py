@@ -1,5 +1,6 @@
 """Let a trained embedding table gain rows, and train only those."""
 
+from partial_embed.exporting.export import export
 from partial_embed.growing import growing
 from partial_embed.meta_graph import GrownGraph, grow_meta_graph
 from partial_embed.saving.merge import merge_checkpoint
@@ -26,6 +27,7 @@ __all__ = [
     "Vocabulary",
     "audit",
     "align_vocabularies",
+    "export",
     "get_embedding",
     "grow_meta_graph",
     "growing",

@@ -7,6 +7,7 @@ and 2.x both have. The names below have kept their places in both.
 import tensorflow.compat.v1 as tf
 from absl import logging
 from tensorflow.core.framework.variable_pb2 import VariableDef
+from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tensorflow.core.protobuf.tensor_bundle_pb2 import BundleEntryProto, BundleHeaderProto
 from tensorflow.core.util.saved_tensor_slice_pb2 import SavedTensorSlices
 from tensorflow.python.framework.ops import get_from_proto_function, get_gradient_function
@@ -186,6 +187,7 @@ __all__ = [
     "PartitionedVariable",
     "SaveSpec",
     "SaveableObject",
+    "SavedModel",
     "SavedTensorSlices",
     "TensorLike",
     "Variable",

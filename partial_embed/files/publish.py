@@ -26,7 +26,7 @@ from partial_embed.files.tensors import merge_parts, reason
 
 _WAIT_SECONDS = 10.0
 # How TensorFlow reports that a disk is full, a file too large, a directory read-only.
-_WRITE_ERRORS = (
+WRITE_ERRORS = (
     OSError,
     tf.errors.DataLossError,
     tf.errors.InternalError,
@@ -116,7 +116,7 @@ def staging(prefix):
         )
     try:
         yield stage
-    except _WRITE_ERRORS as error:
+    except WRITE_ERRORS as error:
         if stage.published:
             raise OSError(
                 f"{prefix} was saved, and is whole; writing its graph, or which checkpoint is the "

@@ -1,0 +1,136 @@
+"""A `.keras` file as a source of tensors: what its layers hold, by their names."""
+
+import json
+import os
+import shutil
+import zipfile
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+from partial_embed.exporting.keras_file import LAYERS, METADATA, WEIGHTS
+from partial_embed.files.nearest import short
+from partial_embed.files.regular import expect_file
+
+
+class KerasSource:
+    """The variables of the layers in a `.keras` file; see `sources`.
+
+    A layer of one variable, as an Embedding is, gives that its name; the variables of others are
+    called `layer/0`, `layer/1` in the order that Keras keeps. State of optimizers is left out. A
+    file that `export` wrote has the names that tables had before.
+
+    Args:
+        path: path of the file.
+        directory: path of a directory, in which its weights are unpacked.
+
+    Raises:
+        ValueError: if it is no such file, or points to others.
+    """
+
+    generations, vocabulary = {}, None
+
+    def __init__(self, path, directory):
+        self.label = os.path.abspath(path)
+        self.files = [self.label]
+        self._state = os.stat(path)
+        expect_file(path)
+        try:
+            import h5py
+        except ImportError as error:
+            raise ValueError(f"{path} is read by h5py, which is not installed.") from error
+
+        weights = os.path.join(directory, "weights.h5")
+        try:
+            with zipfile.ZipFile(path) as archive:
+                known = json.loads(archive.read(METADATA).decode("utf-8")).get(LAYERS, {})
+                with archive.open(WEIGHTS) as packed, open(weights, "wb") as unpacked:
+                    shutil.copyfileobj(packed, unpacked, 1 << 20)
+            self._file = h5py.File(weights, "r")
+            found = {}
+            _collect(h5py, self._file, "", found)
+        except (KeyError, AttributeError, zipfile.BadZipFile, NotImplementedError) as error:
+            raise ValueError(
+                f"{path} is no .keras file of Keras 3, or is damaged: {error}."
+            ) from error
+        except OSError as error:
+            if "errno" in str(error) or error.errno:
+                raise
+            raise ValueError(f"{path} is damaged: {short(str(error))}.") from error
+        self._datasets = {known.get(name, name): dataset for name, dataset in found.items()}
+        self.shapes = {name: list(data.shape) for name, data in self._datasets.items()}
+        self.dtypes = {name: _dtype_of(data) for name, data in self._datasets.items()}
+
+    def is_state(self, name):
+        """Returns whether a name is that of the state of an optimizer: none is taken along."""
+        del name
+        return False
+
+    def expect_whole(self, names):
+        """Does nothing: a dataset is whole."""
+
+    def read(self, name):
+        """Returns the values of a tensor as an array."""
+        dataset = self._datasets[name]
+        values = np.empty(dataset.shape, dataset.dtype)
+        if values.size:
+            dataset.read_direct(values)
+        return values.view(self.dtypes[name].as_numpy_dtype) if values.ndim else values
+
+    def tensor(self, name):
+        """Returns a tensor of the default graph that reads the values when it runs."""
+        return tf.py_func(lambda: self.read(name), [], self.dtypes[name], stateful=False)
+
+    def check(self):
+        """Raises ValueError if another was put in its place since it was opened."""
+        now = os.stat(self.label)
+        if (now.st_ino, now.st_mtime_ns) != (self._state.st_ino, self._state.st_mtime_ns):
+            raise ValueError(f"{self.label} was replaced while it was read. Start again.")
+
+    def close(self):
+        """Lets go of the unpacked weights."""
+        self._file.close()
+
+
+def _dtype_of(dataset):
+    if dataset.attrs.get("dtype") == "bfloat16":
+        return tf.bfloat16
+    return tf.as_dtype(dataset.dtype)
+
+
+def _collect(h5py, group, path, found):
+    """Adds {name: dataset} of a group to `found`."""
+    for name in sorted(group):
+        _expect_own(group, name, path, h5py)
+        place = f"{path}/{name}" if path else name
+        member = group[name]
+        if not isinstance(member, h5py.Group) or place == "optimizer":
+            continue
+        if name != "vars":
+            _collect(h5py, member, place, found)
+            continue
+        for number in member:
+            _expect_own(member, number, place, h5py)
+        numbers = [number for number in sorted(member, key=_as_number)]
+        layer = member.attrs.get("name", path)
+        layer = layer.decode("utf-8") if isinstance(layer, bytes) else str(layer)
+        for number in numbers:
+            called = layer if len(numbers) == 1 else f"{layer}/{number}"
+            found[called if called not in found else f"{path}/{number}"] = member[number]
+
+
+def _as_number(text):
+    return (int(text), text) if text.isdigit() else (-1, text)
+
+
+def _expect_own(group, name, path, h5py):
+    """Raises ValueError if a member's values stand in another file, which is not to be read."""
+    link = group.get(name, getlink=True)
+    own = isinstance(link, h5py.HardLink)
+    if own and isinstance(group[name], h5py.Dataset):
+        own = not (group[name].is_virtual or group[name].external)
+    if not own:
+        raise ValueError(
+            f"{path}/{name} of the .keras file points to another place, as no file of Keras does. "
+            "It is not read."
+        )
