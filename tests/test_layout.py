@@ -1,4 +1,4 @@
-"""The house: five rooms, imports one way, short files, every private name in one place."""
+"""The house: rooms, imports one way, short files, every private name in one place."""
 
 import ast
 import pathlib
@@ -7,7 +7,7 @@ import partial_embed as pe
 
 HOUSE = pathlib.Path(pe.__file__).parent
 # Each room may import from itself and from those before it.
-ROOMS = ["files", "table", "training", "saving", "exporting"]
+ROOMS = ["files", "table", "training", "saving", "exporting", "command"]
 FILES = sorted(HOUSE.rglob("*.py"))
 
 
