@@ -9,7 +9,6 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from partial_embed.exporting.keras_file import LAYERS, METADATA, WEIGHTS
-from partial_embed.files.nearest import short
 from partial_embed.files.regular import expect_file
 
 
@@ -43,21 +42,21 @@ class KerasSource:
         weights = os.path.join(directory, "weights.h5")
         try:
             with zipfile.ZipFile(path) as archive:
-                known = json.loads(archive.read(METADATA).decode("utf-8")).get(LAYERS, {})
+                known = _names_in(archive.read(METADATA))
                 with archive.open(WEIGHTS) as packed, open(weights, "wb") as unpacked:
                     shutil.copyfileobj(packed, unpacked, 1 << 20)
+        except (KeyError, zipfile.BadZipFile, NotImplementedError) as error:
+            raise ValueError(f"{path} is no .keras file of Keras 3: {error}.") from error
+        try:
             self._file = h5py.File(weights, "r")
-            found = {}
-            _collect(h5py, self._file, "", found)
-        except (KeyError, AttributeError, zipfile.BadZipFile, NotImplementedError) as error:
-            raise ValueError(
-                f"{path} is no .keras file of Keras 3, or is damaged: {error}."
-            ) from error
         except OSError as error:
-            if "errno" in str(error) or error.errno:
-                raise
-            raise ValueError(f"{path} is damaged: {short(str(error))}.") from error
-        self._datasets = {known.get(name, name): dataset for name, dataset in found.items()}
+            raise ValueError(f"{path} is damaged: {WEIGHTS} in it is no HDF5 file.") from error
+        found = {}
+        _collect(h5py, self._file, "", found)
+        self._datasets = {}
+        for name, dataset in found.items():
+            called = known.get(name, name)
+            self._datasets[name if called in self._datasets else called] = dataset
         self.shapes = {name: list(data.shape) for name, data in self._datasets.items()}
         self.dtypes = {name: _dtype_of(data) for name, data in self._datasets.items()}
 
@@ -90,6 +89,15 @@ class KerasSource:
     def close(self):
         """Lets go of the unpacked weights."""
         self._file.close()
+
+
+def _names_in(metadata):
+    """Returns {layer: name of the table it was} where `export` wrote the file, else {}."""
+    try:
+        names = json.loads(metadata.decode("utf-8"))[LAYERS]
+        return {str(layer): str(name) for layer, name in names.items()}
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return {}
 
 
 def _dtype_of(dataset):

@@ -1,6 +1,7 @@
 """A table that is exported: its name and shape, its values when asked for, a key a row."""
 
 import contextlib
+import itertools
 from collections import namedtuple
 
 import numpy as np
@@ -52,7 +53,7 @@ class Table(namedtuple("Table", _FIELDS)):
         return refuse_nonfinite(value, f"{self.held_name} of {self.source.label}")
 
     def row_keys(self, refused=""):
-        """Returns a text for each row: its key, or without a vocabulary its number.
+        """Returns an iterator of a text for each row: its key, or without keys its number.
 
         Args:
             refused: letters that no key may hold where it goes to.
@@ -61,7 +62,7 @@ class Table(namedtuple("Table", _FIELDS)):
             ValueError: if a key holds one.
         """
         if self.keys is None:
-            return [str(row) for row in range(self.shape[0])]
+            return map(str, range(self.shape[0]))
         for key in self.keys:
             if any(letter in key for letter in refused):
                 raise ValueError(
@@ -69,13 +70,13 @@ class Table(namedtuple("Table", _FIELDS)):
                     "this format. Export to another, or rename the key."
                 )
         buckets = [f"<out-of-vocabulary-{number}>" for number in range(self.num_oov_buckets)]
-        taken = set(self.keys).intersection(buckets)
+        taken = [key for key in self.keys if key in buckets] if buckets else []
         if taken:
             raise ValueError(
-                f"The key {min(taken)} of {self.held_name} is what the row for keys out of "
+                f"The key {taken[0]} of {self.held_name} is what the row for keys out of "
                 "vocabulary is called here. Rename the key."
             )
-        return self.keys + buckets
+        return itertools.chain(self.keys, buckets)
 
     def generation_of_rows(self):
         """Returns an int array [rows]: the generation each came in; None if that is not known."""

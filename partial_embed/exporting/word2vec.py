@@ -31,7 +31,6 @@ def write(tables, path, options):
             for key, line in zip(keys, lines_of_rows(values, " ")):
                 stream.write(f"{key} {line}\n".encode())
             return
-        keys = iter(keys)
         for block in float32_blocks(values):
             for row in block.astype("<f4", copy=False):
                 stream.write(next(keys).encode("utf-8") + b" " + row.tobytes() + b"\n")
