@@ -9,7 +9,7 @@ def write(tables, path, options):
     """Writes one array; see `Format`."""
     del options
     with open(path, "wb") as stream:  # np.save would put an ending after a name of its own
-        np.save(stream, np.ascontiguousarray(tables[0].array()), allow_pickle=False)
+        np.save(stream, np.asarray(tables[0].array(), order="C"), allow_pickle=False)
 
 
 NPY = Format(

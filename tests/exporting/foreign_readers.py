@@ -10,8 +10,8 @@ import os
 import sys
 
 import numpy as np
+import safetensors.numpy
 from gensim.models import KeyedVectors
-from safetensors import safe_open
 from tensorboard.backend import application
 from tensorboard.plugins import base_plugin
 from tensorboard.plugins.projector import projector_plugin
@@ -23,14 +23,18 @@ def word_vectors(path):
     return {"table": vectors.vectors, "keys": np.array(vectors.index_to_key)}
 
 
-def safetensors(path):
-    found = {}
-    with safe_open(path, framework="np") as file:
-        for name in file.keys():  # noqa: SIM118
-            value = file.get_tensor(name)
-            found[name.replace("/", "|")] = (
-                value.view(np.uint16) if value.dtype.kind == "V" else value
-            )
+def read_safetensors(path):
+    with open(path, "rb") as stream:
+        raw = dict(safetensors.deserialize(stream.read()))
+    if not any(tensor["dtype"] == "BF16" for tensor in raw.values()):
+        return safetensors.numpy.load_file(path)
+    found = {}  # NumPy knows no bfloat16: that as the bits which the library found
+    with safetensors.safe_open(path, framework="np") as file:
+        for name, tensor in raw.items():
+            if tensor["dtype"] == "BF16":
+                found[name] = np.frombuffer(tensor["data"], np.uint16).reshape(tensor["shape"])
+            else:
+                found[name] = file.get_tensor(name)
     return found
 
 
@@ -65,7 +69,7 @@ def projector(path):
 
 
 READERS = {".vec": word_vectors, ".txt": word_vectors, ".bin": word_vectors}
-READERS[".safetensors"] = safetensors
+READERS[".safetensors"] = read_safetensors
 READERS[".projector"] = projector
 
 
