@@ -9,7 +9,7 @@ import tensorflow.compat.v1 as tf
 
 from partial_embed.files.finite import nonfinite_rows, refuse_nonfinite
 from partial_embed.files.runs import from_runs
-from partial_embed.files.tensors import damaged, reason
+from partial_embed.files.tensors import reason
 
 _FIELDS = ["name", "held_name", "source", "keys", "num_oov_buckets", "allow_nonfinite"]
 
@@ -112,17 +112,19 @@ def variables_of(tables):
 
 @contextlib.contextmanager
 def reading(tables):
-    """Turns what TensorFlow says in the block of values that it reads into a ValueError.
+    """Turns what TensorFlow says in the block of values that cannot be read into a ValueError.
 
     Args:
-        tables: list of `Table`, of one source.
+        tables: list of `Table`.
     """
     try:
         yield
-    except tf.errors.InvalidArgumentError as error:
+    except tf.errors.OpError as error:
         if "NaN or Inf" in str(error):
             raise ValueError(reason(error)) from error
-        raise damaged(tables[0].source.label, error) from error
+        for table in tables:  # Whoever is at fault: a source says so when it is read again.
+            table.source.read(table.held_name)
+        raise
 
 
 def plain_name(name):
