@@ -11,6 +11,8 @@ import tensorflow.compat.v1 as tf
 from partial_embed.exporting.keras_file import LAYERS, METADATA, WEIGHTS
 from partial_embed.files.regular import expect_file
 
+_ALIGNMENT = 64  # bytes
+
 
 class KerasSource:
     """The variables of the layers in a `.keras` file; see `sources`.
@@ -71,14 +73,15 @@ class KerasSource:
     def read(self, name):
         """Returns the values of a tensor as an array."""
         dataset = self._datasets[name]
-        values = np.empty(dataset.shape, dataset.dtype)
+        values = _aligned(dataset.shape, dataset.dtype)
         if values.size:
             dataset.read_direct(values)
         return values.view(self.dtypes[name].as_numpy_dtype) if values.ndim else values
 
     def tensor(self, name):
         """Returns a tensor of the default graph that reads the values when it runs."""
-        return tf.py_func(lambda: self.read(name), [], self.dtypes[name], stateful=False)
+        # Not stateless: TensorFlow would read it once more, to see whether it is a small constant.
+        return tf.py_func(lambda: self.read(name), [], self.dtypes[name])
 
     def check(self):
         """Raises ValueError if another was put in its place since it was opened."""
@@ -89,6 +92,14 @@ class KerasSource:
     def close(self):
         """Lets go of the unpacked weights."""
         self._file.close()
+
+
+def _aligned(shape, dtype):
+    """Returns an array where TensorFlow wants one to begin, which it then takes without a copy."""
+    size = int(np.prod(shape)) * dtype.itemsize
+    raw = np.empty(size + _ALIGNMENT, np.uint8)
+    first = -raw.ctypes.data % _ALIGNMENT
+    return raw[first : first + size].view(dtype).reshape(shape)
 
 
 def _names_in(metadata):
