@@ -18,6 +18,7 @@ from partial_embed.exporting.sources import CheckpointSource, saved_session
 from partial_embed.exporting.table import Table
 from partial_embed.exporting.whole import directory_beside, expect_free, put
 from partial_embed.exporting.word2vec import BINARY_ENDINGS, TEXT_ENDINGS, WORD2VEC
+from partial_embed.files.growth import VOCABULARY_SUFFIX
 from partial_embed.files.nearest import nearest
 from partial_embed.files.publish import publish, staging
 
@@ -103,7 +104,7 @@ def export(
             written then.
         OSError: if it cannot be written. What stood there is as it was.
     """
-    output = os.path.abspath(os.fsdecode(output))
+    output = _local(os.fsdecode(output))
     format = _format_of(output, format)
     kind = FORMATS[format].kind
     if unknown_keys not in ("error", "zeros"):
@@ -120,12 +121,24 @@ def export(
                 with staging(output) as stage:
                     FORMATS[format].write(chosen, stage, Options(output, unknown_keys))
                     source.check()
-                    publish(stage, *_beside(chosen, format))
+                    record, keys = _beside(chosen, format)
+                    _expect_no_other_keys(output, keys)
+                    publish(stage, record, keys)
             else:
                 FORMATS[format].write(chosen, place, Options(output, unknown_keys))
                 source.check()
                 put(place, output, kind)
     return Exported(output, format, {table.name: _describe(table) for table in chosen})
+
+
+def _local(output):
+    """Returns an output's path from the root."""
+    if "://" in output or not output:
+        raise ValueError(
+            f"{output!r} is no local path, and only there an export is whole or is not there. "
+            "Export to a local one and copy."
+        )
+    return os.path.abspath(output)
 
 
 def _format_of(output, format):
@@ -184,6 +197,9 @@ def _chosen(source, format, wanted, names, vocabularies, allow_nonfinite):
             f"{format} holds one table, and {source.label} has {len(wanted)}: "
             f"{nearest('embedding', wanted)}. Name the one that is meant with tables=."
         )
+    idle = [name for name in names if name not in wanted]
+    if idle:
+        raise ValueError(f"names= has {', '.join(idle)}, which is not exported. Leave it out.")
     source.expect_whole(wanted)
     chosen = []
     for name in wanted:
@@ -234,6 +250,16 @@ def _beside(tables, format):
             if table.held_name in table.source.generations:
                 record[table.name] = table.source.generations[table.held_name]
     return record or None, text
+
+
+def _expect_no_other_keys(output, keys):
+    """Raises ValueError if keys of another checkpoint would stand beside this one."""
+    path = output + VOCABULARY_SUFFIX
+    if keys is None and os.path.lexists(path):
+        raise ValueError(
+            f"{path} would stand beside a checkpoint that has no vocabulary, or several. Remove "
+            "it, or name another output."
+        )
 
 
 def _describe(table):

@@ -12,6 +12,9 @@ from partial_embed.exporting.keras_file import LAYERS, METADATA, WEIGHTS
 from partial_embed.files.regular import expect_file
 
 _ALIGNMENT = 64  # bytes
+_MOST_METADATA = 1 << 20  # bytes
+# How many times larger than what is stored values may be that are read. Keras packs nothing.
+_MOST_EXPANSION = 100
 
 
 class KerasSource:
@@ -44,7 +47,10 @@ class KerasSource:
         weights = os.path.join(directory, "weights.h5")
         try:
             with zipfile.ZipFile(path) as archive:
-                known = _names_in(archive.read(METADATA))
+                weighs = archive.getinfo(WEIGHTS)
+                _expect_stored(WEIGHTS, weighs.file_size, weighs.compress_size)
+                with archive.open(METADATA) as packed:
+                    known = _names_in(packed.read(_MOST_METADATA))
                 with archive.open(WEIGHTS) as packed, open(weights, "wb") as unpacked:
                     shutil.copyfileobj(packed, unpacked, 1 << 20)
         except (KeyError, zipfile.BadZipFile, NotImplementedError) as error:
@@ -142,12 +148,24 @@ def _as_number(text):
     return (int(text), text) if text.isdigit() else (-1, text)
 
 
+def _expect_stored(what, size, stored):
+    """Raises ValueError if values would take far more room than what they are stored in."""
+    if size > _MOST_EXPANSION * max(stored, 1 << 16):
+        raise ValueError(
+            f"{what} of the .keras file is {stored} bytes that unpack to {size}, as no file of "
+            "Keras does. It is not read."
+        )
+
+
 def _expect_own(group, name, path, h5py):
     """Raises ValueError if a member's values stand in another file, which is not to be read."""
     link = group.get(name, getlink=True)
     own = isinstance(link, h5py.HardLink)
     if own and isinstance(group[name], h5py.Dataset):
-        own = not (group[name].is_virtual or group[name].external)
+        dataset = group[name]
+        own = not (dataset.is_virtual or dataset.external)
+        size = int(np.prod(dataset.shape, dtype=float)) * dataset.dtype.itemsize
+        _expect_stored(f"{path}/{name}", size, dataset.id.get_storage_size() if own else size)
     if not own:
         raise ValueError(
             f"{path}/{name} of the .keras file points to another place, as no file of Keras does. "

@@ -160,7 +160,11 @@ def test_names_that_are_not_there(folder, write_checkpoint, refuses):
     refuses("none of them twice", prefix, output, tables=["b", "b"])
     refuses("gives two tensors one name", prefix, output, names={"b": "model/ent"})
     refuses("keeps the name __metadata__", prefix, output, names={"b": "__metadata__"})
+    refuses("which is not exported", prefix, output, tables="b", names={"model/ent": "e"})
     refuses("No checkpoint at", folder("nothing"), output)
+    refuses("path is None", None, output)
+    for path in ("", "gs://bucket/e.npy"):
+        refuses("is no local path", prefix, path, "npy")
 
 
 def test_slices_that_are_missing(folder, write_checkpoint, refuses):
@@ -274,6 +278,21 @@ def test_keys_that_the_growth_record_denies(folder, write_checkpoint, refuses):
     write_lines(grown + ".vocabulary.txt", "c", "b", "a")
     assert keys_in(folder, grown, tables="e") == ["0", "1", "2"]
     assert keys_in(folder, grown, tables="f") == ["c", "b", "a"]
+
+
+def test_keys_of_another_checkpoint_do_not_stand_beside_what_is_written(
+    folder, write_checkpoint, refuses
+):
+    prefix = write_checkpoint({"a": np.ones([2, 2], "f"), "b": np.ones([2, 2], "f")})
+    output = folder("objects")
+    pe.export(prefix, output, "object", vocabularies=["x", "y"])
+    match = "objects.vocabulary.txt would stand beside"
+    refuses(match, prefix, output, "object", error=ValueError)
+    both = {"a": ["x", "y"], "b": ["y", "x"]}
+    refuses(match, prefix, output, "checkpoint", vocabularies=both)
+    pe.export(prefix, output, "object", vocabularies=["y", "x"])
+    with open(output + ".vocabulary.txt") as stream:
+        assert stream.read() == "y\nx\n"
 
 
 # --- whole or not there --------------------------------------------------------------------------

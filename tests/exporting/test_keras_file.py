@@ -105,12 +105,18 @@ def store_outside(h5py, file):
     group.create_dataset("0", (2, 2), "f", external=[("/etc/hostname", 0, 16)])
 
 
+def claim_much(h5py, file):
+    del file["layers/embedding/vars/0"]
+    file["layers/embedding/vars"].create_dataset("0", (1 << 40, 2), "f")
+
+
 @needs_keras
 @pytest.mark.parametrize(
     "what, match",
     [
         (dict(change_weights=point_outside), "points to another place"),
         (dict(change_weights=store_outside), "points to another place"),
+        (dict(change_weights=claim_much), "0 bytes that unpack to 8796093022208"),
         (dict(model__weights__h5=b"no weights"), "is damaged"),
         (dict(model__weights__h5=None), "is no .keras file"),
         (dict(metadata__json=None), "is no .keras file"),
@@ -132,6 +138,17 @@ def test_names_that_nobody_noted_are_those_of_layers(write_checkpoint, folder, t
     path = pe.export(prefix, folder("e.keras")).output
     change(path, metadata__json=text)
     assert list(pe.export(path, folder("back"), "checkpoint").tables) == ["m_e"]
+
+
+@needs_keras
+def test_weights_that_are_packed_too_well(write_checkpoint, folder):
+    prefix = write_checkpoint({"e": np.ones([2, 2], "f")})
+    path = pe.export(prefix, folder("e.keras")).output
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("metadata.json", "{}")
+        archive.writestr("model.weights.h5", bytes(20 << 20))
+    with pytest.raises(ValueError, match="bytes that unpack to 20971520"):
+        pe.export(path, folder("back"), "checkpoint")
 
 
 def test_no_zip_at_all(folder):

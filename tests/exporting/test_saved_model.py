@@ -8,6 +8,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 import partial_embed as pe
+from partial_embed._tensorflow import SavedModel
 
 KEYS = ["ent/é", "b b", "名", "d", "e"]
 
@@ -137,6 +138,21 @@ def test_rows_of_more_axes_and_of_none(native, folder, write_checkpoint):
     pe.export(prefix, folder("served"), "saved_model", tables=["cube", "bias"])
     assert look_up(native, folder("served"), "ids/cube", [1]).tolist() == [[[4, 5], [6, 7]]]
     assert look_up(native, folder("served"), "ids/bias", [2, 2]).tolist() == [2, 2]
+
+
+def test_nothing_in_it_is_newer_than_1_15(prefix, folder):
+    pe.export(prefix, folder("served"), "saved_model", vocabularies=KEYS)
+    model = SavedModel()
+    with open(folder("served", "saved_model.pb"), "rb") as stream:
+        model.ParseFromString(stream.read())
+    nodes = model.meta_graphs[0].graph_def.node
+    variables = [node for node in nodes if node.op == "VarHandleOp"]
+    assert len(variables) == 1 and set(variables[0].attr) <= {
+        "dtype",
+        "shape",
+        "shared_name",
+        "_class",
+    }
 
 
 def test_what_one_tensorflow_writes_the_other_serves(native, other_python, prefix, rows, folder):
