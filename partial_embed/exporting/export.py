@@ -16,10 +16,11 @@ from partial_embed.exporting.safetensors_file import SAFETENSORS
 from partial_embed.exporting.saved_model import SAVED_MODEL
 from partial_embed.exporting.sources import CheckpointSource, saved_session
 from partial_embed.exporting.table import Table
-from partial_embed.exporting.whole import directory_beside, expect_free, put
+from partial_embed.exporting.whole import directory_beside, expect_free, naming, put
 from partial_embed.exporting.word2vec import BINARY_ENDINGS, TEXT_ENDINGS, WORD2VEC
+from partial_embed.files.checkpoint import Checkpoint
 from partial_embed.files.growth import VOCABULARY_SUFFIX
-from partial_embed.files.nearest import nearest
+from partial_embed.files.nearest import nearest, short
 from partial_embed.files.publish import publish, staging
 
 FORMATS = {
@@ -125,9 +126,10 @@ def export(
                     _expect_no_other_keys(output, keys)
                     publish(stage, record, keys)
             else:
-                FORMATS[format].write(chosen, place, Options(output, unknown_keys))
-                source.check()
-                put(place, output, kind)
+                with naming(output):
+                    FORMATS[format].write(chosen, place, Options(output, unknown_keys))
+                    source.check()
+                    put(place, output, kind)
     return Exported(output, format, {table.name: _describe(table) for table in chosen})
 
 
@@ -167,6 +169,11 @@ def _open(source, directory):
         path = os.fsdecode(source)
         if path.endswith(".keras") and os.path.isfile(path):
             return KerasSource(path, directory)
+    elif not isinstance(source, (Checkpoint, type(None))):
+        raise TypeError(
+            "source is a checkpoint's path, that of a .keras file, or a tf.Session; got "
+            f"{short(source)}."
+        )
     return CheckpointSource(source)
 
 

@@ -37,18 +37,11 @@ def write(tables, path, options):
             "have the same. Give one another by names=."
         )
     weights = path + ".h5"
-    with h5py.File(weights, "w") as file:
-        file.create_group("vars").attrs["name"] = "tables"
-        for number, table in enumerate(tables):
-            values = table.array()
-            group = file.create_group(_numbered("layers/input_layer", number) + "/vars")
-            group.attrs["name"] = layers[table.name] + "_ids"
-            group = file.create_group(_numbered("layers/embedding", number) + "/vars")
-            group.attrs["name"] = layers[table.name]
-            dataset = group.create_dataset("0", data=values)
-            if table.dtype == tf.bfloat16:
-                dataset.attrs["dtype"] = "bfloat16"
-            del values
+    try:
+        with h5py.File(weights, "w") as file:
+            _write_weights(file, tables, layers)
+    except RuntimeError as error:  # what h5py makes of a full disk, as it closes the file
+        raise OSError(str(error)) from error
     metadata = {
         "keras_version": version,
         "date_saved": datetime.datetime.now().strftime("%Y-%m-%d@%H:%M:%S"),
@@ -59,6 +52,20 @@ def write(tables, path, options):
         archive.writestr("config.json", json.dumps(_model(tables, layers)))
         archive.write(weights, WEIGHTS)
     os.unlink(weights)
+
+
+def _write_weights(file, tables, layers):
+    file.create_group("vars").attrs["name"] = "tables"
+    for number, table in enumerate(tables):
+        values = table.array()
+        group = file.create_group(_numbered("layers/input_layer", number) + "/vars")
+        group.attrs["name"] = layers[table.name] + "_ids"
+        group = file.create_group(_numbered("layers/embedding", number) + "/vars")
+        group.attrs["name"] = layers[table.name]
+        dataset = group.create_dataset("0", data=values)
+        if table.dtype == tf.bfloat16:
+            dataset.attrs["dtype"] = "bfloat16"
+        del values
 
 
 def _keras_version():

@@ -6,6 +6,7 @@ from absl import logging
 
 from partial_embed.files.growth import expect_keys
 from partial_embed.files.hashes import keys_fingerprint
+from partial_embed.files.nearest import short
 from partial_embed.table.patterns import Patterns
 from partial_embed.table.vocabulary import Vocabulary, align_vocabularies
 
@@ -90,4 +91,6 @@ def _opened(given):
         given, num_oov_buckets = given
     if isinstance(given, (bytes, os.PathLike)):
         given = os.fsdecode(given)
+    if not isinstance(given, (str, list, tuple)):
+        raise TypeError(f"A vocabulary is a path or a list of keys, got {short(given)}.")
     return align_vocabularies(given, given, num_oov_buckets)

@@ -31,30 +31,38 @@ def directory_beside(output):
     The directory that `output` is to stand in is made if need be.
 
     Raises:
-        OSError: if it cannot be made, or what is done in the block cannot be written.
+        OSError: if it cannot be made.
     """
     lock = path = None
     try:
-        parent = os.path.dirname(output)
-        os.makedirs(parent, exist_ok=True)
-        _tidy(parent)
-        while lock is None:
-            path = os.path.join(parent, _PREFIX + uuid.uuid4().hex)
-            os.mkdir(path)
-            # Another may have tidied it away before it was locked.
-            with contextlib.suppress(FileNotFoundError):
-                lock = try_lock(os.path.join(path, "lock"))
+        with naming(output):
+            parent = os.path.dirname(output)
+            os.makedirs(parent, exist_ok=True)
+            _tidy(parent)
+            while lock is None:
+                path = os.path.join(parent, _PREFIX + uuid.uuid4().hex)
+                os.mkdir(path)
+                # Another may have tidied it away before it was locked.
+                with contextlib.suppress(FileNotFoundError):
+                    lock = try_lock(os.path.join(path, "lock"))
         yield path
-    except WRITE_ERRORS as error:
-        raise OSError(
-            f"Exporting to {output} failed: {reason(error)}. Nothing was written there. Make room "
-            "or choose another place, and export again."
-        ) from error
     finally:
         if path is not None:
             shutil.rmtree(path, ignore_errors=True)
         if lock is not None:
             lock.release()
+
+
+@contextlib.contextmanager
+def naming(output):
+    """Turns what is said in the block of a place that cannot be written into an OSError."""
+    try:
+        yield
+    except WRITE_ERRORS as error:
+        raise OSError(
+            f"Exporting to {output} failed: {reason(error)}. Nothing was written there. Make room "
+            "or choose another place, and export again."
+        ) from error
 
 
 def _tidy(parent):

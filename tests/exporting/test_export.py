@@ -1,6 +1,7 @@
 """What is exported, what is refused, and that what is written is whole or is not there."""
 
 import os
+import resource
 import signal
 import sys
 import time
@@ -163,6 +164,8 @@ def test_names_that_are_not_there(folder, write_checkpoint, refuses):
     refuses("which is not exported", prefix, output, tables="b", names={"model/ent": "e"})
     refuses("No checkpoint at", folder("nothing"), output)
     refuses("path is None", None, output)
+    refuses("source is a checkpoint's path", 5, output, error=TypeError)
+    refuses("a path or a list", prefix, output, vocabularies=5, error=TypeError)
     for path in ("", "gs://bucket/e.npy"):
         refuses("is no local path", prefix, path, "npy")
 
@@ -339,6 +342,19 @@ def test_a_place_that_cannot_be_written(folder, write_checkpoint, output, format
     write_lines(folder("file"), "x")
     with pytest.raises(OSError, match="failed: .*[Nn]othing was"):
         pe.export(prefix, folder("file", output), format)
+
+
+@pytest.mark.parametrize("output, format", FORMATS)
+def test_a_disk_that_is_full(folder, write_checkpoint, refuses, output, format):
+    prefix = write_checkpoint({"e": np.ones([5000, 8], "f")})
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20000, limit[1]))
+        refuses("failed: .*[Nn]othing was", prefix, folder(output), format, error=OSError)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
 class StoppedError(Exception):
