@@ -70,10 +70,10 @@ def export(
 
     Formats, and what reads each:
 
-        saved_model   TensorFlow Serving, tf.saved_model.load: ids to rows, keys to rows
-        object        tf.train.Checkpoint, by objects
+        saved_model   servers, by tf.saved_model.load: ids to rows, keys to rows; a directory
+        object        tf.train.Checkpoint, by objects; a prefix
         keras         keras.models.load_model, a model of one Embedding a table (.keras)
-        checkpoint    tf.train.Saver and growing, by name
+        checkpoint    tf.train.Saver and growing, by name; a prefix
         npy           numpy.load (.npy)
         safetensors   safetensors (.safetensors)
         word2vec      gensim and others: text (.vec, .txt), binary (.bin); float32

@@ -8,7 +8,7 @@ from partial_embed.files.growth import expect_keys
 from partial_embed.files.hashes import keys_fingerprint
 from partial_embed.files.nearest import short
 from partial_embed.table.patterns import Patterns
-from partial_embed.table.vocabulary import Vocabulary, align_vocabularies
+from partial_embed.table.vocabulary import Vocabulary, align_vocabularies, read_vocabulary
 
 
 class Keys:
@@ -93,4 +93,5 @@ def _opened(given):
         given = os.fsdecode(given)
     if not isinstance(given, (str, list, tuple)):
         raise TypeError(f"A vocabulary is a path or a list of keys, got {short(given)}.")
-    return align_vocabularies(given, given, num_oov_buckets)
+    keys = read_vocabulary(given) if isinstance(given, str) else list(given)
+    return align_vocabularies(keys, keys, num_oov_buckets)

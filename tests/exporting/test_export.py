@@ -386,7 +386,7 @@ def test_a_failure_in_the_middle_leaves_what_stood_there(
 )
 def test_killed_in_the_middle(folder, write_checkpoint, output, format):
     """Nothing stands there; the next export removes what was left, and nobody else's."""
-    prefix = write_checkpoint({"e": np.ones([60000, 32], "f")})
+    prefix = write_checkpoint({"e": np.ones([2000, 8], "f")})
     worker = os.path.join(HERE, "export_worker.py")
     script = forks.Script([worker, prefix, folder(output), format])
     last = time.time() + 60
