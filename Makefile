@@ -7,6 +7,7 @@
 # make data-wordnet   fetches two versions of WordNet for scripts/grow_wordnet.py (needs apt-get and npm)
 # make benchmark  loading, merging, memory and steps beside plain TensorFlow, at 5M x 32
 # make quality    what ruff finds;  make style  lets it mend
+# make .venv-readers/test   gensim, safetensors and TensorBoard, by which tests read what export writes
 # make clean      removes environments, data and outputs
 
 PYTHON ?= python3
@@ -78,5 +79,12 @@ wheel: .venv/test
 	.venv-tf1/bin/python -m pip install --quiet --no-deps -e .
 	@touch $@
 
+# An environment of its own: nothing that the package needs, and no TensorFlow.
+.venv-readers/test:
+	$(PYTHON) -m venv .venv-readers
+	.venv-readers/bin/python -m pip install --quiet --disable-pip-version-check \
+		'gensim>=4' safetensors numpy tensorboard
+	@touch $@
+
 clean:
-	rm -rf .venv .venv-tf1 data output build dist *.egg-info .pytest_cache .hypothesis .ruff_cache
+	rm -rf .venv .venv-tf1 .venv-readers data output build dist *.egg-info .pytest_cache .hypothesis .ruff_cache

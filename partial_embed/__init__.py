@@ -9,6 +9,7 @@ import importlib
 __version__ = "0.1.0"
 # Where each public name is.
 _PLACES = {
+    "exporting.export": ["export"],
     "exporting.grow_saved_model": ["grow_saved_model"],
     "grow_script": ["growing"],
     "meta_graph": ["GrownGraph", "grow_meta_graph"],

@@ -22,7 +22,7 @@ _DESCRIPTION = """Trained TensorFlow tables that gain rows, outside of a trainin
 Each has --help with an example. A PATH of a checkpoint is a prefix, a directory, or its
 `checkpoint` file. The exit status is 0 if all went well, else 1 or more."""
 # In the order in which help lists them.
-COMMANDS = ("inspect", "grow", "grow-saved-model", "merge", "diff", "audit", "check")
+COMMANDS = ("inspect", "grow", "grow-saved-model", "merge", "diff", "audit", "export", "check")
 
 
 def parser():

@@ -3,12 +3,12 @@
 import contextlib
 import os
 import shutil
-import tempfile
 
 import tensorflow.compat.v1 as tf
 
 from partial_embed._tensorflow import SavedModel
 from partial_embed.exporting.grown_graph import GrownVariable, grow_graph
+from partial_embed.exporting.whole import directory_beside, expect_free, naming, put
 from partial_embed.files.growth import VOCABULARY_SUFFIX
 from partial_embed.files.regular import read_file
 from partial_embed.saving.grow_checkpoint import grow_checkpoint, show_on_stderr
@@ -40,7 +40,7 @@ def grow_saved_model(
     Args:
         directory: of a SavedModel that TensorFlow 1 or `tf.compat.v1` wrote, by
             `tf.saved_model.Builder` or an Estimator.
-        output: directory to write; it must not be there, or be empty.
+        output: directory to write; it must not be there yet, or be empty.
         rows, columns, vocabularies: see `grow_checkpoint`.
         constants: dict of pattern of a node's name to the number in place of the old number of
             rows that it holds (`tf.one_hot`, a reshape), or "keep" where that is something else.
@@ -59,56 +59,46 @@ def grow_saved_model(
     directory, output = os.fsdecode(directory), os.path.abspath(os.fsdecode(output))
     model = _read(directory)
     vocabularies = {p: as_vocabulary(v) for p, v in (vocabularies or {}).items()}
-    if os.path.isdir(output) and not os.listdir(output):
-        os.rmdir(output)
-    if os.path.lexists(output):
-        raise ValueError(f"{output} is there already. Name a directory that is not.")
-    os.makedirs(os.path.dirname(output), exist_ok=True)
-    stage = tempfile.mkdtemp(prefix=".partial_embed-saved-model-", dir=os.path.dirname(output))
-    try:
-        shown = []
-        prefix = os.path.join(stage, _VARIABLES)
-        grow_checkpoint(
-            os.path.join(directory, _VARIABLES),
-            prefix,
-            rows,
-            columns,
-            vocabularies,
-            show=shown.append,
-            **arguments,
-        )
-        with contextlib.suppress(FileNotFoundError):  # The assets hold the keys.
-            os.unlink(prefix + VOCABULARY_SUFFIX)
-        tables = shown[0].tables
-        used = list({id(t.vocabulary): t.vocabulary for t in tables if t.vocabulary}.values())
-        _copy_assets(directory, stage, used)
-        variables = [
-            GrownVariable(
-                table.name,
-                table.plan.shape,
-                table.plan.rows.axis,
-                table.plan.rows.checkpoint_rows,
-                table.plan.rows.num_rows,
+    expect_free(output, "directory")
+    with directory_beside(output) as beside:
+        stage = os.path.join(beside, "output")
+        with naming(output):
+            growth = _write(
+                model, directory, stage, constants, rows, columns, vocabularies, arguments
             )
-            for table in tables
-        ]
-        variables += [
-            variable._replace(name=slot)
-            for variable, table in zip(variables, tables)
-            for slot in table.slots
-        ]
-        for meta_graph in model.meta_graphs:
-            grow_graph(meta_graph, variables, used, constants)
-        with open(os.path.join(stage, "saved_model.pb"), "wb") as stream:
-            stream.write(model.SerializeToString())
-        _try(stage, model)
-        os.chmod(stage, 0o777 & ~_umask())
-        os.rename(stage, output)
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
+            put(stage, output, "directory")
     if show is not None:
-        show(shown[0])
+        show(growth)
     return output
+
+
+def _write(model, directory, stage, constants, settings):
+    """Makes the grown model in a directory, and loads it once; returns its `Growth`."""
+    shown, prefix = [], os.path.join(stage, _VARIABLES)
+    old = os.path.join(directory, _VARIABLES)
+    grow_checkpoint(old, prefix, show=shown.append, **settings)
+    with contextlib.suppress(FileNotFoundError):  # The assets hold the keys.
+        os.unlink(prefix + VOCABULARY_SUFFIX)
+    tables = shown[0].tables
+    used = list({id(t.vocabulary): t.vocabulary for t in tables if t.vocabulary}.values())
+    _copy_assets(directory, stage, used)
+    variables = [
+        GrownVariable(
+            name,
+            table.plan.shape,
+            table.plan.rows.axis,
+            table.plan.rows.checkpoint_rows,
+            table.plan.rows.num_rows,
+        )
+        for table in tables
+        for name in (table.name, *table.slots)
+    ]
+    for meta_graph in model.meta_graphs:
+        grow_graph(meta_graph, variables, used, constants)
+    with open(os.path.join(stage, "saved_model.pb"), "wb") as stream:
+        stream.write(model.SerializeToString())
+    _try(stage, model)
+    return shown[0]
 
 
 def _read(directory):
@@ -166,9 +156,3 @@ def _try(directory, model):
                     "The grown model cannot be loaded, and was not written: "
                     f"{getattr(error, 'message', error)}"
                 ) from error
-
-
-def _umask():
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -26,7 +26,7 @@ from partial_embed.files.tensors import merge_parts, reason
 
 _WAIT_SECONDS = 10.0
 # How TensorFlow reports that a disk is full, a file too large, a directory read-only.
-_WRITE_ERRORS = (
+WRITE_ERRORS = (
     OSError,
     tf.errors.DataLossError,
     tf.errors.InternalError,
@@ -116,7 +116,7 @@ def staging(prefix):
         )
     try:
         yield stage
-    except _WRITE_ERRORS as error:
+    except WRITE_ERRORS as error:
         if stage.published:
             raise OSError(
                 f"{prefix} was saved, and is whole; writing its graph, or which checkpoint is the "
@@ -155,6 +155,16 @@ def deleting(prefix):
         yield True
     finally:
         end(stage)
+
+
+def expect_no_other_keys(output, keys):
+    """Raises ValueError if keys of another checkpoint would stand beside this one."""
+    path = output + VOCABULARY_SUFFIX
+    if keys is None and os.path.lexists(path):
+        raise ValueError(
+            f"{path} would stand beside a checkpoint that has no vocabulary, or several. Remove "
+            "it, or name another output."
+        )
 
 
 def check_name(prefix):

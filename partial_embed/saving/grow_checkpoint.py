@@ -10,7 +10,7 @@ from partial_embed.files.checkpoint import Checkpoint
 from partial_embed.files.finite import nonfinite_rows
 from partial_embed.files.growth import expect_base, read_generations
 from partial_embed.files.hashes import keys_fingerprint
-from partial_embed.files.publish import publish, staging
+from partial_embed.files.publish import expect_no_other_keys, publish, staging
 from partial_embed.files.tensors import can_slice, slice_spec, write_part
 from partial_embed.saving.deltas import generations_of
 from partial_embed.saving.growth_plan import plan_growth
@@ -91,7 +91,9 @@ def grow_checkpoint(
     with staging(output) as stage:
         writer.write(stage)
         base.expect_unchanged()
-        publish(stage, _record(base, growth), _vocabulary_text(growth))
+        keys = _vocabulary_text(growth)
+        expect_no_other_keys(output, keys)
+        publish(stage, _record(base, growth), keys)
     if show is not None:
         show(growth)
     return output

@@ -185,7 +185,7 @@ def test_what_is_refused(tmp_path):
     os.makedirs(output)
     with open(os.path.join(output, "mine"), "w"):
         pass
-    with pytest.raises(ValueError, match="is there already"):
+    with pytest.raises(ValueError, match="is a directory that is not empty"):
         pe.grow_saved_model(directory, output, **how)
     assert os.listdir(output) == ["mine"]
 
