@@ -63,9 +63,8 @@ def grow_saved_model(
     with directory_beside(output) as beside:
         stage = os.path.join(beside, "output")
         with naming(output):
-            growth = _write(
-                model, directory, stage, constants, rows, columns, vocabularies, arguments
-            )
+            settings = dict(arguments, rows=rows, columns=columns, vocabularies=vocabularies)
+            growth = _write(model, directory, stage, constants, settings)
             put(stage, output, "directory")
     if show is not None:
         show(growth)
