@@ -55,6 +55,20 @@ def test_program(heading, old_model, tmp_path, monkeypatch):
     run(heading, names)
 
 
+def test_the_code_of_the_concepts_runs(old_model, tmp_path, monkeypatch):
+    names, directory = old_model
+    for name in os.listdir(directory):
+        shutil.copy(str(directory / name), str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    with open(os.path.join(DOCS, "concepts.md")) as stream:
+        blocks = re.findall(r"```python\n(.*?)```", stream.read(), re.S)
+    assert len(blocks) >= 8
+    module = types.ModuleType("concepts")
+    module.__dict__.update(names)
+    for block in blocks:
+        exec(compile(block, "concepts.md", "exec"), module.__dict__)  # noqa: S102
+
+
 def test_every_program_promises_something():
     assert len(PROGRAMS) >= 11
     for heading in PROGRAMS:
