@@ -41,7 +41,7 @@ class Saver(OpenSaver):
             its variables. Default: all variables.
         delta: bool, whether `save` writes deltas.
         allow_nonfinite: restore tables that hold NaN or Inf, instead of failing.
-        **kwargs: more arguments of `tf.train.Saver`, by name.
+        **kwargs: more arguments of `tf.train.Saver`, by name: max_to_keep, sharded, ...
 
     Raises:
         ValueError: if asked for the V1 format, which is read but not written; when it is
