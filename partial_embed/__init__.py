@@ -2,6 +2,17 @@
 
 A name is imported when it is first asked for, and TensorFlow with the first of them: so the command
 `partial-embed` answers at once.
+
+In the examples `np`, `tf` and `pe` are numpy, `tensorflow.compat.v1` and this package, each has a
+default graph of its own, and `base.ckpt` is a checkpoint of `embedding` [5, 4], whose row i is four
+times i, of `weight` [4, 1], and of Adagrad's slots. The module `partial_embed.table.row_init` is
+`pe.row_init`.
+
+Example:
+    >>> with pe.growing("base.ckpt", show=None):
+    ...     table = tf.get_variable("embedding", [7, 4])
+    >>> table.num_frozen_rows
+    5
 """
 
 import importlib

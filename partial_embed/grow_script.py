@@ -57,12 +57,6 @@ class growing:
     `tf.global_variables_initializer()` is all that a script needs to run. What
     became of which variable is printed on stderr, before the first step.
 
-        with pe.growing("model.ckpt-50"):
-            build_model(num_entities=110)      # or a class that makes graphs of its own
-
-        # for what is built elsewhere; tf.get_variable only
-        tf.variable_scope("model", custom_getter=pe.growing("model.ckpt-50"))
-
     Args:
         checkpoint: prefix, directory or `Checkpoint`.
         train: which variables of unchanged shape go on training: a shell-style
@@ -92,6 +86,18 @@ class growing:
             missing; when opened, if another is open; while open, if a shape does not
             fit, naming both; when closed, if no variable was made under it, or a
             pattern matches none.
+
+    Example:
+        >>> with pe.growing("base.ckpt", show=None):  # around what makes the model
+        ...     table = tf.get_variable("embedding", [7, 4])
+        ...     weight = tf.get_variable("weight", [4, 1])
+        >>> table.num_frozen_rows, weight.trainable
+        (5, False)
+
+        Where the `with` cannot stand around it, a scope does, for `tf.get_variable` alone:
+
+        >>> with tf.variable_scope("", reuse=False, custom_getter=pe.growing("base.ckpt")):
+        ...     other = tf.get_variable("person/embedding", [7, 4])
     """
 
     def __init__(

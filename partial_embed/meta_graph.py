@@ -31,6 +31,11 @@ class GrownGraph(namedtuple("GrownGraph", ["embeddings", "variables"])):
     Attributes:
         embeddings: dict of table name to `PartialEmbedding`.
         variables: list of the other variables of the model.
+
+    Example:
+        >>> grown = pe.grow_meta_graph("base.ckpt.meta", "base.ckpt", {"embedding": 7})
+        >>> grown.embeddings["embedding"].num_frozen_rows, grown.variables[0].name
+        (5, 'weight:0')
     """
 
 
@@ -43,11 +48,6 @@ def grow_meta_graph(
     `PartialEmbedding`; what read a table whole reads all its rows. The old
     optimizer, its slots and the old Saver are left out, for they are made for
     the old shapes: train with `minimize`, save with `Saver`.
-
-        with tf.Graph().as_default():
-            pe.grow_meta_graph("model.ckpt-50.meta", "model.ckpt-50", {"embedding": 110})
-            loss = tf.get_default_graph().get_tensor_by_name("loss:0")
-            step = pe.minimize(tf.train.GradientDescentOptimizer(0.1), loss)
 
     Args:
         meta: path of a `.meta` file, or a `MetaGraphDef`.
@@ -72,6 +72,14 @@ def grow_meta_graph(
             (names those that are), a table is partitioned or is read inside a
             function (as tf.cond of TensorFlow 2 makes them), the checkpoint does
             not fit, or the default graph has operations of these names already.
+
+    Example:
+        >>> grown = pe.grow_meta_graph("base.ckpt.meta", "base.ckpt", {"embedding": 7})
+        >>> loss = tf.get_default_graph().get_tensor_by_name("loss:0")
+        >>> step = pe.minimize(tf.train.AdagradOptimizer(0.1), loss)
+        >>> session = tf.Session()
+        >>> session.run(tf.global_variables_initializer())
+        >>> session.run(step, {"ids:0": [0, 5, 6]})
     """
     meta_graph, checkpoint = read_meta(meta), Checkpoint(checkpoint)
     patterns = [train] if isinstance(train, str) else list(train)

@@ -34,9 +34,6 @@ def grow_saved_model(
     and keys in the graph itself, that are an old vocabulary become the new one. Of the graph there
     stays what serving asks for: ops of training are left out.
 
-        pe.grow_saved_model("export/1", "export/2",
-                            vocabularies={"*": ("export/1/assets/words.txt", "words.txt")})
-
     Args:
         directory: of a SavedModel that TensorFlow 1 or `tf.compat.v1` wrote, by
             `tf.saved_model.Builder` or an Estimator.
@@ -48,13 +45,19 @@ def grow_saved_model(
         **arguments: more arguments of `grow_checkpoint`: initializers, skip, slots, progress.
 
     Returns:
-        `output`.
+        The absolute path of `output`.
 
     Raises:
         ValueError: if it is no such SavedModel, the graph holds an old number of rows and nobody
             says what that means, a file of keys is another than the old vocabulary, or
             for what `grow_checkpoint` raises it. Nothing is written then.
         OSError: if it cannot be written.
+
+    Example:
+        >>> keys = ["ann", "bob", "eve"], ["dan", "ann", "bob", "eve"]
+        >>> path = pe.grow_saved_model("export/1", "export/2", vocabularies={"*": keys}, show=None)
+        >>> tf.train.load_checkpoint("export/2/variables/variables").get_tensor("table").shape
+        (4, 2)
     """
     directory, output = os.fsdecode(directory), os.path.abspath(os.fsdecode(output))
     model = _read(directory)

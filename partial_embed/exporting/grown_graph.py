@@ -75,7 +75,7 @@ def _prune(meta_graph, nodes, definitions, asked):
     for definition in definitions.values():
         needed.update([definition.variable_name, definition.initializer_name])
         needed.update([definition.snapshot_name, definition.initial_value_name])
-    for key in _STARTS:
+    for key in set(_STARTS).intersection(meta_graph.collection_def):  # asking for one makes it
         needed.update(meta_graph.collection_def[key].node_list.value)
     # A table of keys is filled by ops that nothing depends on.
     needed.update(name for name, node in nodes.items() if node.op in _FILL_TABLES)

@@ -45,11 +45,8 @@ def grow_checkpoint(
     Old rows, and all that does not grow, keep every bit. Slots grow beside their
     tables: for new rows they are what the optimizer starts them at. What comes
     out is a plain checkpoint, which any script of the larger shapes restores; its growth
-    record says which rows came now, and that nobody has trained them. So
-
-        pe.grow_checkpoint("run/model.ckpt-50", "grown/model.ckpt", rows={"embedding": 110})
-        with pe.growing("grown/model.ckpt", generation=0):
-            build_model(num_entities=110)      # all is loaded; rows 100 to 109 train
+    record says which rows came now, and that nobody has trained them: under
+    `growing(output, generation=0)` all is loaded, and those train.
 
     Tensors are read and written one at a time, in parts where they are large.
 
@@ -81,6 +78,16 @@ def grow_checkpoint(
             does not fit, nothing says where a slot starts, or the base is a delta or
             damaged. Nothing is written then.
         OSError: if it cannot be written.
+
+    Example:
+        >>> pe.grow_checkpoint("base.ckpt", "larger.ckpt", rows={"embedding": 7}, show=None)
+        'larger.ckpt'
+        >>> tf.train.load_checkpoint("larger.ckpt").get_tensor("embedding/Adagrad").shape
+        (7, 4)
+        >>> with pe.growing("larger.ckpt", generation=0, show=None):
+        ...     table = tf.get_variable("embedding", [7, 4])
+        >>> table.num_frozen_rows
+        5
     """
     base, output = Checkpoint(base), os.fsdecode(output)
     expect_base(base)

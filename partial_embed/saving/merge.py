@@ -52,6 +52,12 @@ def merge_checkpoint(base, deltas, output, policy=None, vocabulary=None, allow_n
         ValueError: if a delta belongs to another base, is none, deltas disagree,
             or a file is damaged. Nothing is written then.
         OSError: if it cannot be written.
+
+    Example:
+        >>> pe.merge_checkpoint("base.ckpt", "delta.ckpt", "merged.ckpt")
+        'merged.ckpt'
+        >>> tf.train.load_checkpoint("merged.ckpt").get_tensor("embedding").shape
+        (7, 4)
     """
     policy = Policy(policy)
     deltas = [deltas] if isinstance(deltas, (str, bytes, os.PathLike)) else list(deltas or ())

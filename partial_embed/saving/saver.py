@@ -41,12 +41,23 @@ class Saver(OpenSaver):
             its variables. Default: all variables.
         delta: bool, whether `save` writes deltas.
         allow_nonfinite: restore tables that hold NaN or Inf, instead of failing.
-        **kwargs: more arguments of `tf.train.Saver`, by name.
+        **kwargs: more arguments of `tf.train.Saver`, by name: max_to_keep, sharded, ...
 
     Raises:
         ValueError: if asked for the V1 format, which is read but not written; when it is
             built, if an op of the graph can write to what is frozen, or a pattern
             given to growing was of no use.
+
+    Example:
+        >>> with pe.growing("base.ckpt", show=None):
+        ...     table = tf.get_variable("embedding", [7, 4])
+        >>> saver = pe.Saver()
+        >>> session = tf.Session()
+        >>> session.run(tf.global_variables_initializer())
+        >>> prefix = saver.save(session, "run/model.ckpt", global_step=8)
+        >>> tf.train.load_checkpoint(prefix).get_tensor("embedding").shape
+        (7, 4)
+        >>> saver.restore(session, prefix)
     """
 
     def __init__(self, var_list=None, delta=False, allow_nonfinite=False, **kwargs):

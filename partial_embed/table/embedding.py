@@ -68,6 +68,19 @@ class PartialEmbedding(Assignable, Scoring, VariableLike):
         trainable_keys: list of str, the vocabulary's keys of the trainable rows; or None.
         keys: `keys_fingerprint` of the keys of all rows; None without a vocabulary.
         table_name: str, `name` without the `:0`: the table's name on disk.
+
+    Args:
+        plan: the `TablePlan` it was made by; `get_embedding` and `growing` give it.
+        frozen, trainable: the variables.
+
+    Example:
+        >>> table = pe.get_embedding("embedding", [7, 4], checkpoint="base.ckpt")
+        >>> table.frozen.shape.as_list(), table.trainable.shape.as_list()
+        ([5, 4], [2, 4])
+        >>> session = tf.Session()
+        >>> session.run(tf.global_variables_initializer())
+        >>> session.run(tf.nn.embedding_lookup(table, [4, 1])).tolist()
+        [[4.0, 4.0, 4.0, 4.0], [1.0, 1.0, 1.0, 1.0]]
     """
 
     def __init__(self, plan, frozen, trainable):

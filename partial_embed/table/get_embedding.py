@@ -60,6 +60,17 @@ def get_embedding(
     Raises:
         ValueError: if name, shape or dtype do not fit the checkpoint, or the
             arguments each other. Says what was expected and what was found.
+
+    Example:
+        >>> table = pe.get_embedding(
+        ...     "person",
+        ...     [7, 4],
+        ...     checkpoint="base.ckpt",
+        ...     tensor_name="embedding",
+        ...     trainable_rows=[1],
+        ... )
+        >>> table.num_frozen_rows, table.trainable.shape.as_list()
+        (4, [3, 4])
     """
     options = dict(
         checkpoint=checkpoint,

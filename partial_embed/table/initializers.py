@@ -27,6 +27,12 @@ class xavier_initializer:
     Raises:
         TypeError: if dtype is not a float type.
 
+    Example:
+        >>> weight = tf.get_variable("W", [4, 2], initializer=pe.xavier_initializer(uniform=False))
+        >>> values = pe.xavier_initializer(seed=1)([300, 100])
+        >>> bool(abs(tf.Session().run(values)).max() <= (3 / 200) ** 0.5)
+        True
+
     Source: Glorot and Bengio (2010), "Understanding the difficulty of training
     deep feedforward neural networks"; the constant 1.3 is contrib's.
     """

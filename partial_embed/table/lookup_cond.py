@@ -31,6 +31,15 @@ def lookup_cond(embedding, ids, is_new, name=None):
         ValueError: if is_new is no scalar, or the table lacks one of the halves.
         tf.errors.InvalidArgumentError: when the step runs, if an id is outside
             the chosen half; names it and the number of rows.
+
+    Example:
+        >>> table = pe.get_embedding("embedding", [7, 4], checkpoint="base.ckpt")
+        >>> is_new = tf.placeholder(tf.bool, [])
+        >>> rows = pe.lookup_cond(table, [1, 0], is_new)
+        >>> session = tf.Session()
+        >>> session.run(tf.global_variables_initializer())
+        >>> session.run(rows, {is_new: False})[:, 0].tolist()
+        [1.0, 0.0]
     """
     if not isinstance(embedding, PartialEmbedding):
         raise TypeError(

@@ -2,6 +2,14 @@
 
 For the `initializer=` of `get_embedding` and the `initializers=` of `growing`.
 Values are computed when the variable is initialized, never put into the graph.
+
+Example:
+    >>> start = pe.row_init.mean_of_rows([[1, 3], [4]])
+    >>> table = pe.get_embedding("embedding", [7, 4], checkpoint="base.ckpt", initializer=start)
+    >>> session = tf.Session()
+    >>> session.run(tf.global_variables_initializer())
+    >>> session.run(table.trainable)[:, 0].tolist()
+    [2.0, 4.0]
 """
 
 import os
@@ -13,6 +21,7 @@ from partial_embed.files.regular import expect_file
 from partial_embed.table.initializers import for_rows
 from partial_embed.table.loading import load_rows, row_indices
 
+__all__ = ["RowInit", "mean_of_rows", "normal_like_old_rows", "values_from"]
 # Rows from which mean and covariance are estimated, spread over larger tables.
 _SAMPLE_ROWS = 1 << 17
 
@@ -25,6 +34,16 @@ class RowInit:
             numbers to fill (an int64 array, or a range), the shape of a row as a list of
             ints, and a `tf.DType`; returns a tensor [len(rows)] + row_shape, whatever
             axis the table counts its rows along.
+
+    Args:
+        new_rows: that function.
+
+    Example:
+        >>> start = pe.row_init.RowInit(
+        ...     lambda table, rows, row_shape, dtype: tf.ones([len(rows)] + row_shape, dtype)
+        ... )
+        >>> with pe.growing("base.ckpt", initializers={"embedding": start}, show=None):
+        ...     table = tf.get_variable("embedding", [7, 4])
     """
 
     def __init__(self, new_rows):
@@ -119,6 +138,14 @@ def normal_like_old_rows(scale=1.0, seed=None):
     Raises:
         ValueError: if scale is negative.
 
+    Example:
+        >>> start = pe.row_init.normal_like_old_rows(scale=1e-9)
+        >>> table = pe.get_embedding("embedding", [7, 4], checkpoint="base.ckpt", initializer=start)
+        >>> session = tf.Session()
+        >>> session.run(tf.global_variables_initializer())
+        >>> session.run(table.trainable).round(3)[:, 0].tolist()
+        [2.0, 2.0]
+
     Source: Hewitt (2021), "Initializing new word embeddings for pretrained
     language models".
     """
@@ -155,6 +182,16 @@ def mean_of_rows(neighbours):
     Raises:
         ValueError: when the table is made, if there are more or fewer lists than
             new rows, one is empty, or names a row that is not old.
+
+    Example:
+        >>> start = pe.row_init.mean_of_rows([["ann", "eve"]])
+        >>> keys = ["ann", "bob", "eve", "joe", "sue"]
+        >>> table = pe.get_embedding("embedding", [6, 4], checkpoint="base.ckpt",
+        ...                          vocabulary=(keys, keys + ["dan"]), initializer=start)
+        >>> session = tf.Session()
+        >>> session.run(tf.global_variables_initializer())
+        >>> session.run(table.trainable).tolist()
+        [[1.0, 1.0, 1.0, 1.0]]
     """
     neighbours = [np.ravel(np.asarray(row)).tolist() for row in neighbours]
     lengths = np.array([len(near) for near in neighbours])
@@ -193,6 +230,14 @@ def values_from(values):
 
     Raises:
         ValueError: when the table is made, if the shape is another.
+
+    Example:
+        >>> start = pe.row_init.values_from(np.full([2, 4], 9.0))
+        >>> table = pe.get_embedding("embedding", [7, 4], checkpoint="base.ckpt", initializer=start)
+        >>> session = tf.Session()
+        >>> session.run(tf.global_variables_initializer())
+        >>> session.run(table.trainable)[:, 0].tolist()
+        [9.0, 9.0]
     """
     is_path = isinstance(values, (str, os.PathLike))
 

@@ -5,7 +5,7 @@ import functools
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from partial_embed.files.growth import VOCABULARY_SUFFIX, untrained_rows
+from partial_embed.files.growth import VOCABULARY_SUFFIX, read_generations, untrained_rows
 from partial_embed.table import report
 from partial_embed.table.initial_values import COUNTER, DATA, kind_of, needs_no_shape
 from partial_embed.table.loading import load_unchanged
@@ -150,8 +150,10 @@ class Treatment:
         same = shape.is_fully_defined() and shape.as_list() == held
         if self._generation is None and len(untrained_rows(self.checkpoint, there)):
             noted.untrained.append(there)
-        elif same and len(untrained_rows(self.checkpoint, there, self._generation)):
-            options["generation"] = self._generation
+        elif same and self._generation is not None:
+            known = read_generations(self.checkpoint).get(there, {}).get("generations", ())
+            if len(known) > self._generation + 1:  # It grew since, to the size it has here.
+                options["generation"] = self._generation
         vocabulary, axis = self._vocabulary_of(name, shape, held)
         if vocabulary is not None:
             options.update(vocabulary=vocabulary, axis=axis)

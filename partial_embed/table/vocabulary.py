@@ -20,6 +20,11 @@ class Vocabulary(namedtuple("Vocabulary", ["old_keys", "new_keys", "source", "nu
             None if the old keys are the first of the new ones. Rows of keys that are
             in no vocabulary come after those of the keys, and stay there.
         num_oov_buckets: int, how many of those there are.
+
+    Example:
+        >>> keys = pe.align_vocabularies(["ann", "bob"], ["ann", "bob", "eve"])
+        >>> print(keys.source)  # no row moves
+        None
     """
 
     def all_keys(self, which):
@@ -99,6 +104,11 @@ def align_vocabularies(old, new, num_oov_buckets=0):
 
     Raises:
         ValueError: see `read_vocabulary`; or if they have no key in common.
+
+    Example:
+        >>> keys = pe.align_vocabularies(["ann", "bob"], ["bob", "eve", "ann"])
+        >>> keys.source.tolist()
+        [1, -1, 0]
     """
     old, new = (
         keys if isinstance(keys, (list, tuple)) else read_vocabulary(keys) for keys in (old, new)

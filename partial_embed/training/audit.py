@@ -29,6 +29,12 @@ class VariableReport(namedtuple("VariableReport", ["name", "shape", "trains", "g
         trains: bool, whether an optimizer is to move it.
         gradient: "none", "sparse", "dense", or "" where nothing trains.
         why: str, in words.
+
+    Example:
+        >>> table = pe.get_embedding("embedding", [7, 4], checkpoint="base.ckpt")
+        >>> reports = pe.audit(tf.reduce_sum(table.lookup([0, 6])), show=None).variables
+        >>> [(report.name, report.trains, report.gradient) for report in reports]
+        [('embedding/frozen:0', False, ''), ('embedding/trainable:0', True, 'sparse')]
     """
 
 
@@ -39,6 +45,13 @@ class Finding(namedtuple("Finding", ["subject", "problem", "remedy"])):
         subject: str, the variable, op or table it is about.
         problem: str, what is so.
         remedy: str, what to do.
+
+    Example:
+        >>> table = pe.get_embedding("embedding", [7, 4], checkpoint="base.ckpt")
+        >>> loss = tf.reduce_sum(table.lookup([0, 7]))
+        >>> (finding,) = pe.audit(loss, ids=[6, 7], show=None).findings
+        >>> finding.problem, finding.remedy
+        ('ids 7 are outside the table of 7 rows', 'The ids seem to count from 1: subtract 1.')
     """
 
 
@@ -48,6 +61,12 @@ class Audit(namedtuple("Audit", ["variables", "findings"])):
     Attributes:
         variables: list of `VariableReport`.
         findings: list of `Finding`, empty if all is as it should be.
+
+    Example:
+        >>> table = pe.get_embedding("embedding", [7, 4], checkpoint="base.ckpt")
+        >>> found = pe.audit(tf.reduce_sum(table.lookup([0, 6])), show=None)
+        >>> len(found.variables), found.findings
+        (2, [])
     """
 
     def __str__(self):
@@ -93,6 +112,17 @@ def audit(loss, optimizer=None, var_list=None, ids=None, embeddings=None, show=p
     Raises:
         TypeError: if something in var_list is no variable.
         ValueError: if ids are given without saying of which table.
+
+    Example:
+        >>> table = pe.get_embedding("embedding", [7, 4], checkpoint="base.ckpt")
+        >>> loss = tf.reduce_sum(table.lookup([0, 1]))
+        >>> found = pe.audit(loss, ids=[0, 1])
+        variable               shape   trains  gradient  why
+        embedding/frozen:0     [5, 4]  no      ...
+        embedding/trainable:0  [2, 4]  yes     sparse    rows that are in the batch
+        <BLANKLINE>
+        1. embedding: none of the 2 ids of the sample is of a row that trains (5-6)
+           The ids of new rows seem to count from 0: add 5.
     """
     with loss.graph.as_default():
         facts = gather(loss, optimizer, var_list, ids, embeddings)

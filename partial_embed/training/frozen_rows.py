@@ -26,6 +26,16 @@ class FrozenRows:
     Args:
         embeddings: list of `PartialEmbedding`s; default: all in the default
             graph, and the frozen variables beside them.
+
+    Example:
+        >>> table = pe.get_embedding("embedding", [7, 4], checkpoint="base.ckpt")
+        >>> session = tf.Session()
+        >>> session.run(tf.global_variables_initializer())
+        >>> frozen = pe.FrozenRows().record(session)
+        >>> session.run(table.frozen.assign_add(tf.ones([5, 4])).op)
+        >>> frozen.verify(session)
+        Traceback (most recent call last):
+        RuntimeError: 5 of 5 frozen rows of embedding changed: rows 0-4. ...
     """
 
     def __init__(self, embeddings=None):
@@ -91,17 +101,23 @@ def frozen_name(variable):
 def record_frozen_rows(session, embeddings=None):
     """Remembers the frozen rows as a session has them now, for a plain session loop.
 
-        frozen = pe.record_frozen_rows(session)
-        ...                                       # train
-        frozen.verify(session)                    # RuntimeError if a bit changed
-
     Args:
         session: a `tf.Session` whose variables are initialized; its graph is
             not finalized.
         embeddings: list of `PartialEmbedding`s; default: all in the graph.
 
     Returns:
-        A `FrozenRows`.
+        A `FrozenRows`, whose `verify(session)` compares them.
+
+    Example:
+        >>> table = pe.get_embedding("embedding", [7, 4], checkpoint="base.ckpt")
+        >>> step = pe.minimize(tf.train.AdamOptimizer(), tf.reduce_sum(table.lookup([0, 6])))
+        >>> session = tf.Session()
+        >>> session.run(tf.global_variables_initializer())
+        >>> frozen = pe.record_frozen_rows(session)
+        >>> session.run(step)
+        >>> frozen.verify(session)  # raises RuntimeError if a bit changed
+        5
     """
     with session.graph.as_default():
         return FrozenRows(embeddings).record(session)
@@ -119,6 +135,12 @@ class FrozenRowsHook(tf.train.SessionRunHook):
 
     Raises:
         RuntimeError: at the end, if a row changed; names table and rows.
+
+    Example:
+        >>> table = pe.get_embedding("embedding", [7, 4], checkpoint="base.ckpt")
+        >>> step = pe.minimize(tf.train.AdamOptimizer(), tf.reduce_sum(table.lookup([0, 6])))
+        >>> with tf.train.MonitoredTrainingSession(hooks=[pe.FrozenRowsHook()]) as session:
+        ...     session.run(step)
     """
 
     def __init__(self, embeddings=None):

@@ -37,6 +37,17 @@ def minimize(optimizer, loss, embeddings=None, var_list=None, global_step=None, 
             tensor, names the variable to give instead.
         ValueError: if there is nothing to train, a variable is frozen, or the
             loss does not reach one that was asked for.
+
+    Example:
+        >>> table = pe.get_embedding("embedding", [7, 4], checkpoint="base.ckpt")
+        >>> loss = tf.reduce_sum(table.lookup([0, 6]))
+        >>> step = pe.minimize(tf.train.GradientDescentOptimizer(0.5), loss)
+        >>> session = tf.Session()
+        >>> session.run(tf.global_variables_initializer())
+        >>> before = session.run(table)
+        >>> session.run(step)
+        >>> (session.run(table) != before).any(axis=1).tolist()
+        [False, False, False, False, False, False, True]
     """
     everything = embeddings_in(loss.graph)
     if embeddings is not None:

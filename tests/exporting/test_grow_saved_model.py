@@ -239,3 +239,15 @@ def test_what_an_estimator_exports(tmp_path):
     before = predict(directory, [*OLD, "nobody"])
     assert predict(output, [*OLD, "nobody"]).tobytes() == before.tobytes()
     assert (predict(output, ["joe"]) != before[-1]).any()
+
+
+def test_a_model_without_tables_of_keys_to_fill(tmp_path, same_bits):
+    old, new = str(tmp_path / "1"), str(tmp_path / "2")
+    with tf.Graph().as_default(), tf.Session() as session:
+        keys = tf.placeholder(tf.int32, [None])
+        rows = tf.gather(tf.get_variable("table", [3, 2]), keys)
+        session.run(tf.global_variables_initializer())
+        tf.saved_model.simple_save(session, old, {"keys": keys}, {"rows": rows})
+    pe.grow_saved_model(old, new, rows={"table": 4}, show=None)
+    before, after = serve(old, [0, 1, 2])[0], serve(new, [0, 1, 2, 3])[0]
+    assert same_bits(after["rows"][:3], before["rows"]) and after["rows"][3].any()

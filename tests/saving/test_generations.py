@@ -72,6 +72,18 @@ def test_ten_growths(folder):
             pe.Saver().restore(session, prefix, generation=11)
 
 
+@pytest.mark.parametrize("more", [-1, 0, 1])  # rows than the checkpoint's, from an earlier one
+def test_growing_from_an_earlier_generation_whatever_the_size(folder, more):
+    tables, prefix = grow_again(folder, 2)
+    with tf.Graph().as_default(), tf.Session() as session:
+        with pe.growing(prefix, generation=1, show=None):
+            model = Model(OLD + 4 + more, "Adagrad", inside=True)
+        session.run(tf.global_variables_initializer())
+        assert model.table.num_frozen_rows == OLD + 2
+        assert session.run(model.table)[: OLD + 2].tobytes() == tables[1].tobytes()
+        assert session.run(model.table)[OLD + 2 :].tobytes() != tables[2][OLD + 2 :].tobytes()
+
+
 def test_a_generation_of_a_table_that_grows_here(session, folder, base):
     _, saver = grow(session, base[0])
     saved = saver.save(session, folder("model.ckpt"))
