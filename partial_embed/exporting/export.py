@@ -63,10 +63,6 @@ def export(
 ):
     """Writes tables of a checkpoint in a format that others read, every value bit for bit.
 
-        pe.export("run/merged.ckpt", "vectors.npy", tables="embedding")
-        pe.export("run/merged.ckpt", "serving/1", "saved_model", vocabularies="entities.txt")
-        pe.export("run/model.keras", "legacy/model.ckpt", "checkpoint")
-
     Formats, and what reads each:
 
         saved_model   servers, by tf.saved_model.load: ids to rows, keys to rows; a directory
@@ -103,6 +99,14 @@ def export(
             format cannot hold a dtype, a vocabulary has another number of keys. Nothing is
             written then.
         OSError: if it cannot be written. What stood there is as it was.
+
+    Example:
+        >>> exported = pe.export("base.ckpt", "vectors.npy", tables="embedding")
+        >>> np.load("vectors.npy").shape
+        (5, 4)
+        >>> exported = pe.export("base.ckpt", "serving/1", "saved_model", tables="embedding")
+        >>> exported.describe()
+        'Wrote ...serving/1 (saved_model): embedding [5, 4] float32.'
     """
     output = _local(os.fsdecode(output))
     format = _format_of(output, format)
