@@ -16,6 +16,8 @@ that stands there. What is written is whole or is not there.
 
 import os
 
+from partial_embed.command.progress import Progress
+
 FORMATS = (
     "saved_model",
     "object",
@@ -50,20 +52,20 @@ def add_arguments(parser):
         "those whose names match a pattern; may be given again",
     )
     parser.add_argument(
-        "--num-oov-buckets",
+        "--num_oov_buckets",
         type=int,
         default=0,
         metavar="N",
         help="how many rows at the end are for keys in no vocabulary",
     )
     parser.add_argument(
-        "--unknown-keys",
+        "--unknown_keys",
         choices=("error", "zeros"),
         default="error",
         help="what a saved_model gives for other keys where no rows are for them; default: error",
     )
     parser.add_argument(
-        "--allow-nonfinite", action="store_true", help="export rows that hold NaN or Inf"
+        "--allow_nonfinite", action="store_true", help="export rows that hold NaN or Inf"
     )
 
 
@@ -75,16 +77,17 @@ def run(arguments):
     """
     from partial_embed.exporting.export import export
 
-    exported = export(
-        arguments.checkpoint,
-        arguments.output,
-        arguments.format,
-        arguments.table,
-        _vocabularies(arguments.vocabulary, arguments.num_oov_buckets),
-        dict(_divided(text, "--name") for text in arguments.name or ()),
-        arguments.unknown_keys,
-        arguments.allow_nonfinite,
-    )
+    with Progress("partial-embed export"):
+        exported = export(
+            arguments.checkpoint,
+            arguments.output,
+            arguments.format,
+            arguments.table,
+            _vocabularies(arguments.vocabulary, arguments.num_oov_buckets),
+            dict(_divided(text, "--name") for text in arguments.name or ()),
+            arguments.unknown_keys,
+            arguments.allow_nonfinite,
+        )
     print(exported.describe())
 
 
@@ -92,7 +95,7 @@ def _vocabularies(texts, num_oov_buckets):
     """Returns {pattern: (path, num_oov_buckets)} of what --vocabulary says, None for nothing."""
     if not texts:
         if num_oov_buckets:
-            raise ValueError("--num-oov-buckets is of a vocabulary: give that by --vocabulary.")
+            raise ValueError("--num_oov_buckets is of a vocabulary: give that by --vocabulary.")
         return None
     found = {}
     for text in texts:

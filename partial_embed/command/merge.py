@@ -11,6 +11,8 @@ The same key in two of them is an error unless --policy says whose rows count. W
 the keys of the merged rows are written beside the output. Nothing is written unless all fits.
 """
 
+from partial_embed.command.progress import Progress
+
 
 def add_arguments(parser):
     parser.add_argument("base", help="what the deltas were grown from: prefix or directory")
@@ -27,12 +29,13 @@ def run(arguments):
     """Merges, and prints which checkpoint was written from which."""
     from partial_embed.saving.merge import merge_checkpoint
 
-    merge_checkpoint(
-        arguments.base,
-        arguments.delta,
-        arguments.output,
-        policy=arguments.policy,
-        vocabulary=arguments.vocabulary,
-        allow_nonfinite=arguments.allow_nonfinite,
-    )
+    with Progress("partial-embed merge"):
+        merge_checkpoint(
+            arguments.base,
+            arguments.delta,
+            arguments.output,
+            policy=arguments.policy,
+            vocabulary=arguments.vocabulary,
+            allow_nonfinite=arguments.allow_nonfinite,
+        )
     print(f"Wrote {arguments.output} from {arguments.base} and {', '.join(arguments.delta)}.")

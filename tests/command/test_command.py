@@ -1,9 +1,11 @@
 """`partial-embed`: help, exit status, what each subcommand prints."""
 
+import io
 import json
 import os
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -287,12 +289,23 @@ def test_diff_by_keys(write_checkpoint, tmp_path, command):
 
 
 def test_progress_is_for_terminals(capsys, monkeypatch):
+    monkeypatch.setattr("partial_embed.command.progress._PATIENCE", 0.001)
+    monkeypatch.setattr("partial_embed.command.progress._EVERY", 0.001)
     with Progress("work") as progress:
         progress(1, 2)
     assert capsys.readouterr().err == ""
-    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    monkeypatch.setattr("partial_embed.command.progress._PATIENCE", 0.0)
-    monkeypatch.setattr("partial_embed.command.progress._EVERY", 0.0)
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True
+    monkeypatch.setattr("sys.stderr", terminal)
     with Progress("work") as progress:
+        wait_for(lambda: "work: 0 s" in terminal.getvalue())
         progress(5e6, 1e7)
-    assert "work:  50%, 5 MB, " in capsys.readouterr().err
+        wait_for(lambda: "work:  50%, 5 MB, " in terminal.getvalue())
+    assert terminal.getvalue().endswith("\r\033[K")  # and the line is gone
+
+
+def wait_for(condition):
+    last = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < last
+        time.sleep(0.001)

@@ -48,11 +48,11 @@ def test_vocabularies(run, write_checkpoint, folder):
     for number, path in enumerate(paths):
         printed = run(prefix, output + str(number), "--format=saved_model", "--vocabulary", path)
         assert printed.endswith("a [3, 2] float32, b [2, 2] float32, 2 keys.\n")
-    buckets = ["--vocabulary", f"a={paths[0]}", "--num-oov-buckets", "1", "--table", "a"]
+    buckets = ["--vocabulary", f"a={paths[0]}", "--num_oov_buckets", "1", "--table", "a"]
     printed = run(prefix, output, "--format=saved_model", *buckets)
     assert printed.endswith("a [3, 2] float32, 2 keys and 1 rows for others.\n")
     with pytest.raises(ValueError, match="give that by --vocabulary"):
-        run(prefix, folder("e.npy"), "--num-oov-buckets", 1)
+        run(prefix, folder("e.npy"), "--num_oov_buckets", 1)
     with pytest.raises(ValueError, match="no tensor 'c'"):
         run(prefix, folder("e.npy"), "--table", "c")
     for wrong in (["--vocabulary", "a="], ["--name", "a"]):
@@ -65,4 +65,4 @@ def test_rows_that_are_not_finite(run, write_checkpoint, folder):
     prefix = write_checkpoint({"e": np.array([[np.inf]], "f")})
     with pytest.raises(ValueError, match="NaN or Inf"):
         run(prefix, folder("e.npy"))
-    assert run(prefix, folder("e.npy"), "--allow-nonfinite")
+    assert run(prefix, folder("e.npy"), "--allow_nonfinite")
