@@ -54,12 +54,17 @@ def run(arguments):
 
 def _scripts(given):
     if not os.path.isdir(given):
+        if os.path.exists(given) and not os.path.isfile(given):
+            raise ValueError(f"{given} is a pipe or a device; expected a script.")
         return [given]
     paths = []
     for directory, inner, files in os.walk(given):
         inner[:] = [name for name in inner if not name.startswith(".")]  # .git, .venv
         names = (name for name in files if name.endswith(".py") and not name.startswith("."))
-        paths += [os.path.join(directory, name) for name in names]
+        # No pipes, which would wait for ever.
+        paths += [
+            path for path in (os.path.join(directory, n) for n in names) if os.path.isfile(path)
+        ]
     if not paths:
         raise ValueError(f"Expected a script or a directory of .py files, found none in {given}.")
     return sorted(paths)

@@ -3,13 +3,15 @@
 The proof, which a colleague can repeat, that what was frozen is bit-identical:
 
   partial-embed diff run/model.ckpt-50 grown/model.ckpt-90
-  partial-embed diff run/ grown/ --tensor 'ent*' --vocabulary old.txt new.txt
+  partial-embed diff run/ grown/model.ckpt --tensor 'ent*' --vocabulary old.txt new.txt
 
 A tensor that is longer in B is compared as far as A goes, or with --vocabulary by the keys of its
 rows. Numbers are the same if their bits are. The exit status is 0 if B holds all that A holds, to
 the last bit, whatever it adds; else 1. Counters and optimizer slots count: name what shall be
 compared with --tensor.
 """
+
+import math
 
 from partial_embed.command.columns import columns
 from partial_embed.command.progress import Progress
@@ -47,10 +49,16 @@ def run(arguments):
             compare_checkpoints(arguments.a, arguments.b, vocabularies, arguments.tensor, progress)
         )
     if arguments.json:
-        print(json.dumps([dict(its._asdict(), same=its.same) for its in found]))
+        print(json.dumps([dict(its._asdict(), same=its.same, **_far(its)) for its in found]))
     else:
         print("\n".join(lines_of(found)))
     return 1 if any(its.shapes[0] is not None and not its.same for its in found) else 0
+
+
+def _far(its):
+    """JSON knows neither inf nor nan."""
+    known = its.farthest is None or math.isfinite(its.farthest)
+    return {} if known else {"farthest": str(its.farthest)}
 
 
 def lines_of(found):

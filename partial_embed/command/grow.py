@@ -2,7 +2,7 @@
 
 The old rows, and all that does not grow, keep every bit; optimizer slots grow beside their tables.
 What comes out is a plain checkpoint, which any script of the larger shapes restores. In a script,
-`with pe.growing(OUTPUT, generation=0):` then loads all of it and trains only the new rows.
+`with pe.growing(OUTPUT):` then loads all of it and trains only the rows that were added.
 
   partial-embed grow run/model.ckpt-50 grown/model.ckpt --rows embedding=110
   partial-embed grow run/ grown/model.ckpt --vocabulary old.txt new.txt

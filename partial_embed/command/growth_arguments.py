@@ -1,5 +1,7 @@
 """What `grow` and `grow-saved-model` are told alike: what grows, and where new rows start."""
 
+import re
+
 
 def add_growth_arguments(parser):
     """Adds them to the parser of a subcommand."""
@@ -48,6 +50,10 @@ def add_growth_arguments(parser):
 def growth_settings(arguments):
     """Returns the arguments of `grow_checkpoint` that were given, a dict."""
     vocabularies = None
+    if not arguments.vocabulary and (arguments.match != "*" or arguments.num_oov_buckets):
+        raise ValueError("--match and --num_oov_buckets are of a vocabulary: give --vocabulary.")
+    if arguments.neighbours and not any(text.endswith("neighbours") for text in arguments.init):
+        raise ValueError("--neighbours is for new rows that start there: say --init neighbours.")
     if arguments.vocabulary:
         vocabularies = {arguments.match: (*arguments.vocabulary, arguments.num_oov_buckets)}
     return {
@@ -79,11 +85,14 @@ def pairs(texts):
     for (name, _, _), text in zip(pairs, texts):
         if not name:
             raise ValueError(f"{text!r}: expected NAME=VALUE, like embedding=110.")
+    names = [name for name, _, _ in pairs]
+    if len(set(names)) < len(names):
+        raise ValueError(f"{max(names, key=names.count)} is named twice. Name it once.")
     return [(name, value) for name, _, value in pairs]
 
 
 def whole_number(name, text):
-    if not text.isdigit():
+    if not (re.fullmatch("[0-9]+", text)):
         raise ValueError(f"{name}={text}: expected a number of rows, like {name}=110.")
     return int(text)
 

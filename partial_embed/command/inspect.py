@@ -76,11 +76,13 @@ def describe(checkpoint, tensor=None):
     inventory, slices = Inventory(checkpoint), slice_counts(checkpoint.prefix)
     is_delta = DELTA_KEY in checkpoint
     names = sorted(checkpoint.shapes) if tensor is None else [tensor]
-    step = "global_step" in checkpoint and int(checkpoint.read("global_step"))
+    has_step = checkpoint.shapes.get("global_step") == [] and (
+        checkpoint.dtypes["global_step"].is_integer
+    )
     return {
         "prefix": checkpoint.prefix,
         "delta": is_delta,
-        "step": step if "global_step" in checkpoint else None,
+        "step": int(checkpoint.read("global_step")) if has_step else None,
         "tensors": [
             {
                 "name": name,

@@ -38,6 +38,11 @@ def run_told_in_a_line(name, function, *arguments):
     """
     try:
         return function(*arguments) or 0
+    except BrokenPipeError:  # whoever read what is printed has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except MemoryError:
+        message = "there is not enough memory. Is a number of rows larger than was meant?"
     except (ValueError, FloatingPointError, OSError) as error:
         message = str(error)
     except KeyboardInterrupt:

@@ -124,10 +124,19 @@ def untrained_rows(checkpoint, name, generation=None):
         checkpoint: a `Checkpoint`.
         name: name of the table.
         generation: int, or None.
+
+    Raises:
+        ValueError: if rows that were trained came between the generation and those.
     """
     entry = read_generations(checkpoint).get(name, {})
     later = entry.get("untrained", ())
     later = [number for number in later if generation is None or number > generation]
+    if generation is not None and later and min(later) > generation + 1:
+        raise ValueError(
+            f"generation={generation} of {name} in {checkpoint.prefix} would leave out rows that "
+            f"were trained since. To train what grow_checkpoint added, say "
+            f"generation={min(later) - 1}, or nothing."
+        )
     return np.sort(from_runs([run for part in later for run in entry["generations"][part]]))
 
 

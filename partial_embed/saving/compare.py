@@ -74,6 +74,13 @@ def compare_checkpoints(a, b, vocabularies=None, tensors=None, progress=None):
             f"The patterns {sorted(chosen.unmatched)} match no tensor of {a.prefix} or {b.prefix}."
         )
     sizes = {name: _bytes(a, name) for name in names if name in a and name in b}
+    for name in sizes:
+        keyed.find(name, lambda _, its, n=name: bool(its.axes(a.shapes[n], b.shapes[n])))
+    if keyed.unmatched:
+        raise ValueError(
+            f"No tensor has one entry for each old key in {a.prefix}, and for each new one in "
+            f"{b.prefix}. If rows at the end are of no key, say num_oov_buckets."
+        )
     done = 0
     for name in names:
         owner = inventories[name in b].owner(name)
@@ -96,7 +103,8 @@ def _compare(a, b, found, keyed):
     """Returns a `Difference` of a tensor that both hold, in the same dtype."""
     name, (one, other) = found.name, found.shapes
     if not one and not other:
-        differ, found = _add(found._replace(compared=1), a.read(name)[None], b.read(name)[None])
+        values = (np.asarray(checkpoint.read(name))[None] for checkpoint in (a, b))
+        differ, found = _add(found._replace(compared=1), *values)
         return found._replace(rows=to_runs(np.flatnonzero(differ)))
     differ = [axis for axis, (x, y) in enumerate(zip(one, other)) if x != y]
     _, vocabulary = keyed.find(name, lambda _, vocabulary: bool(vocabulary.axes(one, other)))
@@ -141,7 +149,8 @@ def _add(found, one, other):
     else:
         # By their bits: -0.0 is another number than 0.0, and NaN the same as NaN.
         size = min(one.itemsize, 8)
-        bits = [part.view(f"u{size}").reshape([*part.shape, -1]) for part in (one, other)]
+        per_value = max(1, one.itemsize // 8)
+        bits = [part.view(f"u{size}").reshape([*part.shape, per_value]) for part in (one, other)]
         differ = np.not_equal(*bits).any(-1)
         far = np.abs(_numbers(one[differ]) - _numbers(other[differ]))
         farthest = float(np.maximum(found.farthest, far.max())) if far.size else found.farthest

@@ -8,10 +8,10 @@ import tensorflow.compat.v1 as tf
 
 from partial_embed.files.checkpoint import Checkpoint
 from partial_embed.files.finite import nonfinite_rows
-from partial_embed.files.growth import expect_base, read_generations
+from partial_embed.files.growth import expect_base, read_generations, untrained_rows
 from partial_embed.files.hashes import keys_fingerprint
 from partial_embed.files.publish import expect_no_other_keys, publish, staging
-from partial_embed.files.tensors import can_slice, slice_spec, write_part
+from partial_embed.files.tensors import can_slice, reason, slice_spec, write_part
 from partial_embed.saving.deltas import generations_of
 from partial_embed.saving.growth_plan import plan_growth
 from partial_embed.saving.slot_starts import ROWS
@@ -46,7 +46,7 @@ def grow_checkpoint(
     tables: for new rows they are what the optimizer starts them at. What comes
     out is a plain checkpoint, which any script of the larger shapes restores; its growth
     record says which rows came now, and that nobody has trained them: under
-    `growing(output, generation=0)` all is loaded, and those train.
+    `growing(output)` all is loaded, and those train.
 
     Tensors are read and written one at a time, in parts where they are large.
 
@@ -84,13 +84,17 @@ def grow_checkpoint(
         'larger.ckpt'
         >>> tf.train.load_checkpoint("larger.ckpt").get_tensor("embedding/Adagrad").shape
         (7, 4)
-        >>> with pe.growing("larger.ckpt", generation=0, show=None):
+        >>> with pe.growing("larger.ckpt", show=None):
         ...     table = tf.get_variable("embedding", [7, 4])
         >>> table.num_frozen_rows
         5
     """
     base, output = Checkpoint(base), os.fsdecode(output)
     expect_base(base)
+    if os.path.isdir(output):
+        raise ValueError(
+            f"{output} is a directory. Name a checkpoint in it, like {output.rstrip('/')}/model.ckpt."
+        )
     growth = plan_growth(
         base, rows, columns, vocabularies, initializers, skip, slots, allow_nonfinite
     )
@@ -117,16 +121,30 @@ class _Writer:
         grown = {n for table in self._growth.tables for n in (table.name, *table.slots)}
         self._copy(stage, sorted(set(self._base.shapes) - grown))
         for table in self._growth.tables:
-            try:
-                new = self._drawn(table)
-            except tf.errors.InvalidArgumentError:  # as of a covariance of NaN
-                self._check_finite(table, self._base.read(table.name))
-                raise
+            new = self._first_values(table)
             self._write_table(stage, table, new)
             for slot, start in table.slots.items():
                 self._write_slot(stage, table, slot, start, new)
 
-    # Each ends with what it has read, so that one tensor is in memory at a time.
+    def _first_values(self, table):
+        """Returns what new rows start at, of which no row holds NaN or Inf."""
+        try:
+            new = self._drawn(table)
+        except tf.errors.InvalidArgumentError as error:  # as of a covariance of NaN
+            self._check_finite(table, self._base.read(table.name))
+            raise ValueError(
+                f"New rows of {table.name} cannot start at {table.start}: {reason(error)}. Say "
+                "another start, like 'zeros'."
+            ) from error
+        if len(nonfinite_rows(np.moveaxis(new, table.plan.rows.axis, 0))):
+            self._check_finite(table, self._base.read(table.name))
+            raise ValueError(
+                f"New rows of {table.name} would start at NaN or Inf, by {table.start}. Say another "
+                "start, like 'zeros'."
+            )
+        return new
+
+    # These end with what they have read, so that one tensor is in memory at a time.
 
     def _write_table(self, stage, table, new):
         old = self._base.read(table.name)
@@ -138,8 +156,9 @@ class _Writer:
         if start == ROWS:
             starts = new.astype(old.dtype)
         else:
+            axis = table.plan.rows.axis
             self._growth.starts.check(slot, start, old)
-            starts = np.full(new.shape, start, old.dtype)
+            starts = np.full(with_rows(old.shape, axis, new.shape[axis]), start, old.dtype)
         self._write(stage, table, slot, old, starts)
 
     def _copy(self, stage, names):
@@ -223,10 +242,13 @@ def _record(base, growth):
     for table in growth.tables:
         vocabulary, plan = table.vocabulary, table.plan
         keys = vocabulary and keys_fingerprint(vocabulary.all_keys("new_keys"))
-        known = tables.get(table.name, {})
         entry = generations_of(plan.rows, base, table.name, keys)
-        added = [len(entry["generations"]) - 1] if len(table.new_rows()) else []
-        entry["untrained"] = [*known.get("untrained", []), *added]
+        # Generations may have ended with their last row, and then later ones have other numbers.
+        sources = plan.rows.source_of(np.arange(plan.rows.num_rows))
+        fresh = (sources < 0) | np.isin(sources, untrained_rows(base, table.name))
+        entry["untrained"] = [
+            number for number, runs in enumerate(entry["generations"]) if runs and fresh[runs[0][0]]
+        ]
         tables[table.name] = entry
     return tables
 

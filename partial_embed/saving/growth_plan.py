@@ -2,6 +2,8 @@
 
 import fnmatch
 import os
+import re
+import zlib
 from collections import namedtuple
 
 import numpy as np
@@ -18,11 +20,15 @@ from partial_embed.table.plan import with_rows
 from partial_embed.table.table_plan import plan_table
 from partial_embed.table.vocabulary import as_vocabulary, compare_with_keys
 
+# By a seed: the same each time for one growth of one table, and another for any other.
 _NAMED = {
-    "normal": row_init.normal_like_old_rows(seed=0),
-    "mean": row_init.normal_like_old_rows(scale=0.0, seed=0),
-    "zeros": tf.zeros_initializer(),
+    "normal": lambda seed: row_init.normal_like_old_rows(seed=seed),
+    "mean": lambda seed: row_init.normal_like_old_rows(scale=0.0, seed=seed),
+    "zeros": lambda seed: tf.zeros_initializer(),
 }
+
+# What Keras 3 calls the state of an optimizer in an object-based checkpoint.
+_KERAS_STATE = re.compile(r"(^|/)_?optimizer/_variables/\d+(/|$)")
 
 
 class GrownTable(namedtuple("GrownTable", ["name", "plan", "slots", "vocabulary", "start"])):
@@ -107,6 +113,7 @@ def plan_growth(base, rows, columns, vocabularies, initializers, skip, slots, al
     obeyed, tables, warnings = set(), [], []
     for name in inventory.variables:
         if patterns[1].get(name):
+            _warn_of_skipped(name, list(base.shapes[name]), keyed.of_all(), warnings)
             continue
         asked = [each for each in sizes if fnmatch.fnmatchcase(name, each[1])]
         obeyed.update(asked)
@@ -114,7 +121,12 @@ def plan_growth(base, rows, columns, vocabularies, initializers, skip, slots, al
         if options is None:
             continue
         shape, options = options
-        start, initializer = _initializer(patterns[0], name, base.dtypes[name])
+        if _KERAS_STATE.search(name):
+            raise ValueError(
+                f"{name} is state of an optimizer of Keras, and nothing says whose. Train on from "
+                "the variables alone: skip='*optimizer/_variables/*'."
+            )
+        start, initializer = _initializer(patterns[0], name, shape, base.dtypes[name])
         plan = plan_table(
             name,
             tf.TensorShape(shape),
@@ -125,6 +137,14 @@ def plan_growth(base, rows, columns, vocabularies, initializers, skip, slots, al
             **options,
         )
         its_slots = {slot: starts.of(slot) for slot in inventory.slots.get(name, ())}
+        for slot in its_slots:
+            held, axis = list(base.shapes[slot]), plan.rows.axis
+            if held[axis : axis + 1] != [base.shapes[name][axis]]:
+                raise ValueError(
+                    f"The slot {slot} {held} has no entry for each of the rows of {name} "
+                    f"{base.shapes[name]} along axis {axis}, and cannot grow with it. Grow them "
+                    "in a script, by pe.growing."
+                )
         tables.append(GrownTable(name, plan, its_slots, options.get("vocabulary"), start))
     if "*" in keyed.unmatched:
         keys = keyed.of_all()
@@ -157,7 +177,8 @@ def _options(base, name, asked, keyed, warnings):
         )
     if asked:
         axis, _, count = asked[0]
-        if axis >= len(held) or int(count) != count or count <= held[axis]:
+        whole = isinstance(count, (int, np.integer)) and not isinstance(count, bool)
+        if axis >= len(held) or not whole or not held[axis] < count < 1 << 31:
             raise ValueError(
                 f"{name} {held} cannot grow to {count} {['rows', 'columns'][axis]}: expected a "
                 f"number above {held[axis] if axis < len(held) else 'those it has: it has none'}."
@@ -167,6 +188,8 @@ def _options(base, name, asked, keyed, warnings):
         _warn_of_buckets(name, held, keyed.of_all(), warnings)
         return None
     axes = vocabulary.axes(held)
+    if vocabulary.old_keys == vocabulary.new_keys:
+        raise ValueError(f"The old vocabulary of {name} is the new one, and so nothing grows.")
     if len(axes) != 1:
         keys = len(vocabulary.old_keys) + vocabulary.num_oov_buckets
         found = f"axes {axes}, and a table grows along one" if axes else "no axis"
@@ -177,6 +200,15 @@ def _options(base, name, asked, keyed, warnings):
     count = len(vocabulary.new_keys) + vocabulary.num_oov_buckets
     options = {"axis": axes[0], "vocabulary": vocabulary}
     return with_rows(held, axes[0], count), options
+
+
+def _warn_of_skipped(name, held, vocabulary, warnings):
+    """Notes a variable that is to stay as it is, and has an entry for each old key."""
+    if vocabulary is not None and vocabulary.axes(held):
+        warnings.append(
+            f"{name} {held} stays as it is, and has one entry for each old key: what looks it up "
+            "by the new ones finds other rows, or none"
+        )
 
 
 def _warn_of_buckets(name, held, vocabulary, warnings):
@@ -192,7 +224,7 @@ def _warn_of_buckets(name, held, vocabulary, warnings):
             )
 
 
-def _initializer(patterns, name, dtype):
+def _initializer(patterns, name, shape, dtype):
     """Returns (its description, the initializer) of the new rows of a variable."""
     pattern, given = patterns.find(name)
     if pattern in (None, "*") and isinstance(given, str) and not dtype.is_floating:
@@ -200,7 +232,7 @@ def _initializer(patterns, name, dtype):
     if dtype == tf.string and isinstance(given, str):
         raise ValueError(f"{name} holds texts: say where new ones start, or skip={name!r}.")
     if isinstance(given, str) and given in _NAMED:
-        return given, _NAMED[given]
+        return given, _NAMED[given](zlib.crc32(f"{name} {shape}".encode()) & 0x7FFFFFFF)
     if isinstance(given, str):
         if not os.path.isfile(given):
             raise ValueError(

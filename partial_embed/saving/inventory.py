@@ -13,7 +13,8 @@ class Inventory:
     """Variables of a checkpoint, the slots that optimizers hold beside them, and counters.
 
     A slot is called like its variable, with the optimizer's scope before it and the kind of slot
-    after it: `model/entity/Adam_1` of `entity`. It has the shape of its variable.
+    after it: `model/entity/Adam_1` of `entity`. It has the shape of its variable; or, as some
+    have one number a row, its rows, and is called like it and nothing in between.
 
     Attributes:
         variables: sorted list of the names of variables that could have rows.
@@ -48,9 +49,13 @@ class Inventory:
         alike = [
             owner
             for owner in owners_of(name, names)
-            if shape and list(self._shapes[owner]) == shape
+            if shape and self._shapes[owner] and self._is_slot(name, shape, owner)
         ]
         return max(alike, key=len) if alike else None
+
+    def _is_slot(self, name, shape, owner):
+        held = list(self._shapes[owner])
+        return held == shape or (held[0] == shape[0] and name.rpartition("/")[0] == owner)
 
 
 def kind_of_slot(name):

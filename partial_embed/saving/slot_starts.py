@@ -15,6 +15,7 @@ _STARTS = {
     "Ftrl": 0.1,
     "Ftrl_1": 0.0,
     "Momentum": 0.0,
+    "ProximalAdagrad": 0.1,
     "RMSProp": 1.0,
     "RMSProp_1": 0.0,
     "RMSProp_2": 0.0,
@@ -27,7 +28,7 @@ _STARTS = {
     "momentum": 0.0,
 }
 # Sums of squares, which only grow: none is below what it started at.
-_SUMS = ("Adagrad", "Ftrl")
+_SUMS = ("Adagrad", "ProximalAdagrad", "Ftrl")
 
 
 class SlotStarts:
@@ -75,8 +76,20 @@ class SlotStarts:
             start: number, see `of`.
             old: array, its values for old rows.
         """
-        if kind_of_slot(slot) in _SUMS and old.size and old.min() < old.dtype.type(start):
+        if kind_of_slot(slot) not in _SUMS or not old.size:
+            return
+        least, start = old.min(), old.dtype.type(start)
+        problem = None
+        if least < start:
+            problem = "and such sums only grow"
+        elif (
+            least > start
+            and self._given.find(slot)[0] is None
+            and (old == least).reshape([len(old), -1]).all(1).any()
+        ):
+            problem = "in whole rows, as those that were never asked for do"
+        if problem:
             raise ValueError(
-                f"{slot} holds {old.min()}, and such sums only grow: it did not start at {start}. "
-                f"Say slots={{{slot!r}: <initial_accumulator_value>}}."
+                f"{slot} holds {least}, {problem}: it did not start at {start}. Say "
+                f"slots={{{slot!r}: <initial_accumulator_value>}}."
             )

@@ -29,8 +29,6 @@ class Report:
         variables: dict of a variable's name to (its fate, its name in the
             checkpoint or None, what else is to be said).
         unkeyed: list of names of tables that grew and follow no vocabulary.
-        untrained: list of names in the checkpoint of tables with rows that nobody has trained
-            and that no generation= was asked for.
         held: list of variables whose own updates shall do nothing.
         slots: set of names in the checkpoint of optimizer state that goes on.
     """
@@ -40,7 +38,6 @@ class Report:
         self.checkpoint = checkpoint
         self.variables = {}
         self.unkeyed = []
-        self.untrained = []
         self.held = []
         self.slots = set()
         self._shown = None
@@ -104,16 +101,6 @@ class Report:
                 f"{listed(divided)} was divided by a partitioner when it was saved: unless the old "
                 'script said partition_strategy="div", its lookups dealt the ids out in turn, and '
                 "row i is not id i. docs/migration.md has the vocabulary that puts them in order"
-            )
-        if self.untrained:
-            numbers = [
-                number
-                for name in self.untrained
-                for number in read_generations(self.checkpoint)[name]["untrained"]
-            ]
-            found.append(
-                f"{listed(self.untrained)} has rows that grow_checkpoint added and nobody has "
-                f"trained, and they are frozen: generation={min(numbers) - 1} trains them"
             )
         if self._unmatched():
             found.append(f"no variable obeys {listed(self._unmatched())}, so far")

@@ -214,15 +214,14 @@ def _check_values(plan, values):
 def _old_rows(name, shape, dtype, checkpoint, tensor_name, vocabulary, generation, axis):
     """Returns (rows taken from the checkpoint, see `RowPlan.source`, those to train), checked.
 
-    Rows later than the generation that were grown and never trained are taken with it, to train.
+    Rows that grow_checkpoint added and nobody has trained are taken as well, to train.
     """
     checkpoint.expect(tensor_name)
     rows, there = shape[axis], list(checkpoint.shapes[tensor_name])
     held = checkpoint_rows = there[axis] if axis < len(there) else 0
-    kept, untrained = None, np.arange(0)
+    kept, untrained = None, untrained_rows(checkpoint, tensor_name, generation)
     if generation is not None:
         kept = rows_of_generation(checkpoint, tensor_name, generation)
-        untrained = untrained_rows(checkpoint, tensor_name, generation)
         kept = np.union1d(kept, untrained)
         checkpoint_rows = len(kept)
         if np.array_equal(kept, np.arange(len(kept))):

@@ -148,9 +148,9 @@ class Treatment:
         options = {"trainable_rows": self._trainable_rows.get(name)}
         initializer = self._initializers.get(name)
         same = shape.is_fully_defined() and shape.as_list() == held
-        if self._generation is None and len(untrained_rows(self.checkpoint, there)):
-            noted.untrained.append(there)
-        elif same and self._generation is not None:
+        # Rows that grow_checkpoint added make a table of it, whatever generation is asked for.
+        untrained = len(untrained_rows(self.checkpoint, there, self._generation))
+        if same and self._generation is not None:
             known = read_generations(self.checkpoint).get(there, {}).get("generations", ())
             if len(known) > self._generation + 1:  # It grew since, to the size it has here.
                 options["generation"] = self._generation
@@ -159,7 +159,7 @@ class Treatment:
             options.update(vocabulary=vocabulary, axis=axis)
         options = {option: value for option, value in options.items() if value is not None}
         renamed = "" if there == name else f"from {there}"
-        if same and not options and initializer is None:
+        if same and not options and initializer is None and not untrained:
             kwargs.update(shape=shape.as_list(), trains=trains, tensor_name=there)
             loaded = load_unchanged(getter, name, self.checkpoint, self._allow_nonfinite, **kwargs)
             fate = report.STATE if kwargs.get("trainable") is False else report.FROZEN

@@ -133,7 +133,7 @@ def test_large_tables_are_written_in_blocks(
 @pytest.mark.parametrize("optimizer", ["Adam", "Adagrad", "GradientDescent"])
 @pytest.mark.parametrize("vocabulary", [False, True])
 def test_growing_goes_on_from_it(optimizer, vocabulary, folder):
-    """generation=0 loads all rows and trains the new ones."""
+    """All rows are loaded, and the new ones train."""
     prefix, _ = train_base(folder("base.ckpt"), optimizer)
     how = {"rows": {"model/ent": len(NEW_KEYS)}}
     if vocabulary:
@@ -143,7 +143,7 @@ def test_growing_goes_on_from_it(optimizer, vocabulary, folder):
     new = [0, 5, 8, 9] if vocabulary else [6, 7, 8, 9]
     ids = (new[0], 1, new[2], new[0], 3)
     with tf.Graph().as_default(), tf.Session() as session:
-        model = Model(len(NEW_KEYS), optimizer, grown, generation=0)
+        model = Model(len(NEW_KEYS), optimizer, grown)
         saver = pe.Saver()
         session.run(tf.global_variables_initializer())
         assert model.table.plan.trainable_rows.tolist() == new
@@ -163,19 +163,29 @@ def test_growing_goes_on_from_it(optimizer, vocabulary, folder):
     assert "untrained" not in entry
 
 
-def test_frozen_untrained_rows_are_told(folder, capsys):
+@pytest.mark.parametrize("vocabulary", [False, True])
+def test_what_was_added_to_a_table_that_had_grown(vocabulary, folder):
+    """Without generation= all is loaded, and only what was added trains; generation=0 is no way."""
     prefix, _ = train_base(folder("base.ckpt"))
-    grown = quietly(prefix, folder("grown.ckpt"), rows={"model/ent": NEW})
-    with tf.Graph().as_default():
-        Model(NEW, checkpoint=grown, train="model/W")
-    told = capsys.readouterr().err
-    assert (
-        "model/ent has rows that grow_checkpoint added and nobody has trained, and they are "
-        "frozen: generation=0 trains them"
-    ) in told
-    with tf.Graph().as_default():
-        Model(NEW, checkpoint=grown, generation=0)
-    assert "nobody has trained" not in capsys.readouterr().err
+    with tf.Graph().as_default(), tf.Session() as session:
+        model = Model(8, checkpoint=prefix)
+        saver = pe.Saver()
+        session.run(tf.global_variables_initializer())
+        model.train(session, ids=(6, 7))
+        second = saver.save(session, folder("second.ckpt"))
+    old, new = list("abcdefgh"), list("xhgfedcbay")
+    how = {"vocabularies": {"*ent": (old, new)}} if vocabulary else {"rows": {"model/ent": 10}}
+    grown = quietly(second, folder("grown.ckpt"), **how)
+    _, start = plain_values(grown, 10)
+    for generation in (None, 1):
+        with tf.Graph().as_default(), tf.Session() as session:
+            model = Model(10, checkpoint=grown, generation=generation)
+            session.run(tf.global_variables_initializer())
+            assert session.run(model.table).tobytes() == start["model/ent"].tobytes()
+            added = [0, 9] if vocabulary else [8, 9]
+            assert model.table.plan.trainable_rows.tolist() == added
+    with tf.Graph().as_default(), pytest.raises(ValueError, match="say generation=1, or nothing"):
+        Model(10, checkpoint=grown, generation=0)
 
 
 def test_grown_twice_before_it_is_trained(folder):
