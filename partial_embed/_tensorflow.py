@@ -8,6 +8,7 @@ import tensorflow.compat.v1 as tf
 from absl import logging
 from google.protobuf.message import DecodeError
 from tensorflow.core.framework.variable_pb2 import VariableDef
+from tensorflow.core.protobuf.meta_graph_pb2 import AssetFileDef
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tensorflow.core.protobuf.tensor_bundle_pb2 import BundleEntryProto, BundleHeaderProto
 from tensorflow.core.util.saved_tensor_slice_pb2 import SavedTensorSlices
@@ -82,6 +83,17 @@ class OpenSaver(tf.train.Saver):
     def delete_oldest_checkpoint(self, meta_graph_suffix):
         """Deletes the first of those, unless keep_checkpoint_every_n_hours keeps it."""
         self._MaybeDeleteOldCheckpoints(meta_graph_suffix=meta_graph_suffix)
+
+
+def assets_of(meta_graph):
+    """Returns {name of a tensor: name of the file in assets/ that it stands for}."""
+    found = list(meta_graph.asset_file_def)
+    if "saved_model_assets" in meta_graph.collection_def:
+        for packed in meta_graph.collection_def["saved_model_assets"].any_list.value:
+            asset = AssetFileDef()
+            if packed.Unpack(asset):
+                found.append(asset)
+    return {asset.tensor_info.name: asset.filename for asset in found}
 
 
 def variable_definitions(meta_graph, key):
@@ -206,6 +218,7 @@ __all__ = [
     "TensorLike",
     "Variable",
     "VariableLike",
+    "assets_of",
     "get_gradient_function",
     "place_of_ops",
     "save_slice_info",

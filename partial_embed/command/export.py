@@ -4,9 +4,9 @@ CHECKPOINT is a whole checkpoint (prefix, directory, `checkpoint` file; by name 
 a .keras file; merge a delta with its base first. The ending of OUTPUT says the format (.npy,
 .safetensors, .keras; .vec, .txt and .bin for word vectors), or --format does:
 
-    partial-embed export run/model.ckpt-50 vectors.npy --table embedding
-    partial-embed export run/model.ckpt-50 serving/1 --format saved_model --vocabulary entities.txt
-    partial-embed export model.keras legacy/model.ckpt --format checkpoint
+  partial-embed export run/model.ckpt-50 vectors.npy --table embedding
+  partial-embed export run/model.ckpt-50 serving/1 --format saved_model --vocabulary entities.txt
+  partial-embed export model.keras legacy/model.ckpt --format checkpoint
 
 saved_model and projector are directories, object and checkpoint are prefixes of checkpoints, the
 others are files. Without --table, all that are tables are written: floating-point tensors of two

@@ -7,11 +7,12 @@ import shutil
 import tensorflow.compat.v1 as tf
 
 from partial_embed._tensorflow import SavedModel
-from partial_embed.exporting.grown_graph import GrownVariable, grow_graph
+from partial_embed.exporting.grown_graph import LOOKUP_TABLES, GrownVariable, grow_graph
 from partial_embed.exporting.whole import directory_beside, expect_free, naming, put
 from partial_embed.files.growth import VOCABULARY_SUFFIX
 from partial_embed.files.regular import read_file
 from partial_embed.saving.grow_checkpoint import grow_checkpoint, show_on_stderr
+from partial_embed.table.patterns import Patterns
 from partial_embed.table.vocabulary import as_vocabulary
 
 _VARIABLES = os.path.join("variables", "variables")
@@ -63,6 +64,9 @@ def grow_saved_model(
     model = _read(directory)
     vocabularies = {p: as_vocabulary(v) for p, v in (vocabularies or {}).items()}
     expect_free(output, "directory")
+    inside = os.path.realpath(output).startswith(os.path.join(os.path.realpath(directory), ""))
+    if inside:
+        raise ValueError(f"{output} is inside of what is to grow. Name a directory beside it.")
     with directory_beside(output) as beside:
         stage = os.path.join(beside, "output")
         with naming(output):
@@ -83,7 +87,7 @@ def _write(model, directory, stage, constants, settings):
         os.unlink(prefix + VOCABULARY_SUFFIX)
     tables = shown[0].tables
     used = list({id(t.vocabulary): t.vocabulary for t in tables if t.vocabulary}.values())
-    _copy_assets(directory, stage, used)
+    files = _copy_assets(directory, stage, used)
     variables = [
         GrownVariable(
             name,
@@ -95,8 +99,15 @@ def _write(model, directory, stage, constants, settings):
         for table in tables
         for name in (table.name, *table.slots)
     ]
-    for meta_graph in model.meta_graphs:
-        grow_graph(meta_graph, variables, used, constants)
+    said = Patterns(constants or {})
+    graphs = [grow_graph(meta, variables, used, said, files) for meta in model.meta_graphs]
+    if said.unmatched:
+        counts = sorted({variable.old for variable in variables})
+        raise ValueError(
+            f"The patterns {sorted(said.unmatched)} match no constant that holds an old number of "
+            f"rows: {', '.join(map(str, counts))}."
+        )
+    _expect_followed(model, used, bool(files) or any(graphs), shown[0].warnings)
     with open(os.path.join(stage, "saved_model.pb"), "wb") as stream:
         stream.write(model.SerializeToString())
     _try(stage, model)
@@ -113,6 +124,8 @@ def _read(directory):
         model.ParseFromString(content)
     except Exception as error:
         raise ValueError(f"{directory}/saved_model.pb is damaged: {error}.") from error
+    if not model.meta_graphs:
+        raise ValueError(f"{directory}/saved_model.pb is damaged: it holds no graph.")
     if any(len(meta.object_graph_def.nodes) for meta in model.meta_graphs):
         raise ValueError(
             f"{directory} was written by tf.saved_model.save of TensorFlow 2, which keeps objects "
@@ -123,8 +136,28 @@ def _read(directory):
     return model
 
 
+def _expect_followed(model, vocabularies, follows, warnings):
+    """Refuses a model that goes on finding rows by old keys; warns where others number them."""
+    moved = any(vocabulary.source is not None for vocabulary in vocabularies)
+    has_tables = any(
+        node.op in LOOKUP_TABLES for meta in model.meta_graphs for node in meta.graph_def.node
+    )
+    if vocabularies and has_tables and not follows:
+        raise ValueError(
+            "No file and no table of keys of the model is the old vocabulary, so it would go on "
+            "finding rows by other keys. Give as the old one what stands in its assets."
+        )
+    if moved and not has_tables:
+        warnings.append("the model is asked by row numbers, and rows have other numbers now")
+
+
 def _copy_assets(directory, stage, vocabularies):
-    """Copies the files beside the graph; those that are an old vocabulary become the new one."""
+    """Copies the files beside the graph; those that are an old vocabulary become the new one.
+
+    Returns:
+        Dict of the name of a file that did to its `Vocabulary`.
+    """
+    followed = {}
     for folder in ("assets", "assets.extra"):
         if os.path.isdir(os.path.join(directory, folder)):
             shutil.copytree(os.path.join(directory, folder), os.path.join(stage, folder))
@@ -134,17 +167,27 @@ def _copy_assets(directory, stage, vocabularies):
         content = read_file(path)
         if content is None:
             continue
-        lines = content.decode("utf-8", "surrogateescape").splitlines()
+        lines = [line.rstrip("\r") for line in _text(content).split("\n")]
+        lines = lines[:-1] if lines[-1] == "" else lines
         for vocabulary in vocabularies:
             if lines == vocabulary.old_keys:
                 with open(path, "w", encoding="utf-8", newline="\n") as stream:
                     stream.write("".join(key + "\n" for key in vocabulary.new_keys))
+                followed[name] = vocabulary
                 break
-            if len(lines) == len(vocabulary.old_keys):
-                raise ValueError(
-                    f"assets/{name} has as many lines as the old vocabulary, and others. Give it "
-                    "as the old one, if rows are of its keys."
-                )
+        else:
+            for vocabulary in vocabularies:
+                shared = len(set(lines).intersection(vocabulary.old_keys))
+                if 2 * shared > len(vocabulary.old_keys):
+                    raise ValueError(
+                        f"assets/{name} shares {shared} lines with the old vocabulary, and is "
+                        "another. Give it as the old one, whole and in its order."
+                    )
+    return followed
+
+
+def _text(content):
+    return content.decode("utf-8-sig", "surrogateescape")
 
 
 def _try(directory, model):

@@ -6,18 +6,18 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from partial_embed._tensorflow import (
+    assets_of,
     set_variable_definitions,
     variable_definitions,
 )
 from partial_embed.files.tensors import slice_spec
 from partial_embed.table.optimizer_state import owners_of
-from partial_embed.table.patterns import Patterns
 
-_SCOPE = "partial_embed_grown/"
+_SCOPE = "partial_embed_grown"
 _VARIABLES = ("VariableV2", "Variable", "VarHandleOp")
 _TABLES_OF_FILES = ("InitializeTableFromTextFile", "InitializeTableFromTextFileV2")
 _TABLES_OF_KEYS = ("InitializeTable", "InitializeTableV2", "LookupTableImportV2")
-_FILL_TABLES = (*_TABLES_OF_FILES, *_TABLES_OF_KEYS)
+LOOKUP_TABLES = (*_TABLES_OF_FILES, *_TABLES_OF_KEYS)
 # Collections of what runs when a model is loaded, and of what training's gradients ask for.
 _STARTS = ("saved_model_main_op", "legacy_init_op", "table_initializer")
 _CONTEXTS = ("cond_context", "while_context")
@@ -35,15 +35,20 @@ class GrownVariable(namedtuple("GrownVariable", ["name", "shape", "axis", "old",
     """
 
 
-def grow_graph(meta_graph, variables, vocabularies, constants):
+def grow_graph(meta_graph, variables, vocabularies, constants, files):
     """Changes a `MetaGraphDef` in place.
 
     Args:
         meta_graph: of a SavedModel that TensorFlow 1 style code wrote.
         variables: list of `GrownVariable`.
         vocabularies: list of `Vocabulary`s that their rows follow.
-        constants: dict of pattern of a node's name to the number that stands in place of the old
-            count of rows, or "keep".
+        constants: `Patterns` of a node's name whose value is the number that stands in place of the
+            old count of rows, or "keep".
+
+        files: dict of the name of a file beside it that holds new keys now to their `Vocabulary`.
+
+    Returns:
+        Whether keys that stand in the graph itself are new ones now.
 
     Raises:
         ValueError: if a variable is not in the graph, or a constant or an input of the model
@@ -57,28 +62,32 @@ def grow_graph(meta_graph, variables, vocabularies, constants):
     nodes = {node.name: node for node in meta_graph.graph_def.node}
     for node in _all_nodes(meta_graph.graph_def):
         node.attr.pop("_output_shapes", None)
-    _set_constants(_ancestors(asked, nodes), nodes, variables, Patterns(constants or {}))
+    scope = _SCOPE
+    while any(name.startswith(scope + "/") for name in nodes):  # It was grown before.
+        scope += "_"
+    _set_constants(meta_graph.graph_def, _ancestors(asked, nodes), variables, constants)
     for variable, definition in held:
         if definition is not None:
-            _enlarge(meta_graph.graph_def, nodes, variable, definition)
+            _enlarge(meta_graph.graph_def, nodes, variable, definition, scope)
     set_variable_definitions(meta_graph, definitions)
-    for vocabulary in vocabularies:
-        _set_keys(meta_graph.graph_def, nodes, vocabulary)
+    _set_sizes(meta_graph, nodes, files)
+    follows = [_set_keys(meta_graph.graph_def, nodes, each, scope) for each in vocabularies]
     _set_signatures(meta_graph)
+    return any(follows)
 
 
 def _prune(meta_graph, nodes, definitions, asked):
     """Leaves out what serving does not need: training, whose gradients know the old shapes."""
     saver = meta_graph.saver_def
     needed = {saver.filename_tensor_name, saver.save_tensor_name, saver.restore_op_name}
-    needed.update(info.tensor_info.name for info in meta_graph.asset_file_def)
+    needed.update(assets_of(meta_graph))
     for definition in definitions.values():
         needed.update([definition.variable_name, definition.initializer_name])
         needed.update([definition.snapshot_name, definition.initial_value_name])
     for key in set(_STARTS).intersection(meta_graph.collection_def):  # asking for one makes it
         needed.update(meta_graph.collection_def[key].node_list.value)
     # A table of keys is filled by ops that nothing depends on.
-    needed.update(name for name, node in nodes.items() if node.op in _FILL_TABLES)
+    needed.update(name for name, node in nodes.items() if node.op in LOOKUP_TABLES)
     kept = _ancestors(asked | {_node_of(text) for text in needed}, nodes)
     for key in [key for key in meta_graph.collection_def if key in _CONTEXTS]:
         del meta_graph.collection_def[key]
@@ -119,11 +128,16 @@ def _ancestors(names, nodes):
     return found
 
 
-def _set_constants(names, nodes, variables, said):
+def _set_constants(graph_def, names, variables, said):
     """Refuses constants and inputs that hold an old count of rows, unless somebody says what."""
-    counts = {v.old: v.new for v in variables}
+    counts = {v.old - 1: v.new - 1 for v in variables if v.old > 2}
+    counts.update({v.old: v.new for v in variables})
+    nodes = {node.name: node for node in graph_def.node if node.name in names}
+    for function in graph_def.library.function:  # branches and loops of TensorFlow 2
+        own = function.signature.name
+        nodes.update({f"{own}/{node.name}": node for node in function.node_def})
     unsaid = {}
-    for name in sorted(names):
+    for name in sorted(nodes):
         what = _count_in(nodes[name], counts)
         if what is None:
             continue
@@ -136,28 +150,23 @@ def _set_constants(names, nodes, variables, said):
         name, count = next(iter(unsaid.items()))
         listed = ", ".join(list(unsaid)[:8])
         raise ValueError(
-            f"The graph of the model holds the old number of rows, {count}, in {listed}. Say what "
-            f"stands there now: constants={{{name!r}: {counts.get(count, count)}}}, or 'keep'."
-        )
-    if said.unmatched:
-        raise ValueError(
-            f"The patterns {sorted(said.unmatched)} match no constant that holds an old number of "
-            f"rows: {', '.join(map(str, sorted(counts)))}."
+            f"The graph of the model holds {count}, an old number of rows or the last row's, in "
+            f"{listed}. Say what stands there now: constants={{{name!r}: {counts[count]}}}, or "
+            "'keep'."
         )
 
 
 def _count_in(node, counts):
-    """Returns the old count (or that less one, of whole numbers) that a node holds, else None."""
+    """Returns the old count, or the number of the last row, that a node holds, else None."""
     if node.op == "Placeholder":
         held = [dim.size for dim in node.attr["shape"].shape.dim]
-        return next((count for count in held if count in counts), None)
+        return next((count for count in held if count in counts and counts[count] > 1), None)
     if node.op != "Const":
         return None
     tensor = node.attr["value"].tensor
     held = [dim.size for dim in tensor.tensor_shape.dim]
     if tf.as_dtype(tensor.dtype) in (tf.int32, tf.int64) and np.prod(held) <= 8:
         held = [*held, *np.ravel(tf.make_ndarray(tensor)).tolist()]
-    counts = {**counts, **{count - 1: None for count in counts if count > 2}}
     return next((count for count in held if count in counts), None)
 
 
@@ -199,7 +208,7 @@ def _definition_of(name, definitions):
     return found[0] if found else None
 
 
-def _enlarge(graph_def, nodes, variable, definition):
+def _enlarge(graph_def, nodes, variable, definition, scope):
     """Gives a variable its larger shape, and zeros as its first value: it will be restored."""
     node = nodes[_node_of(definition.variable_name)]
     node.attr["shape"].shape.dim[variable.axis].size = variable.new
@@ -212,7 +221,7 @@ def _enlarge(graph_def, nodes, variable, definition):
     if initializer is None:
         return
     dtype = node.attr["dtype"]
-    base, zero = _SCOPE + variable.name, np.zeros([], tf.as_dtype(dtype.type).as_numpy_dtype)
+    base, zero = f"{scope}/{variable.name}", np.zeros([], tf.as_dtype(dtype.type).as_numpy_dtype)
     dims = _add_constant(graph_def, base + "/dims", np.array(variable.shape, np.int32))
     zero = _add_constant(graph_def, base + "/zero", zero)
     fill = graph_def.node.add(name=base + "/fill", op="Fill", input=[dims.name, zero.name])
@@ -235,17 +244,30 @@ def _set_slices(nodes, name, spec):
             slices.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(texts, tf.string))
 
 
-def _set_keys(graph_def, nodes, vocabulary):
-    """Gives lookup tables the new keys, where they hold the old ones or count them."""
+def _set_sizes(meta_graph, nodes, files):
+    """Tells lookup tables that are filled by files how many lines those have."""
+    names = {_node_of(tensor): file for tensor, file in assets_of(meta_graph).items()}
+    for node in nodes.values():
+        if node.op in _TABLES_OF_FILES:
+            for needed in _ancestors([_node_of(node.input[1])], nodes):
+                vocabulary = files.get(names.get(needed))
+                if vocabulary and node.attr["vocab_size"].i == len(vocabulary.old_keys):
+                    node.attr["vocab_size"].i = len(vocabulary.new_keys)
+
+
+def _set_keys(graph_def, nodes, vocabulary, scope):
+    """Gives lookup tables the new keys, where they hold the old ones; returns whether any does."""
     old, new = vocabulary.old_keys, vocabulary.new_keys
+    follows = False
     for node in list(nodes.values()):
-        if node.op in _TABLES_OF_FILES and node.attr["vocab_size"].i == len(old):
-            node.attr["vocab_size"].i = len(new)
         if node.op in _TABLES_OF_KEYS:
             found = [_constant(nodes, text) for text in node.input[1:3]]
             keyed = [_is_of_keys(value, old) for value in found]
             if not any(keyed):
                 continue
+            follows = True
+            if all(keyed):  # numbers that are keys and rows alike
+                keyed[1] = False
             for at, (value, is_keys) in enumerate(zip(found, keyed), 1):
                 if not is_keys and (value is None or value.tolist() != list(range(len(old)))):
                     raise ValueError(
@@ -253,16 +275,33 @@ def _set_keys(graph_def, nodes, vocabulary):
                         "and so on. Export the model from its source."
                     )
                 if is_keys:
-                    array = np.array([key.encode("utf-8") for key in new], object)
+                    array = _array_of(new, value.dtype, node.name)
                 else:
                     array = np.arange(len(new), dtype=value.dtype)
-                name = f"{_SCOPE}{node.name}/{at}"
+                name = f"{scope}/{node.name}/{at}"
                 node.input[at] = _add_constant(graph_def, name, array).name
+    return follows
 
 
 def _is_of_keys(value, keys):
-    texts = value is not None and value.dtype == object
-    return texts and [text.decode("utf-8", "replace") for text in value.tolist()] == keys
+    if value is None or value.ndim != 1:
+        return False
+    texts = [
+        t.decode("utf-8", "replace") if isinstance(t, bytes) else str(t) for t in value.tolist()
+    ]
+    return texts == keys
+
+
+def _array_of(keys, dtype, table):
+    """Returns keys as an array, of texts or of numbers."""
+    if dtype.kind == "O":
+        return np.array([key.encode("utf-8") for key in keys], object)
+    try:
+        return np.array([int(key) for key in keys], dtype)
+    except ValueError:
+        raise ValueError(
+            f"The lookup table {table} has numbers as keys, and not all new keys are numbers."
+        ) from None
 
 
 def _constant(nodes, text):
@@ -279,7 +318,7 @@ def _constant(nodes, text):
 
 
 def _add_constant(graph_def, name, array):
-    dtype = tf.string if array.dtype == object else tf.as_dtype(array.dtype)
+    dtype = tf.string if array.dtype.kind == "O" else tf.as_dtype(array.dtype)
     node = graph_def.node.add(name=name, op="Const")
     node.attr["dtype"].type = dtype.as_datatype_enum
     node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(array, dtype))

@@ -93,7 +93,8 @@ def grow_checkpoint(
     expect_base(base)
     if os.path.isdir(output):
         raise ValueError(
-            f"{output} is a directory. Name a checkpoint in it, like {output.rstrip('/')}/model.ckpt."
+            f"{output} is a directory. Name a checkpoint in it, like "
+            f"{os.path.join(output, 'model.ckpt')}."
         )
     growth = plan_growth(
         base, rows, columns, vocabularies, initializers, skip, slots, allow_nonfinite
@@ -139,8 +140,8 @@ class _Writer:
         if len(nonfinite_rows(np.moveaxis(new, table.plan.rows.axis, 0))):
             self._check_finite(table, self._base.read(table.name))
             raise ValueError(
-                f"New rows of {table.name} would start at NaN or Inf, by {table.start}. Say another "
-                "start, like 'zeros'."
+                f"New rows of {table.name} would start at NaN or Inf, by {table.start}. Say "
+                "another start, like 'zeros'."
             )
         return new
 

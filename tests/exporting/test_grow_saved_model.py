@@ -142,7 +142,7 @@ def one_hot(scores, rows):
 def test_a_constant_that_counts_rows_is_asked_about(tmp_path):
     directory, words = save(tmp_path, extra=one_hot)
     output, how = str(tmp_path / "grown"), {"vocabularies": {"*": (words, NEW, 1)}, "show": None}
-    with pytest.raises(ValueError, match=r"old number of rows, 4, in .*chosen/depth"):
+    with pytest.raises(ValueError, match=r"holds 4, an old number of rows .* in .*chosen/depth"):
         pe.grow_saved_model(directory, output, **how)
     assert sorted(os.listdir(tmp_path)) == ["served", "words.txt"]
     constants = {"chosen/depth": 6, "*": "keep"}
@@ -179,7 +179,10 @@ def test_what_is_refused(tmp_path):
     refused("is no SavedModel", directory=str(tmp_path))
     refused("match nothing", rows={"nobody": 9})
     other = ["a", "b", "c"]
-    refused("as many lines as the old vocabulary", vocabularies={"*": (other, [*other, "d"], 1)})
+    refused(
+        "No file and no table of keys of the model is the old vocabulary",
+        vocabularies={"*": (other, [*other, "d"], 1)},
+    )
     how = {"vocabularies": {"*": (words, NEW, 1)}}
     refused("match no constant", constants={"nothing": 3, "*": "keep"}, **how)
     os.makedirs(output)
@@ -188,6 +191,128 @@ def test_what_is_refused(tmp_path):
     with pytest.raises(ValueError, match="is a directory that is not empty"):
         pe.grow_saved_model(directory, output, **how)
     assert os.listdir(output) == ["mine"]
+
+
+def test_keys_that_are_not_all_of_a_file(tmp_path):
+    """A file of which a table takes the first lines alone would give the others new rows."""
+    directory, words = save(tmp_path)
+    assets = os.path.join(directory, "assets", "words.txt")
+    write_keys(assets, [*OLD, "zoe"])
+    how = {"vocabularies": {"*": (OLD, [*OLD, "dan"], 1)}, "show": None}
+    with pytest.raises(ValueError, match="words.txt shares 3 lines with the old vocabulary, and"):
+        pe.grow_saved_model(directory, str(tmp_path / "grown"), **how)
+    assert not os.path.exists(str(tmp_path / "grown"))
+
+
+def test_keys_with_the_odd_ends_of_lines_that_python_knows(tmp_path):
+    old, new = ["a\u2028b", "c", "d\x0be"], ["d\x0be", "x", "c", "a\u2028b"]
+    directory, words = save(tmp_path)
+    write_keys(os.path.join(directory, "assets", "words.txt"), old)
+    output = str(tmp_path / "grown")
+    before, _ = serve(directory, old)
+    pe.grow_saved_model(directory, output, vocabularies={"*": (old, new, 1)}, show=None)
+    after, _ = serve(output, old)
+    assert after["rows"].tobytes() == before["rows"].tobytes()
+
+
+def test_grown_again_and_again(tmp_path):
+    directory, words = save(tmp_path)
+    first, keys = directory, OLD
+    before, _ = serve(directory, OLD)
+    for night in range(3):
+        new = [f"new{night}", *keys]
+        output = str(tmp_path / f"night{night}")
+        pe.grow_saved_model(directory, output, vocabularies={"*": (keys, new, 1)}, show=None)
+        directory, keys = output, new
+    after, _ = serve(directory, OLD)
+    assert after["rows"].tobytes() == before["rows"].tobytes()
+    assert serve(directory, keys)[0]["rows"].shape == (6, 7)
+    with pytest.raises(ValueError, match="is inside of what is to grow"):
+        pe.grow_saved_model(first, os.path.join(first, "x"), rows={"model/ent": 9})
+
+
+@pytest.mark.parametrize("keys", [["10", "20", "30"], ["0", "1", "2"]])
+def test_numbers_that_are_keys(keys, tmp_path):
+    """In the graph, as texts are."""
+    directory, new = str(tmp_path / "served"), ["7", *reversed(keys)]
+    with tf.Graph().as_default(), tf.Session() as session:
+        ids_of = tf.lookup.StaticHashTable(
+            tf.lookup.KeyValueTensorInitializer(
+                tf.constant([int(key) for key in keys], tf.int64), tf.range(3, dtype=tf.int64)
+            ),
+            -1,
+        )
+        table = tf.get_variable("ent", [3, 7])
+        asked = tf.placeholder(tf.int64, [None])
+        rows = tf.nn.embedding_lookup(table, ids_of.lookup(asked))
+        session.run([tf.global_variables_initializer(), tf.tables_initializer()])
+        tf.saved_model.simple_save(
+            session, directory, {"keys": asked}, {"rows": rows}, tf.tables_initializer()
+        )
+    output = str(tmp_path / "grown")
+    pe.grow_saved_model(directory, output, vocabularies={"*": (keys, new)}, show=None)
+    numbers = [int(key) for key in keys]
+    before, after = (serve(place, numbers)[0]["rows"] for place in (directory, output))
+    assert before.tobytes() == after.tobytes()
+    assert serve(output, [7])[0]["rows"].shape == (1, 7)
+
+
+@pytest.mark.skipif(tf.__version__.startswith("1."), reason="v1 control flow there")
+def test_constants_in_branches_are_asked_about(tmp_path):
+    directory = str(tmp_path / "served")
+    with tf.Graph().as_default(), tf.Session() as session:
+        tf.enable_control_flow_v2()
+        try:
+            table = tf.get_variable("ent", [9, 7], use_resource=True)
+            ids, on = tf.placeholder(tf.int32, [None]), tf.placeholder(tf.bool, [])
+            rows = tf.cond(
+                on, lambda: tf.gather(table, tf.minimum(ids, 8)), lambda: tf.zeros([1, 7])
+            )
+        finally:
+            tf.disable_control_flow_v2()
+        session.run(tf.global_variables_initializer())
+        tf.saved_model.simple_save(session, directory, {"ids": ids, "on": on}, {"rows": rows})
+    output = str(tmp_path / "grown")
+    with pytest.raises(ValueError, match=r"holds 8, an old .* last row's, in .*: 10}, or 'keep'"):
+        pe.grow_saved_model(directory, output, rows={"ent": 11}, show=None)
+    pe.grow_saved_model(directory, output, rows={"ent": 11}, constants={"*": 10}, show=None)
+    with tf.Graph().as_default(), tf.Session() as session:
+        meta = tf.saved_model.loader.load(session, ["serve"], output)
+        signature = meta.signature_def["serving_default"]
+        feed = {signature.inputs["ids"].name: [10], signature.inputs["on"].name: True}
+        last = session.run(signature.outputs["rows"].name, feed)
+        held = tf.train.load_checkpoint(os.path.join(output, "variables", "variables"))
+        assert last.tobytes() == held.get_tensor("ent")[10:].tobytes()
+
+
+def test_two_vocabularies_of_one_size(tmp_path):
+    files = {"user": ["a", "b", "c"], "item": ["p", "q", "r"]}
+    paths = {name: write_keys(tmp_path / f"{name}.txt", keys) for name, keys in files.items()}
+    directory, index = str(tmp_path / "served"), tf.lookup.TextFileIndex
+    with tf.Graph().as_default(), tf.Session() as session:
+        inputs, outputs = {}, {}
+        for name, path in paths.items():
+            lines = tf.lookup.TextFileInitializer(
+                path, tf.string, index.WHOLE_LINE, tf.int64, index.LINE_NUMBER, vocab_size=3
+            )
+            inputs[name] = tf.placeholder(tf.string, [None])
+            ids = tf.lookup.StaticHashTable(lines, -1).lookup(inputs[name])
+            outputs[name] = tf.nn.embedding_lookup(tf.get_variable(name, [3, 7]), ids)
+        session.run([tf.global_variables_initializer(), tf.tables_initializer()])
+        tf.saved_model.simple_save(session, directory, inputs, outputs, tf.tables_initializer())
+    output = str(tmp_path / "grown")
+    pe.grow_saved_model(
+        directory, output, vocabularies={"user": (paths["user"], ["x", "c", "b", "a"])}, show=None
+    )
+    answers = []
+    for place in (directory, output):
+        with tf.Graph().as_default(), tf.Session() as session:
+            meta = tf.saved_model.loader.load(session, ["serve"], place)
+            signature = meta.signature_def["serving_default"]
+            feed = {signature.inputs[name].name: keys for name, keys in files.items()}
+            fetch = [signature.outputs[name].name for name in files]
+            answers.append([part.tobytes() for part in session.run(fetch, feed)])
+    assert answers[0] == answers[1]
 
 
 def test_a_divided_table_is_refused(tmp_path):
