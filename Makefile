@@ -1,6 +1,7 @@
 # make demo       a trained table gains rows on a real knowledge graph
 # make test       the whole test suite
-# make test-tf1   the same suite on genuine TensorFlow 1.15.5 (needs a Python 3.7)
+# make test-tf1   the same suite on genuine TensorFlow 1.15.5 (needs a Python 3.7);  make test-2.4, test-2.8 ...: on others
+# make test-all   the suite on each of them and the newest, one after the other, and a table of what came out
 # make legacy-fixtures   trains the old models of tests/data/legacy again, on TensorFlow 1.15.5
 # make tf1-fixtures   writes tests/data/tf1 again, on TensorFlow 1.15.5
 # make soak       kills, fills and damages in earnest: the whole campaigns of all tests that know PARTIAL_EMBED_SOAK
@@ -14,29 +15,49 @@
 PYTHON ?= python3
 PYTEST_WORKERS ?= 2
 
-# A Python 3.7: given as PYTHON37=..., on PATH, or one of pyenv's.
-PYTHON37 ?= $(shell for python in python3.7 "$$(pyenv root 2>/dev/null)"/versions/3.7.*/bin/python3.7; do \
-	"$$python" -c 'import sys; assert sys.version_info[:2] == (3, 7)' 2>/dev/null && echo "$$python" && break; done)
+# The TensorFlows of `make test-all` beside the newest: the Python that each runs on, and what is pinned there.
+VERSIONS := tf1 2.4 2.8 2.12 2.15 2.18
+pins-tf1  := 3.7 tensorflow==1.15.5 numpy==1.18.5 protobuf==3.19.6 h5py==2.10.0 gast==0.2.2 'wrapt<1.15'
+pins-2.4  := 3.8 tensorflow==2.4.4 'protobuf<3.21'
+pins-2.8  := 3.9 tensorflow==2.8.4 'numpy<1.24' 'protobuf<3.21'
+pins-2.12 := 3.10 tensorflow==2.12.1
+pins-2.15 := 3.11 tensorflow==2.15.1
+pins-2.18 := 3.12 tensorflow==2.18.1
+
+# A Python of a given version: given as PYTHON37=..., on PATH, or one of pyenv's.
+find_python = $(or $(PYTHON$(subst .,,$(1))),$(shell for python in python$(1) "$$(pyenv root 2>/dev/null)"/versions/$(1).*/bin/python$(1); do \
+	"$$python" -c 'import sys; assert "%d.%d" % sys.version_info[:2] == "$(1)"' 2>/dev/null && echo "$$python" && break; done))
+
+# Of the rules below whose % is a TensorFlow.
+version = $(firstword $(pins-$*))
+python = $(call find_python,$(version))
 
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 export TF_ENABLE_ONEDNN_OPTS ?= 0
 
-.PHONY: demo test test-tf1 legacy-fixtures tf1-fixtures soak benchmark docs quality style data-wordnet wheel clean
+# The suite in an environment, which keeps pytest's results for tests/versions.py.
+suite = $(1)/bin/python -m pytest -n $(PYTEST_WORKERS) --junitxml=$(1)/suite.xml
+
+.PHONY: demo test test-all $(VERSIONS:%=test-%) legacy-fixtures tf1-fixtures soak benchmark docs quality style data-wordnet wheel clean
 
 demo: .venv/demo
 	.venv/bin/python scripts/demo.py
 
 test: .venv/test
-	.venv/bin/python -m pytest -n $(PYTEST_WORKERS)
+	$(call suite,.venv)
 
-test-tf1:
-ifeq ($(strip $(PYTHON37)),)
-	@echo "make test-tf1: NOT RUN. Genuine TensorFlow 1.15.5 needs a CPython 3.7; none is on PATH or in pyenv. Give one as PYTHON37=/path/to/python3.7."
-else
-	@$(MAKE) .venv-tf1/test
-	.venv-tf1/bin/python -m pytest -n $(PYTEST_WORKERS)
-	@echo "make test-tf1: RUN on TensorFlow 1.15.5 with $(PYTHON37)."
-endif
+test-all:
+	@rm -f .venv*/suite.xml
+	@status=0; for version in $(VERSIONS:%=test-%) test; do $(MAKE) --no-print-directory $$version || status=1; done; \
+	$(PYTHON) tests/versions.py $(VERSIONS:%=.venv-%) .venv; exit $$status
+
+$(VERSIONS:%=test-%): test-%:
+	@python="$(python)"; if test -z "$$python"; then \
+		echo "make $@: NOT RUN. $(word 2,$(pins-$*)) needs a CPython $(version); none is on PATH or in pyenv. Give one as PYTHON$(subst .,,$(version))=/path/to/python$(version)."; \
+	else \
+		$(MAKE) --no-print-directory .venv-$*/test && $(call suite,.venv-$*) && \
+		echo "make $@: RUN on $(word 2,$(pins-$*)) with $$python."; \
+	fi
 
 legacy-fixtures: .venv-tf1/test
 	.venv-tf1/bin/python tests/legacy/make_fixtures.py
@@ -74,13 +95,12 @@ wheel: .venv/test
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check -e '.[$*]'
 	@touch $@
 
-.venv-tf1/test: setup.py
-	@test -n "$(strip $(PYTHON37))" || { echo "TensorFlow 1.15.5 needs a CPython 3.7: give one as PYTHON37=/path/to/python3.7."; exit 1; }
-	$(PYTHON37) -m venv .venv-tf1
-	.venv-tf1/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip<24.1'
-	.venv-tf1/bin/python -m pip install --quiet tensorflow==1.15.5 numpy==1.18.5 protobuf==3.19.6 \
-		h5py==2.10.0 gast==0.2.2 'wrapt<1.15' absl-py pytest pytest-xdist hypothesis matplotlib
-	.venv-tf1/bin/python -m pip install --quiet --no-deps -e .
+$(VERSIONS:%=.venv-%/test): .venv-%/test: setup.py
+	@test -n "$(python)" || { echo "$(word 2,$(pins-$*)) needs a CPython $(version): give one as PYTHON$(subst .,,$(version))=/path/to/python$(version)."; exit 1; }
+	$(python) -m venv .venv-$*
+	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip<24.1'
+	.venv-$*/bin/python -m pip install --quiet $(wordlist 2,99,$(pins-$*)) absl-py pytest pytest-xdist hypothesis matplotlib
+	.venv-$*/bin/python -m pip install --quiet --no-deps -e .
 	@touch $@
 
 # An environment of its own: nothing that the package needs, and no TensorFlow.
@@ -91,4 +111,4 @@ wheel: .venv/test
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-tf1 .venv-readers data output build dist *.egg-info .pytest_cache .hypothesis .ruff_cache
+	rm -rf .venv* data output build dist *.egg-info .pytest_cache .hypothesis .ruff_cache

@@ -19,7 +19,8 @@ setup(
     license="Apache-2.0",
     packages=find_packages(include=["partial_embed", "partial_embed.*"]),
     python_requires=">=3.7",
-    install_requires=["tensorflow>=1.15", "numpy", "absl-py"],
+    # docs/versions.md: what was tried. 2.0 has no tf.repeat in tensorflow.compat.v1.
+    install_requires=["tensorflow>=1.15,!=2.0.*", "numpy", "absl-py"],
     entry_points={"console_scripts": ["partial-embed = partial_embed.command.main:main"]},
     extras_require={
         "demo": ["matplotlib"],

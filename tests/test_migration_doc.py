@@ -17,6 +17,10 @@ PAGE = os.path.join(
     os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "docs", "migration.md"
 )
 NEW_VERSION = not tf.__version__.startswith("1.")
+has_estimators = pytest.mark.skipif(
+    not hasattr(tf, "estimator") or not hasattr(tf.estimator, "Estimator"),
+    reason="This TensorFlow has no Estimators.",
+)
 
 
 @pytest.fixture(scope="module")
@@ -356,7 +360,7 @@ def grow_estimator(prefix, directory, rows, steps, saver=None, **config):
     return tf.train.load_checkpoint(directory)
 
 
-@pytest.mark.skipif(NEW_VERSION, reason="This TensorFlow has no Estimators.")
+@has_estimators
 def test_an_estimator_in_the_directory_it_grows_from(tmp_path):
     directory = str(tmp_path / "run")
     old = grow_estimator(None, directory, 3, steps=2).get_tensor("e")
@@ -366,7 +370,7 @@ def test_an_estimator_in_the_directory_it_grows_from(tmp_path):
     assert grown.get_tensor("global_step") == 2  # counted afresh
 
 
-@pytest.mark.skipif(NEW_VERSION, reason="This TensorFlow has no Estimators.")
+@has_estimators
 @pytest.mark.parametrize("says_so", [False, True])
 def test_how_many_checkpoints_an_estimator_keeps(write_checkpoint, tmp_path, says_so):
     prefix = write_checkpoint({"e": np.ones([3, 2], np.float32)})

@@ -15,14 +15,16 @@ from partial_embed._tensorflow import place_of_ops
 
 def look_up_sparse(*args, **kwargs):
     """`tf.nn.embedding_lookup_sparse` of tables: of the rows alone that the ids name."""
-    given = inspect.signature(tf.nn.embedding_lookup_sparse).bind(*args, **kwargs).arguments
+    signature = inspect.signature(tf.nn.embedding_lookup_sparse)
+    given = signature.bind(*args, **kwargs).arguments
     tables, sparse_ids = given.pop("params"), given.pop("sp_ids")
     how = {key: given.pop(key) for key in ("partition_strategy", "max_norm") if key in given}
     with tf.name_scope(given.get("name"), "embedding_lookup_sparse"):
         ids, places = tf.unique(sparse_ids.values)
         rows = tf.nn.embedding_lookup(tables, ids, **how)
         places = tf.SparseTensor(sparse_ids.indices, places, sparse_ids.dense_shape)
-        given["allow_fast_lookup"] = True  # they are unique already, and few
+        if "allow_fast_lookup" in signature.parameters:  # in 2.15, not in 2.12
+            given["allow_fast_lookup"] = True  # they are unique already, and few
         return tf.nn.embedding_lookup_sparse(rows, places, **given)
 
 

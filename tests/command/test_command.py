@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -15,6 +16,9 @@ from small_model import NEW, OLD, Model, train_base
 import partial_embed as pe
 from partial_embed.command.main import COMMANDS
 from partial_embed.command.progress import Progress
+
+# What TensorFlow 2.18 prints of a session, whatever it is told of silence.
+NOTE = re.compile(r"^(WARNING: All log messages before absl|I0000 .* MLIR V1 ).*\n", re.MULTILINE)
 
 
 @pytest.fixture(name="base")
@@ -40,13 +44,15 @@ def start(*words):
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, sys.path)))
     for name in ("TF_CPP_MIN_LOG_LEVEL", "TF_ENABLE_ONEDNN_OPTS"):
         environment.pop(name, None)
-    return subprocess.run(
+    found = subprocess.run(
         [sys.executable, "-m", "partial_embed", *words],
         check=False,
         capture_output=True,
         text=True,
         env=environment,
     )
+    found.stderr = NOTE.sub("", found.stderr)
+    return found
 
 
 def test_a_process_prints_what_is_its_own(grown):

@@ -147,6 +147,8 @@ def test_damaged_examples_are_refused(directories, tmp_path, damage):
         grow(old, tmp_path / "grown")
 
 
+# numpy 1.19 stumbles over what it could not open once more when it lets go of it.
+@pytest.mark.filterwarnings("ignore:.*NpzFile.__del__:pytest.PytestUnraisableExceptionWarning")
 def test_every_damaged_byte_is_noticed_or_changes_nothing(tmp_path):
     path = str(tmp_path / "some.npz")
     whole = {"train/head": np.arange(40, dtype=np.uint8), "train/tail": np.arange(40.0)}
