@@ -117,6 +117,7 @@ class _Writer:
     def __init__(self, base, growth, progress):
         self._base, self._growth, self._progress = base, growth, progress
         self._done, self._total = 0, sum(map(self._bytes, base.shapes))
+        self._small = []  # tensors that are written together
 
     def write(self, stage):
         grown = {n for table in self._growth.tables for n in (table.name, *table.slots)}
@@ -126,6 +127,8 @@ class _Writer:
             self._write_table(stage, table, new)
             for slot, start in table.slots.items():
                 self._write_slot(stage, table, slot, start, new)
+        if self._small:
+            write_part(stage.part(), self._small)
 
     def _first_values(self, table):
         """Returns what new rows start at, of which no row holds NaN or Inf."""
@@ -194,9 +197,13 @@ class _Writer:
         """Writes a table or a slot of it, given arrays of its old rows and of its new ones."""
         rows, axis = table.plan.rows, table.plan.rows.axis
         shape = with_rows(old.shape, axis, rows.num_rows)
-        if not can_slice(self._base.dtypes[name]):
+        small = _size(shape) * old.itemsize <= _BLOCK_BYTES >> 6
+        if small or not can_slice(self._base.dtypes[name]):
             places = rows.source_of(np.arange(rows.num_rows))
-            write_part(stage.part(), [(name, "", _rows_at(places, old, new, axis))])
+            self._small.append((name, "", _rows_at(places, old, new, axis)))
+            if not small or len(self._small) == 64:
+                write_part(stage.part(), self._small)
+                self._small = []
         elif rows.source is None:
             for start, part in ((0, old), (old.shape[axis], new)):
                 self._write_slice(stage, name, shape, axis, start, part)
