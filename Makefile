@@ -19,7 +19,7 @@ PYTEST_WORKERS ?= 2
 VERSIONS := tf1 2.4 2.8 2.12 2.15 2.18
 pins-tf1  := 3.7 tensorflow==1.15.5 numpy==1.18.5 protobuf==3.19.6 h5py==2.10.0 gast==0.2.2 'wrapt<1.15'
 pins-2.4  := 3.8 tensorflow==2.4.4 'protobuf<3.21'
-pins-2.8  := 3.9 tensorflow==2.8.4 'numpy<1.24' 'protobuf<3.21'
+pins-2.8  := 3.9 tensorflow==2.8.4 'numpy<1.24' 'protobuf<3.21' 'pyparsing<3.3'
 pins-2.12 := 3.10 tensorflow==2.12.1
 pins-2.15 := 3.11 tensorflow==2.15.1
 pins-2.18 := 3.12 tensorflow==2.18.1

@@ -8,6 +8,7 @@ is for the tests that start one; every script has such a test.
 
 import multiprocessing
 import os
+import re
 import runpy
 import shutil
 import signal
@@ -16,6 +17,8 @@ import sys
 import tempfile
 import warnings
 
+# What TensorFlow 2.18 prints of a session, whatever it is told of silence.
+_NOTES = re.compile(r"^(WARNING: All log messages before absl|I0000 .* MLIR V1 ).*\n", re.MULTILINE)
 _CONTEXT = multiprocessing.get_context("forkserver")
 
 
@@ -82,6 +85,11 @@ def run(*command, **arguments):
         script.send_signal(signal.SIGKILL)
         output, errors = script.communicate()
     return subprocess.CompletedProcess(script.args, script.returncode, output, errors)
+
+
+def without_notes(errors):
+    """Returns what a process of its own printed on stderr, less TensorFlow 2.18's notes."""
+    return _NOTES.sub("", errors)
 
 
 def _run(command, directory, environment, files):

@@ -3,7 +3,6 @@
 import io
 import json
 import os
-import re
 import subprocess
 import sys
 import time
@@ -11,14 +10,12 @@ import time
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from forks import without_notes
 from small_model import NEW, OLD, Model, train_base
 
 import partial_embed as pe
 from partial_embed.command.main import COMMANDS
 from partial_embed.command.progress import Progress
-
-# What TensorFlow 2.18 prints of a session, whatever it is told of silence.
-NOTE = re.compile(r"^(WARNING: All log messages before absl|I0000 .* MLIR V1 ).*\n", re.MULTILINE)
 
 
 @pytest.fixture(name="base")
@@ -51,7 +48,7 @@ def start(*words):
         text=True,
         env=environment,
     )
-    found.stderr = NOTE.sub("", found.stderr)
+    found.stderr = without_notes(found.stderr)
     return found
 
 

@@ -85,7 +85,7 @@ def run(scripts, *arguments):
         universal_newlines=True,
     )
     output, errors = process.communicate()
-    return process.returncode, output, errors
+    return process.returncode, output, forks.without_notes(errors)
 
 
 def test_the_script(scripts, tmp_path):
