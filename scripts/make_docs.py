@@ -2,7 +2,8 @@
 
   python scripts/make_docs.py [FOLDER]   # build/docs
 
-It needs what `pip install .[docs]` installs; `make docs` does both.
+It needs what `pip install .[docs]` installs; `make docs` does both. It fails unless each public
+name is on its page.
 """
 
 import html
