@@ -153,4 +153,7 @@ def main(folder):
 
 
 if __name__ == "__main__":
-    main(pathlib.Path(*sys.argv[1:2] or [HERE / "build" / "docs"]))
+    if "--help" in sys.argv:
+        print(__doc__)
+    else:
+        main(pathlib.Path(*sys.argv[1:2] or [HERE / "build" / "docs"]))
