@@ -144,7 +144,7 @@ def _as_index(rows):
 def _add(found, one, other):
     """Returns (what differs, [rows, numbers of a row], a `Difference` with two arrays added)."""
     one, other = (np.ascontiguousarray(part) for part in (one, other))
-    if one.dtype == object:
+    if one.dtype.kind in "OSU":
         differ, farthest = one != other, None
     else:
         # By their bits: -0.0 is another number than 0.0, and NaN the same as NaN.

@@ -312,3 +312,40 @@ def wait_for(condition):
     while not condition():
         assert time.monotonic() < last
         time.sleep(0.001)
+
+
+def test_diff_of_what_is_no_table_of_numbers(write_checkpoint, tmp_path, command, grown):
+    arrays = {"empty": np.zeros([5, 0]), "c": np.ones([2, 2], np.complex128), "n": np.zeros(3)}
+    one = write_checkpoint(arrays)
+    arrays["n"] = np.array([0, np.nan, 0])
+    other = write_checkpoint(arrays, name="other.ckpt")
+    found = command("diff", one, other, "--json")
+    assert found.status == 1
+    told = {its["name"]: its for its in json.loads(found.output, parse_constant=pytest.fail)}
+    assert told["empty"]["same"] and told["c"]["same"]
+    assert (told["n"]["rows"], told["n"]["farthest"]) == ([[1, 2]], "nan")
+    assert command("diff", grown[1], grown[1]).status == 0  # a delta holds a text
+    for name in ("old.txt", "new.txt"):
+        (tmp_path / name).write_text("a\nb\n")
+    keys = ["--vocabulary", tmp_path / "old.txt", tmp_path / "new.txt"]
+    found = command("diff", one, other, *keys, "--tensor=n")
+    assert found.status == 1
+    assert "No tensor has one entry for each old key" in found.errors
+
+
+def test_inspect_of_a_step_that_is_none(write_checkpoint, command):
+    found = command("inspect", write_checkpoint({"global_step": np.arange(2)}))
+    assert (found.status, found.errors) == (0, "")
+
+
+def test_options_that_would_be_of_no_use(base, folder, command):
+    for words, message in (
+        (["--rows=model/ent=9", "--match=x"], "give --vocabulary"),
+        (["--rows=model/ent=9", "--neighbours=x"], "say --init neighbours"),
+        (["--rows=model/ent=9", "--rows=model/ent=8"], "is named twice"),
+        (["--rows=model/ent=\u00b2"], "expected a number of rows"),
+        (["--rows=model/ent=4000000000"], "expected a number above 6"),
+    ):
+        found = command("grow", base[0], folder("g"), *words)
+        assert (found.status, found.output) == (1, "")
+        assert message in found.errors

@@ -344,3 +344,104 @@ def test_slots_of_object_based_checkpoints(write_checkpoint, read_checkpoint, tm
     found = read_checkpoint(quietly(base, str(tmp_path / "grown"), rows={table: 4}))
     assert found[table].shape == found[slot].shape == (4, 2)
     assert not found[slot][3].any()
+
+
+def test_new_rows_of_tables_and_of_growths_are_no_copies(
+    write_checkpoint, read_checkpoint, tmp_path
+):
+    random = np.random.RandomState(0)
+    base = write_checkpoint({name: random.randn(40, 3).astype(np.float32) for name in "ab"})
+    once = quietly(base, str(tmp_path / "once"), rows={"a": 60, "b": 60})
+    twice = read_checkpoint(quietly(once, str(tmp_path / "twice"), rows={"a": 80, "b": 80}))
+    parts = [twice["a"][40:60], twice["a"][60:], twice["b"][40:60]]
+    for number, one in enumerate(parts):
+        for other in parts[:number]:
+            assert abs(np.corrcoef(one.ravel(), other.ravel())[0, 1]) < 0.6
+
+
+def test_state_that_is_no_slot_of_its_shape(write_checkpoint, read_checkpoint, tmp_path):
+    arrays = {
+        "user": np.ones([6, 3]),
+        "user/Adafactor_vr": np.ones(6),
+        "user/RowWise": np.ones([6, 1]),
+    }
+    base, how = write_checkpoint(arrays), {"rows": {"user": 8}}
+    with pytest.raises(ValueError, match="where the optimizer starts user/Adafactor_vr"):
+        quietly(base, str(tmp_path / "g"), **how)
+    grown = quietly(base, str(tmp_path / "g"), slots={"*/Adafactor_vr": 0, "*/RowWise": 2}, **how)
+    found = read_checkpoint(grown)
+    assert found["user/Adafactor_vr"].tolist() == [1] * 6 + [0] * 2
+    assert found["user/RowWise"].tolist() == [[1]] * 6 + [[2]] * 2
+    keras = "optimizer/_variables/2/.ATTRIBUTES/VARIABLE_VALUE"
+    with tf.Graph().as_default(), tf.Session() as session:
+        variable = tf.get_variable("x", [6, 3])
+        session.run(tf.global_variables_initializer())
+        base = tf.train.Saver({keras: variable}).save(session, str(tmp_path / "keras"))
+    with pytest.raises(ValueError, match="is state of an optimizer of Keras"):
+        quietly(base, str(tmp_path / "h"), vocabularies={"*": (list("abcdef"), list("abcdefg"))})
+
+
+def test_sums_that_started_higher(write_checkpoint, tmp_path):
+    sums = np.full([6, 3], 1.0)
+    sums[:4] += 0.5
+    base = write_checkpoint({"ent": np.ones([6, 3]), "ent/Adagrad": sums})
+    with pytest.raises(ValueError, match="holds 1.0, in whole rows, as those that were never"):
+        quietly(base, str(tmp_path / "g"), rows={"ent": 7})
+    quietly(base, str(tmp_path / "g"), rows={"ent": 7}, slots={"*/Adagrad": 1.0})
+
+
+def test_generations_that_end_with_their_last_row(folder):
+    """The record's numbers go on being those of its rows."""
+    prefix, _ = train_base(folder("base.ckpt"))
+    old = list("abcdef")
+
+    def grown(base, name, before, after):
+        return quietly(base, folder(name), vocabularies={"*ent": (before, after)})
+
+    first = grown(prefix, "first", old, [*old, "x"])
+    with tf.Graph().as_default(), tf.Session() as session:
+        model = Model(7, checkpoint=first)
+        saver = pe.Saver()
+        session.run(tf.global_variables_initializer())
+        model.train(session, ids=(6, 0))
+        trained = saver.save(session, folder("trained"))
+    second = grown(trained, "second", [*old, "x"], [*old, "y"])
+    third = grown(second, "third", [*old, "y"], ["z", *old, "y"])
+    fourth = grown(second, "fourth", [*old, "y"], ["y", *old])
+    for path, rows, fresh in ((second, 7, [6]), (third, 8, [0, 7]), (fourth, 7, [0])):
+        with tf.Graph().as_default():
+            table = Model(rows, checkpoint=path).table
+            assert table.plan.trainable_rows.tolist() == fresh
+            assert table.plan.checkpoint_rows == rows
+
+
+@pytest.mark.parametrize("start", ["normal", "mean", "values.npy"])
+def test_new_rows_are_never_nan(start, write_checkpoint, tmp_path):
+    rows = np.ones([6, 3])
+    rows[2] = np.nan
+    base, path = write_checkpoint({"ent": rows}), str(tmp_path / "values.npy")
+    np.save(path, np.full([1, 3], np.nan))
+    start = path if start.endswith("npy") else start
+    with pytest.raises(ValueError, match=r"New rows of ent .* 'zeros'"):
+        quietly(
+            base, str(tmp_path / "g"), rows={"ent": 7}, initializers=start, allow_nonfinite=True
+        )
+
+
+def test_an_output_that_is_a_directory_or_has_keys_of_another(write_checkpoint, tmp_path):
+    base = write_checkpoint({"ent": np.ones([3, 2])})
+    with pytest.raises(ValueError, match="is a directory. Name a checkpoint in it"):
+        quietly(base, str(tmp_path), rows={"ent": 4})
+    output = str(tmp_path / "g")
+    quietly(base, output, vocabularies={"ent": (list("abc"), list("cbad"))})
+    with pytest.raises(ValueError, match="would stand beside a checkpoint that has no vocabulary"):
+        quietly(base, output, rows={"ent": 4})
+
+
+def test_a_variable_that_is_left_out_and_has_an_entry_a_key(write_checkpoint, tmp_path, capsys):
+    base = write_checkpoint({"ent": np.ones([3, 2]), "other": np.ones([3, 2])})
+    how = {"vocabularies": {"*": (list("abc"), list("abcd"))}, "skip": "other"}
+    pe.grow_checkpoint(base, str(tmp_path / "g"), **how)
+    assert "warning: other [3, 2] stays as it is, and has one entry for each old" in (
+        capsys.readouterr().err
+    )
