@@ -190,7 +190,7 @@ FORMATS = [
     ("objects", "object"),
     ("by_name", "checkpoint"),
 ]
-if not tf.__version__.startswith("1."):
+if tf.keras.__version__.startswith("3"):
     FORMATS.append(("e.keras", None))
 
 

@@ -10,14 +10,14 @@ import tensorflow.compat.v1 as tf
 
 import partial_embed as pe
 
-IS_OLD = tf.__version__.startswith("1.")
+IS_OLD = not tf.keras.__version__.startswith("3")
 needs_keras = pytest.mark.skipif(IS_OLD, reason="TensorFlow 1.15 has no Keras 3.")
 
 
 @pytest.mark.skipif(not IS_OLD, reason="This TensorFlow has Keras 3.")
 def test_refused_where_keras_is_older(write_checkpoint, folder):
     prefix = write_checkpoint({"e": np.ones([2, 2], "f")})
-    with pytest.raises(ValueError, match="Export the same checkpoint with TensorFlow 2.16"):
+    with pytest.raises(ValueError, match="TensorFlow 2.16|Install keras>=3"):
         pe.export(prefix, folder("e.keras"))
     assert not os.path.exists(folder("e.keras"))
 
