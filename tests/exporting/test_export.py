@@ -190,7 +190,7 @@ FORMATS = [
     ("objects", "object"),
     ("by_name", "checkpoint"),
 ]
-if tf.keras.__version__.startswith("3"):
+if getattr(tf.keras, "__version__", "2").startswith("3"):
     FORMATS.append(("e.keras", None))
 
 

@@ -19,7 +19,7 @@ def test_its_blocks_run(tmp_path, monkeypatch):
     with open(PAGE, encoding="utf-8") as stream:
         text = stream.read()
     assert text.count("*On TensorFlow 2, ") == 1
-    if not tf.keras.__version__.startswith("3"):  # which its last block is for
+    if not getattr(tf.keras, "__version__", "2").startswith("3"):  # which its last block is for
         text = text.split("*On TensorFlow 2, ")[0]
     blocks = re.findall(r"```python\n(.*?)```", text, re.S)
     assert len(blocks) >= 3
