@@ -14,6 +14,7 @@ from partial_embed.table.embedding import FROZEN_VARIABLES, FrozenVariable
 from partial_embed.table.get_embedding import get_embedding
 from partial_embed.table.loading import loading_initializer
 from partial_embed.table.optimizer_state import is_optimizer_state
+from partial_embed.training.graph import node_of
 
 _GATHERS = ("Gather", "GatherV2", "ResourceGather")
 _READS = ("Identity", "ReadVariableOp")
@@ -170,7 +171,7 @@ def _ends(meta_graph, nodes, tables, state):
     users = defaultdict(set)
     for node in nodes.values():
         for text in node.input:
-            users[_node_of(text)].add(node.name)
+            users[node_of(text)].add(node.name)
 
     def with_all_after(names):
         found, todo = set(), list(names)
@@ -190,20 +191,20 @@ def _ends(meta_graph, nodes, tables, state):
         if nodes[name].input and users[name] <= gradients | training:
             named.add(name)
     for collection in meta_graph.collection_def.values():
-        named.update(map(_node_of, collection.node_list.value))
+        named.update(map(node_of, collection.node_list.value))
     for signature in meta_graph.signature_def.values():
-        named.update(_node_of(info.name) for info in signature.outputs.values())
+        named.update(node_of(info.name) for info in signature.outputs.values())
     return [name for name in nodes if name in named.difference(training, gradients, tables)]
 
 
 def _trains(node, tables):
     """Whether a node trains, saves or restores, or does something to a table itself."""
-    on_table = node.input and _node_of(node.input[0]) in tables
+    on_table = node.input and node_of(node.input[0]) in tables
     return _TRAINS.match(node.op) or (on_table and _HANDLES.match(node.op))
 
 
 def _check_outputs(outputs, nodes):
-    names = [_node_of(text) for text in outputs]
+    names = [node_of(text) for text in outputs]
     for name in names:
         if name not in nodes:
             nearest = difflib.get_close_matches(name, nodes, 12, 0.4)
@@ -225,7 +226,7 @@ def _swap_reads(graph_def, nodes, rows):
     """
     wholes, reads = {table: table for table in rows}, []
     for name, node in nodes.items():  # in the order in which they were made
-        table = wholes.get(_node_of(node.input[0])) if node.input else None
+        table = wholes.get(node_of(node.input[0])) if node.input else None
         if table is None:
             continue
         if node.op in _READS:
@@ -244,7 +245,7 @@ def _swap_reads(graph_def, nodes, rows):
             shape.dim[0].size = rows[table]
         node.op, node.input[:] = (
             "Identity",
-            [holder.name] + ["^" + _node_of(text) for text in node.input[1:]],
+            [holder.name] + ["^" + node_of(text) for text in node.input[1:]],
         )
         node.attr.clear()
         node.attr["T"].CopyFrom(holder.attr["dtype"])
@@ -258,7 +259,7 @@ def _along_rows(node, nodes):
         return False
     if node.op != "GatherV2":
         return True
-    axis = nodes[_node_of(node.input[2])]
+    axis = nodes[node_of(node.input[2])]
     return axis.op == "Const" and not tf.make_ndarray(axis.attr["value"].tensor).any()
 
 
@@ -271,7 +272,7 @@ def _prune(graph_def, outputs, tables, definitions, state):
     kept = {name: definitions[name] for name in definitions if name not in left_out}
     for d in kept.values():
         own = (d.variable_name, d.initializer_name, d.initial_value_name, d.snapshot_name)
-        outputs += [_node_of(text) for text in own if text]
+        outputs += [node_of(text) for text in own if text]
     return extract(graph_def, outputs), kept
 
 
@@ -280,7 +281,7 @@ def _check_nodes(graph_def, tables):
     names = set(tables)
     for node in graph_def.node:
         names.add(node.name)
-        taken = {_node_of(text) for text in node.input}.intersection(tables)
+        taken = {node_of(text) for text in node.input}.intersection(tables)
         if taken:
             raise ValueError(
                 f"{' and '.join(sorted(taken))} is read inside {node.name} ({node.op}), where "
@@ -331,8 +332,3 @@ def _import(graph_def, reads, embeddings):
 def _tensor(text):
     """The tensor of the default graph that an input of a node names, `a` or `a:1`."""
     return tf.get_default_graph().get_tensor_by_name(text if ":" in text else text + ":0")
-
-
-def _node_of(text):
-    """The node that an input of another node names: `^a`, `a` or `a:1`."""
-    return text.lstrip("^").split(":")[0]

@@ -92,7 +92,8 @@ def pairs(texts):
 
 
 def whole_number(name, text):
-    if not (re.fullmatch("[0-9]+", text)):
+    """Returns the number of rows that a person wrote for a variable."""
+    if not re.fullmatch("[0-9]+", text):
         raise ValueError(f"{name}={text}: expected a number of rows, like {name}=110.")
     return int(text)
 

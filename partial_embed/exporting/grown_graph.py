@@ -12,6 +12,7 @@ from partial_embed._tensorflow import (
 )
 from partial_embed.files.tensors import slice_spec
 from partial_embed.table.optimizer_state import owners_of
+from partial_embed.training.graph import node_of
 
 _SCOPE = "partial_embed_grown"
 _VARIABLES = ("VariableV2", "Variable", "VarHandleOp")
@@ -44,7 +45,6 @@ def grow_graph(meta_graph, variables, vocabularies, constants, files):
         vocabularies: list of `Vocabulary`s that their rows follow.
         constants: `Patterns` of a node's name whose value is the number that stands in place of the
             old count of rows, or "keep".
-
         files: dict of the name of a file beside it that holds new keys now to their `Vocabulary`.
 
     Returns:
@@ -88,11 +88,11 @@ def _prune(meta_graph, nodes, definitions, asked):
         needed.update(meta_graph.collection_def[key].node_list.value)
     # A table of keys is filled by ops that nothing depends on.
     needed.update(name for name, node in nodes.items() if node.op in LOOKUP_TABLES)
-    kept = _ancestors(asked | {_node_of(text) for text in needed}, nodes)
+    kept = _ancestors(asked | {node_of(text) for text in needed}, nodes)
     for key in [key for key in meta_graph.collection_def if key in _CONTEXTS]:
         del meta_graph.collection_def[key]
     for collection in meta_graph.collection_def.values():
-        names = [text for text in collection.node_list.value if _node_of(text) in kept]
+        names = [text for text in collection.node_list.value if node_of(text) in kept]
         if collection.HasField("node_list"):
             collection.node_list.value[:] = names
     left = [node for node in meta_graph.graph_def.node if node.name in kept]
@@ -111,7 +111,7 @@ def _all_nodes(graph_def):
 def _ends(meta_graph):
     """Returns the names of the nodes that serving asks for."""
     return {
-        _node_of(info.name)
+        node_of(info.name)
         for signature in meta_graph.signature_def.values()
         for info in [*signature.inputs.values(), *signature.outputs.values()]
         if info.name
@@ -124,7 +124,7 @@ def _ancestors(names, nodes):
         name = todo.pop()
         if name not in found:
             found.add(name)
-            todo += [_node_of(text) for text in nodes[name].input if _node_of(text) in nodes]
+            todo += [node_of(text) for text in nodes[name].input if node_of(text) in nodes]
     return found
 
 
@@ -210,14 +210,14 @@ def _definition_of(name, definitions):
 
 def _enlarge(graph_def, nodes, variable, definition, scope):
     """Gives a variable its larger shape, and zeros as its first value: it will be restored."""
-    node = nodes[_node_of(definition.variable_name)]
+    node = nodes[node_of(definition.variable_name)]
     node.attr["shape"].shape.dim[variable.axis].size = variable.new
     info = definition.save_slice_info_def
     if info.full_name:
         info.full_shape[variable.axis] = info.var_shape[variable.axis] = variable.new
         spec = slice_spec(variable.shape, [0] * len(variable.shape), variable.shape)
         _set_slices(nodes, variable.name, spec)
-    initializer = nodes.get(_node_of(definition.initializer_name))
+    initializer = nodes.get(node_of(definition.initializer_name))
     if initializer is None:
         return
     dtype = node.attr["dtype"]
@@ -235,7 +235,7 @@ def _set_slices(nodes, name, spec):
     """Tells the ops of Savers which slice of a tensor of the checkpoint a variable is."""
     for node in nodes.values():
         if node.op in ("SaveV2", "RestoreV2"):
-            names, slices = (nodes[_node_of(text)] for text in node.input[1:3])
+            names, slices = (nodes[node_of(text)] for text in node.input[1:3])
             texts = tf.make_ndarray(slices.attr["value"].tensor)
             for place in np.flatnonzero(
                 tf.make_ndarray(names.attr["value"].tensor) == name.encode()
@@ -246,10 +246,10 @@ def _set_slices(nodes, name, spec):
 
 def _set_sizes(meta_graph, nodes, files):
     """Tells lookup tables that are filled by files how many lines those have."""
-    names = {_node_of(tensor): file for tensor, file in assets_of(meta_graph).items()}
+    names = {node_of(tensor): file for tensor, file in assets_of(meta_graph).items()}
     for node in nodes.values():
         if node.op in _TABLES_OF_FILES:
-            for needed in _ancestors([_node_of(node.input[1])], nodes):
+            for needed in _ancestors([node_of(node.input[1])], nodes):
                 vocabulary = files.get(names.get(needed))
                 if vocabulary and node.attr["vocab_size"].i == len(vocabulary.old_keys):
                     node.attr["vocab_size"].i = len(vocabulary.new_keys)
@@ -306,7 +306,7 @@ def _array_of(keys, dtype, table):
 
 def _constant(nodes, text):
     """Returns the array that an input of a node always is, None if it may be another."""
-    needed = _ancestors([_node_of(text)], nodes)
+    needed = _ancestors([node_of(text)], nodes)
     if any(nodes[name].op in _VARIABLES or nodes[name].op == "Placeholder" for name in needed):
         return None
     graph_def = tf.GraphDef()
@@ -340,8 +340,3 @@ def _set_signatures(meta_graph):
                 if info.name:
                     tensor = graph.get_tensor_by_name(info.name)
                     info.tensor_shape.CopyFrom(tensor.shape.as_proto())
-
-
-def _node_of(text):
-    """The node that an input of another node names: `^a`, `a` or `a:1`."""
-    return text.lstrip("^").split(":")[0]

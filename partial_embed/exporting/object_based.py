@@ -8,6 +8,7 @@ import tensorflow.compat.v1 as tf
 
 from partial_embed.exporting.format import FLOATS, INTEGERS, Format
 from partial_embed.exporting.table import reading, variables_of
+from partial_embed.files.tensors import cpu_only
 
 
 def write(tables, stage, options):
@@ -19,7 +20,7 @@ def write(tables, stage, options):
                 f"tf.train.Checkpoint keeps the name {table.name} to itself. Give the tensor "
                 "another by names=."
             )
-    with tf.Graph().as_default(), tf.Session(config=_quiet()) as session:
+    with tf.Graph().as_default(), tf.Session(config=cpu_only()) as session:
         names = [table.name for table in tables]
         checkpoint = tf.train.Checkpoint(**dict(zip(names, variables_of(tables))))
         # `restore` expects a count of saves, which `save` would have made.
@@ -28,10 +29,6 @@ def write(tables, stage, options):
             session.run(tf.global_variables_initializer())
         session.run(counted)
         checkpoint.write(stage.part(), session=session)
-
-
-def _quiet():
-    return tf.ConfigProto(device_count={"GPU": 0})
 
 
 OBJECT = Format(

@@ -17,11 +17,12 @@ import tensorflow.compat.v1 as tf
 from partial_embed._tensorflow import SavedModel
 from partial_embed.exporting.format import FLOATS, INTEGERS, Format
 from partial_embed.exporting.table import file_name, plain_name, reading, variables_of
+from partial_embed.files.tensors import cpu_only
 
 
 def write(tables, path, options):
     """Writes a directory; see `Format`."""
-    with tf.Graph().as_default(), tf.Session(config=_quiet()) as session:
+    with tf.Graph().as_default(), tf.Session(config=cpu_only()) as session:
         variables, signatures = variables_of(tables), {}
         assets = path + "-assets"
         os.mkdir(assets)
@@ -124,10 +125,6 @@ def _expecting(fits, message, values):
 
 def _signature(inputs, rows):
     return tf.saved_model.predict_signature_def(inputs, {"rows": rows})
-
-
-def _quiet():
-    return tf.ConfigProto(device_count={"GPU": 0})
 
 
 SAVED_MODEL = Format(

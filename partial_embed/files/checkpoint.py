@@ -3,6 +3,7 @@
 import difflib
 import hashlib
 
+import numpy as np
 import tensorflow.compat.v1 as tf
 
 from partial_embed.files.index import cut_tensors
@@ -57,6 +58,10 @@ class Checkpoint:
 
     def __contains__(self, name):
         return name in self.shapes
+
+    def num_bytes(self, name):
+        """Returns how many bytes the values of a tensor take, 0 for texts."""
+        return int(np.prod(self.shapes[name], dtype=np.int64)) * self.dtypes[name].size
 
     def describe(self, name):
         """Returns `name [rows, columns] dtype` as the checkpoint has it."""

@@ -111,7 +111,7 @@ def write_part(prefix, tensors):
             that makes a tensor, which is then never held in Python.
     """
     names, specs, values = zip(*tensors)
-    with tf.Graph().as_default(), tf.device("/cpu:0"), tf.Session(config=_quiet()) as session:
+    with tf.Graph().as_default(), tf.device("/cpu:0"), tf.Session(config=cpu_only()) as session:
         # Fed, not constants: a table can be larger than a graph may be.
         feeds = {}
         for number, value in enumerate(values):
@@ -133,7 +133,7 @@ def merge_parts(parts, prefix):
         parts: list of prefixes, which are gone then.
         prefix: path to write to.
     """
-    with tf.Graph().as_default(), tf.Session(config=_quiet()) as session:
+    with tf.Graph().as_default(), tf.Session(config=cpu_only()) as session:
         session.run(
             tf.raw_ops.MergeV2Checkpoints(
                 checkpoint_prefixes=parts, destination_prefix=prefix, delete_old_dirs=False
@@ -153,7 +153,7 @@ def read_tensors(prefix, wanted):
     """
     if not wanted:
         return []
-    with tf.Graph().as_default(), tf.device("/cpu:0"), tf.Session(config=_quiet()) as session:
+    with tf.Graph().as_default(), tf.device("/cpu:0"), tf.Session(config=cpu_only()) as session:
         values = [restore(prefix, name, dtype, spec) for name, spec, dtype in wanted]
         try:
             return session.run(values)
@@ -166,6 +166,7 @@ def dtype_of(array):
     return tf.string if array.dtype.kind in "OSU" else tf.as_dtype(array.dtype)
 
 
-def _quiet():
+def cpu_only():
+    """Returns the configuration of a session that reads and writes."""
     # Reading and writing want no device but the CPU.
     return tf.ConfigProto(device_count={"GPU": 0})

@@ -73,7 +73,7 @@ def compare_checkpoints(a, b, vocabularies=None, tensors=None, progress=None):
         raise ValueError(
             f"The patterns {sorted(chosen.unmatched)} match no tensor of {a.prefix} or {b.prefix}."
         )
-    sizes = {name: _bytes(a, name) for name in names if name in a and name in b}
+    sizes = {name: a.num_bytes(name) for name in names if name in a and name in b}
     for name in sizes:
         keyed.find(name, lambda _, its, n=name: bool(its.axes(a.shapes[n], b.shapes[n])))
     if keyed.unmatched:
@@ -81,7 +81,7 @@ def compare_checkpoints(a, b, vocabularies=None, tensors=None, progress=None):
             f"No tensor has one entry for each old key in {a.prefix}, and for each new one in "
             f"{b.prefix}. If rows at the end are of no key, say num_oov_buckets."
         )
-    done = 0
+    done, total = 0, sum(sizes.values())
     for name in names:
         owner = inventories[name in b].owner(name)
         shapes = tuple(list(c.shapes[name]) if name in c else None for c in (a, b))
@@ -92,11 +92,7 @@ def compare_checkpoints(a, b, vocabularies=None, tensors=None, progress=None):
         yield found
         done += sizes.get(name, 0)
         if progress is not None:
-            progress(done, sum(sizes.values()))
-
-
-def _bytes(checkpoint, name):
-    return int(np.prod(checkpoint.shapes[name], dtype=np.int64)) * checkpoint.dtypes[name].size
+            progress(done, total)
 
 
 def _compare(a, b, found, keyed):
@@ -120,20 +116,20 @@ def _compare(a, b, found, keyed):
     found = found._replace(axis=axis, compared=len(here), dropped=dropped)
     # Whole: of a tensor that is stored whole TensorFlow reads all for any part of it.
     arrays = [np.moveaxis(checkpoint.read(name), axis, 0) for checkpoint in (a, b)]
-    row_bytes = max(1, _bytes(a, name) // max(1, one[axis]))
+    row_bytes = max(1, a.num_bytes(name) // max(1, one[axis]))
     step = max(1, _BLOCK_BYTES // row_bytes)
-    rows, columns = [np.zeros(0, np.int64)], 0
+    different, columns = [np.zeros(0, np.int64)], 0
     for start in range(0, len(here), step):
         parts = [
             array[_as_index(rows[start : start + step])]
             for array, rows in zip(arrays, (here, there))
         ]
         differ, found = _add(found, *parts)
-        rows.append(np.asarray(here[start : start + step])[differ.any(1)])
+        different.append(np.asarray(here[start : start + step])[differ.any(1)])
         columns |= differ.any(0)
     if len(one) == 2:
         found = found._replace(columns=to_runs(np.flatnonzero(columns)))
-    return found._replace(rows=to_runs(np.concatenate(rows)))
+    return found._replace(rows=to_runs(np.concatenate(different)))
 
 
 def _as_index(rows):

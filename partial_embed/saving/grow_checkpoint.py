@@ -116,8 +116,8 @@ class _Writer:
 
     def __init__(self, base, growth, progress):
         self._base, self._growth, self._progress = base, growth, progress
-        self._done, self._total = 0, sum(map(self._bytes, base.shapes))
-        self._small = []  # tensors that are written together
+        self._done, self._total = 0, sum(map(base.num_bytes, base.shapes))
+        self._waiting, self._waiting_bytes = [], 0  # tensors that are written together
 
     def write(self, stage):
         grown = {n for table in self._growth.tables for n in (table.name, *table.slots)}
@@ -127,8 +127,7 @@ class _Writer:
             self._write_table(stage, table, new)
             for slot, start in table.slots.items():
                 self._write_slot(stage, table, slot, start, new)
-        if self._small:
-            write_part(stage.part(), self._small)
+        self._write_waiting(stage)
 
     def _first_values(self, table):
         """Returns what new rows start at, of which no row holds NaN or Inf."""
@@ -166,15 +165,22 @@ class _Writer:
         self._write(stage, table, slot, old, starts)
 
     def _copy(self, stage, names):
-        """Copies tensors, small ones together."""
-        group, size = [], 0
         for name in names:
-            group.append((name, "", stored(self._base, name).tensor))
-            size += self._bytes(name)
-            if size >= _BLOCK_BYTES or name == names[-1]:
-                write_part(stage.part(), group)
-                self._advance(size)
-                group, size = [], 0
+            size = self._base.num_bytes(name)
+            self._write_whole(stage, name, stored(self._base, name).tensor, size)
+            self._advance(size)
+
+    def _write_whole(self, stage, name, value, size):
+        """Writes a tensor that is no slice, small ones together."""
+        self._waiting.append((name, "", value))
+        self._waiting_bytes += size
+        if self._waiting_bytes >= _BLOCK_BYTES:
+            self._write_waiting(stage)
+
+    def _write_waiting(self, stage):
+        if self._waiting:
+            write_part(stage.part(), self._waiting)
+            self._waiting, self._waiting_bytes = [], 0
 
     def _check_finite(self, table, old):
         bad = nonfinite_rows(np.moveaxis(old, table.plan.rows.axis, 0))
@@ -197,18 +203,15 @@ class _Writer:
         """Writes a table or a slot of it, given arrays of its old rows and of its new ones."""
         rows, axis = table.plan.rows, table.plan.rows.axis
         shape = with_rows(old.shape, axis, rows.num_rows)
-        small = _size(shape) * old.itemsize <= _BLOCK_BYTES >> 6
-        if small or not can_slice(self._base.dtypes[name]):
+        size = old.itemsize * int(np.prod(shape, dtype=np.int64))
+        if size <= _BLOCK_BYTES >> 6 or not can_slice(self._base.dtypes[name]):
             places = rows.source_of(np.arange(rows.num_rows))
-            self._small.append((name, "", _rows_at(places, old, new, axis)))
-            if not small or len(self._small) == 64:
-                write_part(stage.part(), self._small)
-                self._small = []
+            self._write_whole(stage, name, _rows_at(places, old, new, axis), size)
         elif rows.source is None:
             for start, part in ((0, old), (old.shape[axis], new)):
                 self._write_slice(stage, name, shape, axis, start, part)
         else:
-            step = max(1, _BLOCK_BYTES * rows.num_rows // max(1, old.itemsize * _size(shape)))
+            step = max(1, _BLOCK_BYTES * rows.num_rows // max(1, size))
             before = 0  # new rows
             for start in range(0, rows.num_rows, step):
                 places = rows.source[start : start + step]
@@ -217,7 +220,7 @@ class _Writer:
                 part = _rows_at(places, old, fresh, axis)
                 self._write_slice(stage, name, shape, axis, start, part)
                 before += count
-        self._advance(self._bytes(name))
+        self._advance(self._base.num_bytes(name))
 
     @staticmethod
     def _write_slice(stage, name, shape, axis, start, part):
@@ -225,16 +228,9 @@ class _Writer:
             spec = slice_spec(shape, offset_of(shape, axis, start), list(part.shape))
             write_part(stage.part(), [(name, spec, part)])
 
-    def _bytes(self, name):
-        return _size(self._base.shapes[name]) * self._base.dtypes[name].size
-
     def _advance(self, size):
         self._done += size
         self._progress(self._done, self._total)
-
-
-def _size(shape):
-    return int(np.prod(shape, dtype=np.int64))
 
 
 def _rows_at(places, old, new, axis):

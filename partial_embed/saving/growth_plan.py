@@ -49,6 +49,17 @@ class GrownTable(namedtuple("GrownTable", ["name", "plan", "slots", "vocabulary"
             return np.arange(rows.checkpoint_rows, rows.num_rows)
         return np.flatnonzero(rows.source < 0)
 
+    def described(self):
+        """Returns a list of dicts, of itself and of each of its slots; see `Growth.described`."""
+        rows = self.plan.rows
+        held = rows.checkpoint_rows
+        dropped = 0 if rows.source is None else held - int((rows.source >= 0).sum())
+        its = {"axis": rows.axis, "old": held, "new": rows.num_rows, "dropped": dropped}
+        return [
+            dict(its, name=self.name, start=self.start, slot_of=None),
+            *(dict(its, name=n, start=s, slot_of=self.name) for n, s in self.slots.items()),
+        ]
+
 
 class Growth(namedtuple("Growth", ["prefix", "tables", "copied", "warnings", "starts"])):
     """What becomes of the tensors of a checkpoint.
@@ -63,22 +74,13 @@ class Growth(namedtuple("Growth", ["prefix", "tables", "copied", "warnings", "st
 
     def described(self):
         """Returns a list of dicts, one for each tensor that grows: name, axis, sizes, start."""
-        found = []
-        for table in self.tables:
-            rows = table.plan.rows
-            held = rows.checkpoint_rows
-            dropped = 0 if rows.source is None else held - int((rows.source >= 0).sum())
-            its = {"axis": rows.axis, "old": held, "new": rows.num_rows, "dropped": dropped}
-            found.append(dict(its, name=table.name, start=table.start, slot_of=None))
-            for slot, start in table.slots.items():
-                found.append(dict(its, name=slot, start=start, slot_of=table.name))
-        return found
+        return [its for table in self.tables for its in table.described()]
 
     def text(self):
         """Returns a table: what grew and where its new rows start, what was copied."""
         lines = [f"partial_embed: growing {self.prefix}"]
-        for its in self.described():
-            table = next(t for t in self.tables if its["name"] in (t.name, *t.slots))
+        each = [(table, its) for table in self.tables for its in table.described()]
+        for table, its in each:
             shape = list(map(str, table.plan.shape))
             shape[its["axis"]] = f"{its['old']} -> {its['new']}"
             indent = "  slot  " if its["slot_of"] else "  grew  "
@@ -99,7 +101,7 @@ def plan_growth(base, rows, columns, vocabularies, initializers, skip, slots, al
     inventory, starts = Inventory(base), SlotStarts(slots)
     if not isinstance(initializers, dict):
         initializers = {"*": initializers}
-    patterns = Patterns(initializers), Patterns(skip)
+    initializers, skipped = Patterns(initializers), Patterns(skip)
     sizes = [
         (axis, pattern, count)
         for axis, given in ((0, rows), (1, columns))
@@ -112,7 +114,7 @@ def plan_growth(base, rows, columns, vocabularies, initializers, skip, slots, al
         raise ValueError("Nothing says what grows: give rows=, columns= or vocabularies=.")
     obeyed, tables, warnings = set(), [], []
     for name in inventory.variables:
-        if patterns[1].get(name):
+        if skipped.get(name):
             _warn_of_skipped(name, list(base.shapes[name]), keyed.of_all(), warnings)
             continue
         asked = [each for each in sizes if fnmatch.fnmatchcase(name, each[1])]
@@ -126,7 +128,7 @@ def plan_growth(base, rows, columns, vocabularies, initializers, skip, slots, al
                 f"{name} is state of an optimizer of Keras, and nothing says whose. Train on from "
                 "the variables alone: skip='*optimizer/_variables/*'."
             )
-        start, initializer = _initializer(patterns[0], name, shape, base.dtypes[name])
+        start, initializer = _initializer(initializers, name, shape, base.dtypes[name])
         plan = plan_table(
             name,
             tf.TensorShape(shape),
@@ -154,8 +156,8 @@ def plan_growth(base, rows, columns, vocabularies, initializers, skip, slots, al
             f"No variable of {base.prefix} has one entry for each of {count} keys.{hints}"
         )
     unmatched = {pattern for axis, pattern, count in sizes if (axis, pattern, count) not in obeyed}
-    unmatched |= keyed.unmatched | patterns[1].unmatched | starts.unmatched
-    unmatched |= patterns[0].unmatched - {"*"}
+    unmatched |= keyed.unmatched | skipped.unmatched | starts.unmatched
+    unmatched |= initializers.unmatched - {"*"}
     if unmatched or not tables:
         what = f"The patterns {sorted(unmatched)} match nothing" if unmatched else "Nothing grows"
         listed = nearest(min(unmatched or [""]), inventory.variables, describe=base.describe)

@@ -82,11 +82,7 @@ class SlotStarts:
         problem = None
         if least < start:
             problem = "and such sums only grow"
-        elif (
-            least > start
-            and self._given.find(slot)[0] is None
-            and (old == least).reshape([len(old), -1]).all(1).any()
-        ):
+        elif least > start and self._given.find(slot)[0] is None and _a_whole_row(old == least):
             problem = "in whole rows, as those that were never asked for do"
         if problem:
             raise ValueError(

@@ -126,3 +126,8 @@ def _differentiable(op):
         return get_gradient_function(op) is not None
     except LookupError:
         return False
+
+
+def node_of(text):
+    """Returns the name of the node that an input of another one names: `^a`, `a` or `a:1`."""
+    return text.lstrip("^").split(":")[0]
