@@ -14,8 +14,12 @@ _GATHERS = (
     *("Gather", "GatherV2", "ResourceGather", "GatherNd", "ResourceGatherNd"),
     *("SparseSegmentSum", "SparseSegmentMean", "SparseSegmentSqrtN"),
 )
-# What makes row numbers of something else than of row numbers.
-_NUMBERS = ("ArgMax", "TopK", "TopKV2", "MatMul", *_FINDS, *_GATHERS)
+# What makes numbers of something else than row numbers, or of row numbers something else.
+_OTHER_NUMBERS = (
+    *("ArgMax", "TopK", "TopKV2", "MatMul", *_FINDS, *_GATHERS),
+    *("Shape", "ShapeN", "Size", "Rank", "Where"),
+    *("Equal", "NotEqual", "Less", "LessEqual", "Greater", "GreaterEqual"),
+)
 
 
 def set_keys(meta_graph, nodes, vocabularies, files, scope, said):
@@ -109,9 +113,9 @@ def expect_own_keys(nodes, grown, followed):
     for node in list(nodes.values()):
         if node.op not in _GATHERS:
             continue
-        held = ancestors([node_of(node.input[0])], nodes, _NUMBERS)
+        held = ancestors([node_of(node.input[0])], nodes, _OTHER_NUMBERS)
         variables = [name for name in held if nodes[name].op in VARIABLES]
-        finds = ancestors([node_of(node.input[1])], nodes, _NUMBERS)
+        finds = ancestors([node_of(node.input[1])], nodes, _OTHER_NUMBERS)
         finds = sorted(name for name in finds if nodes[name].op in _FINDS)
         if len(variables) != 1:  # Rows of several have numbers that no keys have.
             continue

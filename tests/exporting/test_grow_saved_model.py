@@ -308,6 +308,9 @@ def save_two(tmp_path, in_graph=False, default=-1, shared=False):
             inputs[name] = tf.placeholder(tf.string, [None])
             ids = tf.lookup.StaticHashTable(lines, default).lookup(inputs[name])
             outputs[name] = tf.nn.embedding_lookup(tf.get_variable(name, [3, 7]), ids)
+        # Places in a list, and whether a key is known, are no keys.
+        for name, numbers in (("place", tf.range(tf.size(ids))), ("known", tf.to_int32(ids >= 0))):
+            outputs[name] = tf.gather(tf.get_variable(name, [9, 7]), numbers)
         session.run([tf.global_variables_initializer(), tf.tables_initializer()])
         tf.saved_model.simple_save(session, directory, inputs, outputs, tf.tables_initializer())
     return directory, files, paths
