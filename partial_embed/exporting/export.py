@@ -21,6 +21,7 @@ from partial_embed.exporting.word2vec import BINARY_ENDINGS, TEXT_ENDINGS, WORD2
 from partial_embed.files.checkpoint import Checkpoint
 from partial_embed.files.nearest import nearest, short
 from partial_embed.files.publish import expect_no_other_keys, publish, staging
+from partial_embed.table.optimizer_state import owners_of, renamed
 
 FORMATS = {
     "saved_model": SAVED_MODEL,
@@ -86,7 +87,7 @@ def export(
             of one key a line; (vocabulary, num_oov_buckets) if the last rows are for keys in none.
             Not a dict: for all tables that have a row a key. Default: `<prefix>.vocabulary.txt`,
             where that stands beside the checkpoint, for those that it fits.
-        names: {name in the source: name in the output}.
+        names: {name in the source: name in the output}; slots are called after their variables.
         unknown_keys: what a "saved_model" gives for a key that is in no vocabulary, where no rows
             are for such: "error", or "zeros", a row of zeros.
         allow_nonfinite: bool, whether to export rows that hold NaN or Inf.
@@ -119,6 +120,12 @@ def export(
         source = _open(source, directory)
         with contextlib.closing(source):
             chosen = _chosen(source, format, tables, names or {}, vocabularies, allow_nonfinite)
+            served_by_key = format == "saved_model" and any(t.keys is not None for t in chosen)
+            if unknown_keys == "zeros" and not served_by_key:
+                raise ValueError(
+                    "unknown_keys='zeros' is for a saved_model with a vocabulary. Give that, or "
+                    "leave it out."
+                )
             _expect_other_place(source, output, kind)
             place = os.path.join(directory, "output")
             if kind == "checkpoint":
@@ -167,7 +174,7 @@ def _format_of(output, format):
 def _open(source, directory):
     """Returns the source that is meant; see `sources`."""
     if hasattr(source, "graph") and hasattr(source, "run"):
-        source = saved_session(source, directory)
+        return CheckpointSource(saved_session(source, directory), "the session")
     elif isinstance(source, (str, bytes, os.PathLike)):
         path = os.fsdecode(source)
         if path.endswith(".keras") and os.path.isfile(path):
@@ -207,6 +214,9 @@ def _chosen(source, format, wanted, names, vocabularies, allow_nonfinite):
             f"{format} holds one table, and {source.label} has {len(wanted)}: "
             f"{nearest('embedding', wanted)}. Name the one that is meant with tables=."
         )
+    unnamed = [name for name in names if not (isinstance(names[name], str) and names[name])]
+    if unnamed:
+        raise ValueError(f"names= gives {', '.join(unnamed)} no name. Give one, or leave it out.")
     idle = [name for name in names if name not in wanted]
     if idle:
         raise ValueError(f"names= has {', '.join(idle)}, which is not exported. Leave it out.")
@@ -221,6 +231,8 @@ def _chosen(source, format, wanted, names, vocabularies, allow_nonfinite):
             problem = "holds tables of rows and columns"
         elif format == "saved_model" and not shape:
             problem = "looks rows up, and a lone number has none"
+        elif format == "keras" and 0 in shape:
+            problem = "has no layers without rows or columns"
         if problem:
             raise ValueError(
                 f"{name} {list(shape)} {dtype} of {source.label} cannot be exported: {format} "
@@ -228,12 +240,19 @@ def _chosen(source, format, wanted, names, vocabularies, allow_nonfinite):
             )
         found = keys.of(name)
         own = (found.new_keys, found.num_oov_buckets) if found else (None, 0)
-        chosen.append(Table(names.get(name, name), name, source, *own, allow_nonfinite))
+        chosen.append(Table(_called(name, names), name, source, *own, allow_nonfinite))
     keys.check()
     called = [table.name for table in chosen]
-    if len(set(called)) < len(called):
-        raise ValueError(f"names= gives two tensors one name: {', '.join(sorted(called))}.")
+    twice = sorted({name for name in called if called.count(name) > 1})
+    if twice:
+        raise ValueError(f"names= gives two tensors one name: {', '.join(twice)}.")
     return chosen
+
+
+def _called(name, names):
+    """Returns a tensor's name in the output: a slot is called after its variable."""
+    owners = () if name in names else sorted(owners_of(name, names), key=len)
+    return renamed(name, owners[-1], names[owners[-1]]) if owners else names.get(name, name)
 
 
 def _is_table(source, name):

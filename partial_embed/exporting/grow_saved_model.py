@@ -7,7 +7,8 @@ import shutil
 import tensorflow.compat.v1 as tf
 
 from partial_embed._tensorflow import SavedModel
-from partial_embed.exporting.grown_graph import LOOKUP_TABLES, GrownVariable, grow_graph
+from partial_embed.exporting.grown_graph import GrownVariable, grow_graph
+from partial_embed.exporting.grown_keys import LOOKUP_TABLES
 from partial_embed.exporting.whole import directory_beside, expect_free, naming, put
 from partial_embed.files.growth import VOCABULARY_SUFFIX
 from partial_embed.files.regular import read_file
@@ -95,6 +96,7 @@ def _write(model, directory, stage, constants, settings):
             table.plan.rows.axis,
             table.plan.rows.checkpoint_rows,
             table.plan.rows.num_rows,
+            table.vocabulary,
         )
         for table in tables
         for name in (table.name, *table.slots)

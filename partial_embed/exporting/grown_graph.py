@@ -10,22 +10,22 @@ from partial_embed._tensorflow import (
     set_variable_definitions,
     variable_definitions,
 )
+from partial_embed.exporting.grown_keys import LOOKUP_TABLES, expect_own_keys, set_keys
+from partial_embed.exporting.nodes import add_constant, ancestors
 from partial_embed.files.tensors import slice_spec
 from partial_embed.table.optimizer_state import owners_of
 from partial_embed.training.graph import node_of
 
 _SCOPE = "partial_embed_grown"
-_VARIABLES = ("VariableV2", "Variable", "VarHandleOp")
-_TABLES_OF_FILES = ("InitializeTableFromTextFile", "InitializeTableFromTextFileV2")
-_TABLES_OF_KEYS = ("InitializeTable", "InitializeTableV2", "LookupTableImportV2")
-LOOKUP_TABLES = (*_TABLES_OF_FILES, *_TABLES_OF_KEYS)
 # Collections of what runs when a model is loaded, and of what training's gradients ask for.
 _STARTS = ("saved_model_main_op", "legacy_init_op", "table_initializer")
 _CONTEXTS = ("cond_context", "while_context")
 KEEP = "keep"
 
 
-class GrownVariable(namedtuple("GrownVariable", ["name", "shape", "axis", "old", "new"])):
+class GrownVariable(
+    namedtuple("GrownVariable", ["name", "shape", "axis", "old", "new", "vocabulary"])
+):
     """A variable that has more rows.
 
     Attributes:
@@ -33,6 +33,7 @@ class GrownVariable(namedtuple("GrownVariable", ["name", "shape", "axis", "old",
         shape: list of ints, its larger shape.
         axis: int, along which it grew.
         old, new: ints, its rows before and now.
+        vocabulary: `Vocabulary` that its rows follow, or None.
     """
 
 
@@ -48,11 +49,12 @@ def grow_graph(meta_graph, variables, vocabularies, constants, files):
         files: dict of the name of a file beside it that holds new keys now to their `Vocabulary`.
 
     Returns:
-        Whether keys that stand in the graph itself are new ones now.
+        Whether a lookup table holds new keys now.
 
     Raises:
-        ValueError: if a variable is not in the graph, or a constant or an input of the model
-            holds the old count and nobody says what it means.
+        ValueError: if a variable is not in the graph, a constant or an input of the model
+            holds the old count and nobody says what it means, or a variable is looked up by
+            other keys than its rows follow.
     """
     nodes = {node.name: node for node in meta_graph.graph_def.node}
     definitions = variable_definitions(meta_graph, tf.GraphKeys.GLOBAL_VARIABLES)
@@ -65,15 +67,20 @@ def grow_graph(meta_graph, variables, vocabularies, constants, files):
     scope = _SCOPE
     while any(name.startswith(scope + "/") for name in nodes):  # It was grown before.
         scope += "_"
-    _set_constants(meta_graph.graph_def, _ancestors(asked, nodes), variables, constants)
+    _set_constants(meta_graph.graph_def, ancestors(asked, nodes), variables, constants)
     for variable, definition in held:
         if definition is not None:
             _enlarge(meta_graph.graph_def, nodes, variable, definition, scope)
     set_variable_definitions(meta_graph, definitions)
-    _set_sizes(meta_graph, nodes, files)
-    follows = [_set_keys(meta_graph.graph_def, nodes, each, scope) for each in vocabularies]
+    followed = set_keys(meta_graph, nodes, vocabularies, files, scope, constants)
+    grown = {
+        node_of(definition.variable_name): variable
+        for variable, definition in held
+        if definition is not None
+    }
+    expect_own_keys(nodes, grown, followed)
     _set_signatures(meta_graph)
-    return any(follows)
+    return bool(followed)
 
 
 def _prune(meta_graph, nodes, definitions, asked):
@@ -88,7 +95,7 @@ def _prune(meta_graph, nodes, definitions, asked):
         needed.update(meta_graph.collection_def[key].node_list.value)
     # A table of keys is filled by ops that nothing depends on.
     needed.update(name for name, node in nodes.items() if node.op in LOOKUP_TABLES)
-    kept = _ancestors(asked | {node_of(text) for text in needed}, nodes)
+    kept = ancestors(asked | {node_of(text) for text in needed}, nodes)
     for key in [key for key in meta_graph.collection_def if key in _CONTEXTS]:
         del meta_graph.collection_def[key]
     for collection in meta_graph.collection_def.values():
@@ -116,16 +123,6 @@ def _ends(meta_graph):
         for info in [*signature.inputs.values(), *signature.outputs.values()]
         if info.name
     }
-
-
-def _ancestors(names, nodes):
-    found, todo = set(), [name for name in names if name in nodes]
-    while todo:
-        name = todo.pop()
-        if name not in found:
-            found.add(name)
-            todo += [node_of(text) for text in nodes[name].input if node_of(text) in nodes]
-    return found
 
 
 def _set_constants(graph_def, names, variables, said):
@@ -222,8 +219,8 @@ def _enlarge(graph_def, nodes, variable, definition, scope):
         return
     dtype = node.attr["dtype"]
     base, zero = f"{scope}/{variable.name}", np.zeros([], tf.as_dtype(dtype.type).as_numpy_dtype)
-    dims = _add_constant(graph_def, base + "/dims", np.array(variable.shape, np.int32))
-    zero = _add_constant(graph_def, base + "/zero", zero)
+    dims = add_constant(graph_def, base + "/dims", np.array(variable.shape, np.int32))
+    zero = add_constant(graph_def, base + "/zero", zero)
     fill = graph_def.node.add(name=base + "/fill", op="Fill", input=[dims.name, zero.name])
     fill.attr["T"].CopyFrom(dtype)
     fill.attr["index_type"].type = tf.int32.as_datatype_enum
@@ -242,87 +239,6 @@ def _set_slices(nodes, name, spec):
             ):
                 texts[place] = spec.encode()
             slices.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(texts, tf.string))
-
-
-def _set_sizes(meta_graph, nodes, files):
-    """Tells lookup tables that are filled by files how many lines those have."""
-    names = {node_of(tensor): file for tensor, file in assets_of(meta_graph).items()}
-    for node in nodes.values():
-        if node.op in _TABLES_OF_FILES:
-            for needed in _ancestors([node_of(node.input[1])], nodes):
-                vocabulary = files.get(names.get(needed))
-                if vocabulary and node.attr["vocab_size"].i == len(vocabulary.old_keys):
-                    node.attr["vocab_size"].i = len(vocabulary.new_keys)
-
-
-def _set_keys(graph_def, nodes, vocabulary, scope):
-    """Gives lookup tables the new keys, where they hold the old ones; returns whether any does."""
-    old, new = vocabulary.old_keys, vocabulary.new_keys
-    follows = False
-    for node in list(nodes.values()):
-        if node.op in _TABLES_OF_KEYS:
-            found = [_constant(nodes, text) for text in node.input[1:3]]
-            keyed = [_is_of_keys(value, old) for value in found]
-            if not any(keyed):
-                continue
-            follows = True
-            if all(keyed):  # numbers that are keys and rows alike
-                keyed[1] = False
-            for at, (value, is_keys) in enumerate(zip(found, keyed), 1):
-                if not is_keys and (value is None or value.tolist() != list(range(len(old)))):
-                    raise ValueError(
-                        f"The lookup table {node.name} gives the keys other numbers than 0, 1, 2 "
-                        "and so on. Export the model from its source."
-                    )
-                if is_keys:
-                    array = _array_of(new, value.dtype, node.name)
-                else:
-                    array = np.arange(len(new), dtype=value.dtype)
-                name = f"{scope}/{node.name}/{at}"
-                node.input[at] = _add_constant(graph_def, name, array).name
-    return follows
-
-
-def _is_of_keys(value, keys):
-    if value is None or value.ndim != 1:
-        return False
-    texts = [
-        t.decode("utf-8", "replace") if isinstance(t, bytes) else str(t) for t in value.tolist()
-    ]
-    return texts == keys
-
-
-def _array_of(keys, dtype, table):
-    """Returns keys as an array, of texts or of numbers."""
-    if dtype.kind == "O":
-        return np.array([key.encode("utf-8") for key in keys], object)
-    try:
-        return np.array([int(key) for key in keys], dtype)
-    except ValueError:
-        raise ValueError(
-            f"The lookup table {table} has numbers as keys, and not all new keys are numbers."
-        ) from None
-
-
-def _constant(nodes, text):
-    """Returns the array that an input of a node always is, None if it may be another."""
-    needed = _ancestors([node_of(text)], nodes)
-    if any(nodes[name].op in _VARIABLES or nodes[name].op == "Placeholder" for name in needed):
-        return None
-    graph_def = tf.GraphDef()
-    graph_def.node.extend(nodes[name] for name in nodes if name in needed)
-    with tf.Graph().as_default():
-        names = [text if ":" in text else text + ":0"]
-        (tensor,) = tf.import_graph_def(graph_def, return_elements=names, name="")
-        return tf.get_static_value(tensor)
-
-
-def _add_constant(graph_def, name, array):
-    dtype = tf.string if array.dtype.kind == "O" else tf.as_dtype(array.dtype)
-    node = graph_def.node.add(name=name, op="Const")
-    node.attr["dtype"].type = dtype.as_datatype_enum
-    node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(array, dtype))
-    return node
 
 
 def _set_signatures(meta_graph):

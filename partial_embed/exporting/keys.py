@@ -27,6 +27,7 @@ class Keys:
         if not isinstance(vocabularies, dict):
             vocabularies = {"*": vocabularies}
         self._is_default = is_default
+        self._denied = []  # why a vocabulary for all tables is not that of one of its size
         self._given = Patterns({pattern: _opened(given) for pattern, given in vocabularies.items()})
 
     def of(self, name):
@@ -40,7 +41,10 @@ class Keys:
 
         def fits(pattern, vocabulary):
             # "*" is for every table that has a row a key.
-            return pattern != "*" or self._problem(name, rows, vocabulary) is None
+            problem = self._problem(name, rows, vocabulary)
+            if pattern == "*" and problem and len(vocabulary.all_keys("new_keys")) == rows:
+                self._denied.append(problem)
+            return pattern != "*" or problem is None
 
         _, found = self._given.find(name, fits)
         problem = found and self._problem(name, rows, found)
@@ -56,6 +60,8 @@ class Keys:
                 "%s fits no table that is exported, so rows go by their numbers.",
                 self._source.vocabulary,
             )
+        elif unused == ["*"] and self._denied:
+            raise ValueError(self._denied[0])
         elif unused:
             raise ValueError(
                 f"The vocabulary for {', '.join(unused)} fits no table that is exported from "

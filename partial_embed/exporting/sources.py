@@ -17,7 +17,7 @@ from partial_embed.files.growth import DELTA_KEY, VOCABULARY_SUFFIX, read_delta,
 from partial_embed.files.locate import files_of
 from partial_embed.files.tensors import restore
 from partial_embed.saving.saver import Saver
-from partial_embed.table.optimizer_state import is_optimizer_state
+from partial_embed.table.optimizer_state import is_power, owners_of
 
 
 class CheckpointSource:
@@ -25,14 +25,15 @@ class CheckpointSource:
 
     Args:
         path: prefix, directory or `checkpoint` file, or a `Checkpoint`.
+        label: str, what it is called in errors; default: its prefix.
 
     Raises:
         ValueError: if there is none, or it is a delta.
     """
 
-    def __init__(self, path):
+    def __init__(self, path, label=None):
         self._checkpoint = checkpoint = Checkpoint(path)
-        self.label = checkpoint.prefix
+        self.label = label or checkpoint.prefix
         self.files = files_of(checkpoint.prefix) + [checkpoint.prefix]
         if DELTA_KEY in checkpoint:
             tables = read_delta(checkpoint)["tables"]
@@ -53,8 +54,16 @@ class CheckpointSource:
         self.vocabulary = beside if tf.gfile.Exists(beside) else None
 
     def is_state(self, name):
-        """Returns whether a name is that of the state of an optimizer."""
-        return is_optimizer_state(name, self.shapes)
+        """Returns whether a name is that of the state of an optimizer.
+
+        A slot of two axes has the shape of its variable, if that has two axes as well.
+        """
+        shape = self.shapes[name]
+        owners = owners_of(name, self.shapes)
+        is_other = len(shape) == 2 and all(
+            len(self.shapes[owner]) == 2 and self.shapes[owner] != shape for owner in owners
+        )
+        return is_power(name) or bool(owners and not is_other)
 
     def expect_whole(self, names):
         """Raises ValueError if only slices of one of these are there."""

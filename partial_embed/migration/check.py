@@ -1,6 +1,6 @@
 """Everything that docs/migration.md has to say about one script."""
 
-from partial_embed.migration import gone, lookups, numbering, savers, state, updates
+from partial_embed.migration import buckets, gone, lookups, numbering, savers, state, updates
 from partial_embed.migration.findings import SYNTAX, Finding
 from partial_embed.migration.script import Script
 from partial_embed.migration.tables import Tables
@@ -30,6 +30,7 @@ def _findings(script):
         *tables.findings(),
         *gone.findings(script),
         *numbering.findings(script),
+        *buckets.findings(script),
         *state.findings(script),
         *updates.findings(script, tables),
         *lookups.findings(script, tables),

@@ -41,6 +41,8 @@ def findings(script):
             yield from _as_they_appear(script, node)
         if isinstance(node, ast.Call) and _numbers(node):
             yield from _in_order(script, node)
+        elif isinstance(node, ast.Call) and _by_default(script, node):
+            yield script.finding(node, TRAP, f"ids as keys appear: {_REMEDY}", HEADING)
 
 
 def _numbers_uniques(script, call):
@@ -70,10 +72,29 @@ def _as_they_appear(script, node):
         return
     dictionary = text(target.value)
     number = node.value.left if isinstance(node.value, ast.BinOp) else node.value  # len(ids) + 1
-    by_length = isinstance(number, ast.Call) and text(number) == f"len({dictionary})"
-    by_number = isinstance(node.value, ast.Name) and _counts(script, node) and _asks(script, node)
+    by_length = _is_length(number, dictionary)
+    is_name = isinstance(node.value, (ast.Name, ast.Attribute))
+    by_number = is_name and _counts(script, node) and _asks(script, node)
     if by_length or by_number:
         yield script.finding(node, TRAP, f"ids as keys appear: {_REMEDY}", HEADING, _seen(node))
+
+
+def _is_length(node, dictionary):
+    lengths = (f"len({dictionary})", f"len({dictionary}.keys())")
+    return isinstance(node, ast.Call) and text(node) in lengths
+
+
+def _by_default(script, call):
+    """`vocab.setdefault(word, len(vocab))`, `ids = defaultdict(lambda: len(ids))`."""
+    if isinstance(call.func, ast.Attribute) and call.func.attr == "setdefault":
+        number = argument(call, 1)
+        return number is not None and _is_length(number, text(call.func.value))
+    first = argument(call, 0)
+    if text(call.func).split(".")[-1] != "defaultdict" or not isinstance(first, ast.Lambda):
+        return False
+    statement = script.values.statement_of.get(call)
+    targets = getattr(statement, "targets", ())
+    return any(_is_length(first.body, text(target)) for target in targets)
 
 
 def _seen(node):
@@ -83,9 +104,8 @@ def _seen(node):
 def _counts(script, node):
     """Returns whether the number is counted on in the same function, `n += 1`."""
     around = script.values.function_of[node]
-    names = {
-        text(its) for its in script.values.expressions(node.value) if isinstance(its, ast.Name)
-    }
+    values = script.values.expressions(node.value)
+    names = {text(its) for its in values if isinstance(its, (ast.Name, ast.Attribute))}
     return any(
         isinstance(its, ast.AugAssign)
         and isinstance(its.op, ast.Add)
@@ -96,9 +116,11 @@ def _counts(script, node):
 
 
 def _asks(script, node):
-    """Returns whether an `if` around it asks whether the key is there."""
-    wanted = text(node.targets[0].value)
-    for its in script.values.within(node, ast.If):
+    """Returns whether an `if` of the same function asks whether the key is there."""
+    wanted, around = text(node.targets[0].value), script.values.function_of[node]
+    for its in script.nodes:
+        if not isinstance(its, ast.If) or script.values.function_of[its] is not around:
+            continue
         for test in ast.walk(its.test):
             if isinstance(test, ast.Compare) and isinstance(test.ops[0], (ast.In, ast.NotIn)):
                 asked = test.comparators[0]

@@ -50,6 +50,9 @@ def _call_is_array(script, call, depth):
         return is_array(script, argument(call, 0, "value"), depth)
     if name in ("tf.constant", "tf.convert_to_tensor", "tf.cast", "tf.to_float"):
         return is_array(script, argument(call, 0, "value", "x"), depth)
+    if name == "tf.concat":
+        values = argument(call, 0, "values")
+        return any(is_array(script, its, depth) for its in getattr(values, "elts", ()))
     scalars = ("numpy.float", "numpy.int", "numpy.sqrt", "numpy.log", "numpy.prod", "numpy.mean")
     return name.startswith("numpy.") and not name.startswith(scalars)
 

@@ -3,6 +3,7 @@
 import ast
 import re
 
+from partial_embed.migration.buckets import HASHED_COLUMNS
 from partial_embed.migration.findings import TABLE, TRAP
 from partial_embed.migration.state import is_array, is_data
 from partial_embed.migration.syntax import argument, literal, shorten, text
@@ -104,7 +105,12 @@ class Tables:
             elif isinstance(value, ast.Lambda):
                 found |= self.within(value.body, depth - 1)
             elif isinstance(value, ast.BinOp):
-                found |= self.within(value.left, depth - 1) | self.within(value.right, depth - 1)
+                left = self.within(value.left, depth - 1)
+                right = self.within(value.right, depth - 1)
+                both = left | right
+                if isinstance(value.op, ast.Add) and not (left and right):  # A bias is no table.
+                    both = {its for its in both if its.shape is None or len(its.shape) > 1}
+                found |= both
         return found
 
     def tables_in(self, node):
@@ -146,6 +152,14 @@ class Tables:
         heading = "`tf.Variable` tables" if its.maker == "tf.Variable" else "The lines"
         return self._script.finding(its.call, TABLE, remedy, heading, _seen(its))
 
+    def _is_hashed(self, call):
+        column = argument(call, 0, "categorical_column", "categorical_columns")
+        values = self._script.values.expressions(column) if column is not None else ()
+        return any(
+            isinstance(its, ast.Call) and self._script.names.of(its.func) in HASHED_COLUMNS
+            for its in values
+        )
+
     def _made_inside(self, call, name):
         if name in _EMBEDDINGS:
             rows = argument(call, *_EMBEDDINGS[name])
@@ -158,7 +172,7 @@ class Tables:
                 "`with pe.growing(checkpoint):`; not in a Keras model that `fit` trains."
             )
             yield self._script.finding(call, TABLE, remedy, "Known limits")
-        elif name in _COLUMNS:
+        elif name in _COLUMNS and not self._is_hashed(call):
             remedy = (
                 "grows with its vocabulary: `with pe.growing(checkpoint):` around the training."
             )

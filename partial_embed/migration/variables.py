@@ -49,6 +49,11 @@ def variables_of(script):
 
 
 _STARTS = "initial_value", "initializer"
+# Calls whose lists are values and not a shape.
+_OF_VALUES = (
+    *("tf.concat", "tf.stack", "tf.constant", "tf.convert_to_tensor"),
+    *("numpy.array", "numpy.asarray", "numpy.concatenate", "numpy.stack", "numpy.vstack"),
+)
 
 
 def _place(name):
@@ -134,7 +139,7 @@ def _sizes_in(script, start, depth=4):
             for its in node.args:
                 if isinstance(its, ast.Call):
                     yield from _sizes_in(script, its, depth - 1)
-                else:
+                elif script.names.of(node.func) not in _OF_VALUES:
                     yield its
 
 

@@ -6,7 +6,8 @@ import numpy as np
 from absl import logging
 
 from partial_embed.files.checkpoint import Checkpoint
-from partial_embed.files.growth import DELTA_KEY, DELTA_ROWS, read_delta
+from partial_embed.files.growth import DELTA_KEY, DELTA_ROWS, expect_keys, read_delta
+from partial_embed.files.hashes import keys_fingerprint
 from partial_embed.files.nearest import nearest
 from partial_embed.files.publish import publish, staging
 from partial_embed.files.runs import from_runs
@@ -72,7 +73,7 @@ def merge_checkpoint(base, deltas, output, policy=None, vocabulary=None, allow_n
     names = sorted({name for delta in deltas for name in delta.tables})
     tables = [MergedTable(name, base, deltas, policy) for name in names]
     variables = _merged_variables(base, deltas, tables, policy)
-    keys = None if vocabulary is None else _merged_keys(vocabulary, tables, base)
+    keys = None if vocabulary is None else _merged_keys(vocabulary, tables, base, deltas)
     with staging(output) as stage:
         for table in tables:
             table.write(stage, allow_nonfinite)
@@ -114,6 +115,20 @@ class _Delta(Checkpoint):
         source = None if entry["source"] is None else np.asarray(from_runs(entry["source"]))
         rows, held, trainable = entry["rows"], entry["checkpoint_rows"], entry["trainable"]
         return RowPlan(rows, held, from_runs(trainable), source, entry.get("axis", 0))
+
+    def expect_base_keys(self, name, old_keys):
+        """Raises ValueError if the rows of one of its tables are not of the base's keys as given.
+
+        Args:
+            name: of a table that it may hold.
+            old_keys: list of str, in the order of the base's rows.
+        """
+        entry = self.tables.get(name)
+        if entry and entry["keys"]:
+            plan = self.plan(name)
+            own = dict(zip(plan.trainable_rows.tolist(), entry["keys"]))
+            keys = keys_fingerprint(_keys_of(plan, old_keys, own))
+            expect_keys(self.prefix, name, entry, keys)
 
     def variables(self):
         """Returns the names of what it holds beside tables and their slots."""
@@ -159,7 +174,7 @@ def _merged_variables(base, deltas, tables, policy):
     return sorted(merged.items())
 
 
-def _merged_keys(path, tables, base):
+def _merged_keys(path, tables, base, deltas):
     """Returns the keys of the merged rows, in their order."""
     old_keys, found = read_vocabulary(path), None
     for table in tables:
@@ -174,11 +189,9 @@ def _merged_keys(path, tables, base):
                 f"The vocabulary {path} has {len(old_keys)} keys, {table.name} of {base.prefix} "
                 f"has {rows} rows. Give the vocabulary of the base."
             )
-        sources = table.plan.source_of(np.arange(table.plan.num_rows))
-        keys = [
-            old_keys[old] if old >= 0 else table.keys[row]
-            for row, old in enumerate(sources.tolist())
-        ]
+        for delta in deltas:
+            delta.expect_base_keys(table.name, old_keys)
+        keys = _keys_of(table.plan, old_keys, table.keys)
         if found not in (None, keys):
             names = ", ".join(table.name for table in tables)
             raise ValueError(
@@ -187,3 +200,9 @@ def _merged_keys(path, tables, base):
             )
         found = keys
     return found
+
+
+def _keys_of(plan, old_keys, new_keys):
+    """Returns the key of each row of a `RowPlan`, of which old rows have keys, and new ones."""
+    sources = plan.source_of(np.arange(plan.num_rows)).tolist()
+    return [old_keys[old] if old >= 0 else new_keys[row] for row, old in enumerate(sources)]

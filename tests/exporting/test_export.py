@@ -71,6 +71,26 @@ def test_integers_lines_and_numbers_are_no_tables_unless_asked_for(folder, write
     assert list(tables_of(prefix, folder, tables="bias", names={"bias": "b"})) == ["b"]
 
 
+def test_a_table_below_anothers_name_is_no_slot_if_its_shape_is_another(folder, write_checkpoint):
+    tensors = {"emb": np.ones([5, 2], "f"), "emb/user": np.ones([3, 2], "f")}
+    prefix = write_checkpoint(dict(tensors, **{"emb/Adam": np.ones([5, 2], "f")}))
+    assert list(tables_of(prefix, folder)) == ["emb", "emb/user"]
+
+
+def test_slots_are_called_after_their_variables(folder, write_checkpoint):
+    rows = {name: np.full([2, 2], number, "f") for number, name in enumerate(["m/a", "m/b"])}
+    slots = {
+        f"{scope}{name}/Adam": value + 5 for name, value in rows.items() for scope in ("", "m/")
+    }
+    prefix, names = write_checkpoint(dict(rows, **slots)), {"m/a": "m/b", "m/b": "c"}
+    pe.export(prefix, folder("by_name"), "checkpoint", names=names)
+    held = tf.train.load_checkpoint(folder("by_name"))
+    wanted = {"m/b": 0, "m/b/Adam": 5, "m/m/b/Adam": 5, "c": 1, "c/Adam": 6, "m/c/Adam": 6}
+    assert {n: held.get_tensor(n)[0, 0] for n in held.get_variable_to_shape_map()} == wanted
+    pe.export(prefix, folder("one"), "checkpoint", names=dict(names, **{"m/a/Adam": "x"}))
+    assert tf.train.load_checkpoint(folder("one")).get_tensor("x")[0, 0] == 5
+
+
 def test_a_live_session(folder, write_checkpoint):
     prefix, _ = train_base(folder("base"))
     with tf.Graph().as_default(), tf.Session() as session:
@@ -82,6 +102,8 @@ def test_a_live_session(folder, write_checkpoint):
         model.train(session)
         pe.export(session, folder("e.npy"), tables="model/ent")
         assert np.load(folder("e.npy")).tobytes() == session.run(model.table).tobytes()
+        with pytest.raises(ValueError, match="^the session holds no tensor 'ent'"):
+            pe.export(session, folder("f.npy"), tables="ent")
         tf.get_default_graph().finalize()
         with pytest.raises(ValueError, match="is finalized, and takes no Saver"):
             pe.export(session, folder("f.npy"))
@@ -114,6 +136,9 @@ def test_formats_that_are_not_clear(folder, write_checkpoint, refuses):
     refuses("has the ending of npy, and safetensors", prefix, folder("e.npy"), "safetensors")
     refuses("which word2vec format", prefix, folder("e.w2v"), "word2vec")
     refuses("unknown_keys must be", prefix, folder("e.npy"), unknown_keys="none")
+    zeros = dict(unknown_keys="zeros")
+    refuses("'zeros' is for a saved_model with", prefix, folder("e"), "saved_model", **zeros)
+    refuses("'zeros' is for", prefix, folder("e.npy"), vocabularies=["a", "b"], **zeros)
     pe.export(prefix, folder("e.array"), "npy")
     assert np.load(folder("e.array")).shape == (2, 2)
 
@@ -131,6 +156,7 @@ def test_tables_that_a_format_cannot_hold(folder, write_checkpoint, refuses):
         "bias": np.ones([2], "f"),
         "number": np.float32(1),
         "text": np.array([["a"]], object),
+        "none": np.ones([0, 2], "f"),
     }
     prefix = write_checkpoint(kinds, "kinds")
     refused = [
@@ -140,7 +166,7 @@ def test_tables_that_a_format_cannot_hold(folder, write_checkpoint, refuses):
         ("served", "saved_model", ["number", "text"]),
         ("objects", "object", ["text"]),
         ("e.safetensors", None, ["text"]),
-        ("e.keras", None, ["ints", "cube", "bias", "number", "text"]),
+        ("e.keras", None, ["ints", "cube", "bias", "number", "text", "none"]),
     ]
     for output, format, names in refused:
         for name in names:
@@ -162,6 +188,8 @@ def test_names_that_are_not_there(folder, write_checkpoint, refuses):
     refuses("gives two tensors one name", prefix, output, names={"b": "model/ent"})
     refuses("keeps the name __metadata__", prefix, output, names={"b": "__metadata__"})
     refuses("which is not exported", prefix, output, tables="b", names={"model/ent": "e"})
+    refuses("names= gives b no name", prefix, folder("by_name"), "checkpoint", names={"b": ""})
+    refuses("names= gives b no name", prefix, output, names={"b": None})
     refuses("No checkpoint at", folder("nothing"), output)
     refuses("path is None", None, output)
     refuses("source is a checkpoint's path", 5, output, error=TypeError)
@@ -274,7 +302,7 @@ def test_keys_that_the_growth_record_denies(folder, write_checkpoint, refuses):
         grown = pe.Saver().save(session, folder("grown"))
     output = folder("e.vec")
     for keys in (["a", "c", "b"], {"*": ["a", "c", "b"]}):
-        refuses("fits no table", grown, output, tables="e", vocabularies=keys)
+        refuses("are of other keys, or", grown, output, tables="e", vocabularies=keys)
     other = {"e": ["a", "c", "b"]}
     refuses("are of other keys, or in another order", grown, output, tables="e", vocabularies=other)
     assert keys_in(folder, grown, tables="e", vocabularies=["a", "b", "c"]) == ["a", "b", "c"]

@@ -180,8 +180,12 @@ def test_what_is_refused(tmp_path):
     refused("match nothing", rows={"nobody": 9})
     other = ["a", "b", "c"]
     refused(
-        "No file and no table of keys of the model is the old vocabulary",
+        "keys that model/ent is looked up by are not the old vocabulary",
         vocabularies={"*": (other, [*other, "d"], 1)},
+    )
+    refused(
+        "No file and no table of keys of the model is the old vocabulary",
+        vocabularies={"model/[bo]*": (other, [*other, "d"], 1)},
     )
     how = {"vocabularies": {"*": (words, NEW, 1)}}
     refused("match no constant", constants={"nothing": 3, "*": "keep"}, **how)
@@ -285,34 +289,89 @@ def test_constants_in_branches_are_asked_about(tmp_path):
         assert last.tobytes() == held.get_tensor("ent")[10:].tobytes()
 
 
-def test_two_vocabularies_of_one_size(tmp_path):
-    files = {"user": ["a", "b", "c"], "item": ["p", "q", "r"]}
+def save_two(tmp_path, in_graph=False, default=-1, shared=False):
+    """Two tables of one size, each looked up by keys of its own, or both by the same."""
+    files = {"user": ["a", "b", "c"], "item": ["a", "b", "c"] if shared else ["p", "q", "r"]}
     paths = {name: write_keys(tmp_path / f"{name}.txt", keys) for name, keys in files.items()}
     directory, index = str(tmp_path / "served"), tf.lookup.TextFileIndex
     with tf.Graph().as_default(), tf.Session() as session:
         inputs, outputs = {}, {}
         for name, path in paths.items():
-            lines = tf.lookup.TextFileInitializer(
-                path, tf.string, index.WHOLE_LINE, tf.int64, index.LINE_NUMBER, vocab_size=3
-            )
+            if in_graph:
+                lines = tf.lookup.KeyValueTensorInitializer(
+                    tf.constant(files[name]), tf.range(3, dtype=tf.int64)
+                )
+            else:
+                lines = tf.lookup.TextFileInitializer(
+                    path, tf.string, index.WHOLE_LINE, tf.int64, index.LINE_NUMBER, vocab_size=3
+                )
             inputs[name] = tf.placeholder(tf.string, [None])
-            ids = tf.lookup.StaticHashTable(lines, -1).lookup(inputs[name])
+            ids = tf.lookup.StaticHashTable(lines, default).lookup(inputs[name])
             outputs[name] = tf.nn.embedding_lookup(tf.get_variable(name, [3, 7]), ids)
+        # Places in a list, and whether a key is known, are no keys.
+        for name, numbers in (("place", tf.range(tf.size(ids))), ("known", tf.to_int32(ids >= 0))):
+            outputs[name] = tf.gather(tf.get_variable(name, [9, 7]), numbers)
         session.run([tf.global_variables_initializer(), tf.tables_initializer()])
         tf.saved_model.simple_save(session, directory, inputs, outputs, tf.tables_initializer())
+    return directory, files, paths
+
+
+def serve_two(directory, keys):
+    """Returns the bytes that each table answers."""
+    with tf.Graph().as_default(), tf.Session() as session:
+        meta = tf.saved_model.loader.load(session, ["serve"], directory)
+        signature = meta.signature_def["serving_default"]
+        feed = {signature.inputs[name].name: asked for name, asked in keys.items()}
+        fetch = [signature.outputs[name].name for name in keys]
+        return [part.tobytes() for part in session.run(fetch, feed)]
+
+
+def test_two_vocabularies_of_one_size(tmp_path):
+    directory, files, paths = save_two(tmp_path)
     output = str(tmp_path / "grown")
-    pe.grow_saved_model(
-        directory, output, vocabularies={"user": (paths["user"], ["x", "c", "b", "a"])}, show=None
-    )
-    answers = []
-    for place in (directory, output):
-        with tf.Graph().as_default(), tf.Session() as session:
-            meta = tf.saved_model.loader.load(session, ["serve"], place)
-            signature = meta.signature_def["serving_default"]
-            feed = {signature.inputs[name].name: keys for name, keys in files.items()}
-            fetch = [signature.outputs[name].name for name in files]
-            answers.append([part.tobytes() for part in session.run(fetch, feed)])
-    assert answers[0] == answers[1]
+    new = {"user": ["x", "c", "b", "a"]}
+    vocabularies = {name: (paths[name], keys) for name, keys in new.items()}
+    pe.grow_saved_model(directory, output, vocabularies=vocabularies, show=None)
+    assert serve_two(output, files) == serve_two(directory, files)
+
+
+@pytest.mark.parametrize("in_graph", [False, True])
+def test_a_table_is_looked_up_by_the_keys_that_its_rows_follow(in_graph, tmp_path):
+    directory, files, paths = save_two(tmp_path, in_graph)
+    output = str(tmp_path / "grown")
+
+    def refused(message, **vocabularies):
+        with pytest.raises(ValueError, match=message):
+            pe.grow_saved_model(directory, output, vocabularies=vocabularies, show=None)
+        assert not os.path.exists(output)
+
+    user, item = [(files[name], ["x", *files[name]]) for name in ("user", "item")]
+    refused("keys that item is looked up by are not the old vocabulary", **{"*": user})
+    refused("keys that user is looked up by are not the old vocabulary", user=item)
+    pe.grow_saved_model(directory, output, vocabularies={"user": user, "item": item}, show=None)
+    assert serve_two(output, files) == serve_two(directory, files)
+
+
+def test_tables_of_the_same_keys_grow_together(tmp_path):
+    directory, files, paths = save_two(tmp_path, shared=True)
+    output, keys = str(tmp_path / "grown"), (files["user"], ["x", *files["user"]])
+    with pytest.raises(ValueError, match="keys that item is looked up by .* does not grow by them"):
+        pe.grow_saved_model(directory, output, vocabularies={"user": keys}, show=None)
+    pe.grow_saved_model(directory, output, vocabularies={"*": keys}, show=None)
+    assert serve_two(output, files) == serve_two(directory, files)
+
+
+def test_a_key_that_is_unknown_stays_what_it_was_taken_for(tmp_path):
+    directory, files, paths = save_two(tmp_path, default=0)
+    output, asked = str(tmp_path / "grown"), {"user": ["a", "who"], "item": ["p", "who"]}
+    vocabularies = {"user": (files["user"], ["x", *files["user"]])}
+    pe.grow_saved_model(directory, output, vocabularies=vocabularies, show=None)
+    assert serve_two(output, asked) == serve_two(directory, asked)
+    vocabularies = {"user": (files["user"], ["x", "y", "b", "c"])}
+    with pytest.raises(ValueError, match="unknown keys .* row of 'a', which is dropped"):
+        pe.grow_saved_model(
+            directory, str(tmp_path / "dropped"), vocabularies=vocabularies, show=None
+        )
 
 
 def test_a_divided_table_is_refused(tmp_path):

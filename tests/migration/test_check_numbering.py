@@ -12,6 +12,11 @@ HEADING = "Ids that were renumbered"
         (2, "if word not in vocab:\n    vocab[word] = len(vocab)"),
         (1, "key2index[key] = len(key2index) + 1"),
         (2, "if word not in ids:\n    ids[word] = n\n    n += 1"),
+        (3, "if k in ids:\n    continue\nids[k] = n\nn += 1"),
+        (2, "if u not in self.ids:\n    self.ids[u] = self.n\n    self.n += 1"),
+        (1, "ids[k] = len(ids.keys())"),
+        (1, "i = ids.setdefault(k, len(ids))"),
+        (1, "ids = collections.defaultdict(lambda: len(ids))"),
         (4, "if k in ids:\n    i = ids[k]\nelse:\n    ids[k] = i; n += 1; i = n"),
         (2, "pairs = sorted(c.items(), key=lambda x: -x[1])\nids = dict(zip(pairs, range(9)))"),
         (
@@ -55,3 +60,44 @@ def test_ids_that_more_data_renumbers(said, line, source):
 )
 def test_numbers_that_are_no_ids(said, source):
     assert HEADING not in {heading for _, _, heading in said(source)}
+
+
+@pytest.mark.parametrize(
+    "hashed",
+    [
+        "ids = tf.strings.to_hash_bucket_fast(words, n)",
+        "ids = tf.string_to_hash_bucket(words, num_buckets=n)",
+        "c = tf.feature_column.categorical_column_with_hash_bucket('word', n)",
+        "c = tf.feature_column.crossed_column(['a', 'b'], n)",
+        "ids = [hash(w) % n for w in words]",
+        "import hashlib\ni = int(hashlib.md5(w).hexdigest(), 16) % n",
+        "from keras.preprocessing.text import hashing_trick\nids = hashing_trick(w, n)",
+    ],
+)
+def test_ids_by_hash_stay_as_many_as_they_are(check, hashed):
+    (found,) = [its for its in check(hashed) if its.kind == "trap"]
+    assert found.heading == HEADING
+    assert "leave the number of buckets as it is" in found.remedy
+
+
+@pytest.mark.parametrize(
+    "source", ["test = hash(w) % 10 < 2", "h = hash(w)", "i = n % size", "d.setdefault(k, [])"]
+)
+def test_hashes_that_are_no_ids(check, source):
+    assert not check(source)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "t = tf.lookup.StaticVocabularyTable(lines, 2)",
+        "t = tf.contrib.lookup.index_table_from_file(path, num_oov_buckets=2)",
+        "c = tf.feature_column.categorical_column_with_vocabulary_file('w', p, num_oov_buckets=2)",
+        "c = tf.feature_column.categorical_column_with_vocabulary_list('w', k, num_oov_buckets=2)",
+    ],
+)
+def test_last_rows_that_stay_the_last(check, line):
+    (found,) = [its for its in check(line) if its.kind == "trap"]
+    assert found.heading == HEADING
+    assert "the last 2 rows" in found.remedy
+    assert [its for its in check(line.replace("2)", "0)")) if its.kind == "trap"] == []

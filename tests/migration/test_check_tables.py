@@ -196,3 +196,38 @@ def test_pretrained_rows_are_a_table_and_an_array(said):
 )
 def test_what_is_no_table(said, source):
     assert said(source) == set()
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        "tf.feature_column.categorical_column_with_hash_bucket('w', 1000)",
+        "tf.feature_column.crossed_column(['a', 'b'], 1000)",
+    ],
+)
+def test_a_column_of_hashes_has_no_vocabulary_to_grow_with(check, column):
+    assert not tables(check, f"c = {column}\ne = tf.feature_column.embedding_column(c, 8)")
+    assert not tables(check, f"e = tf.feature_column.embedding_column({column}, 8)")
+
+
+def test_a_bias_of_what_is_cut_is_no_table(check):
+    source = """
+    W = tf.Variable(tf.zeros([784, 10]))
+    b = tf.Variable(tf.zeros([10]))
+    y = tf.gather(tf.matmul(x, W) + b, ids)
+    """
+    assert not tables(check, source)
+
+
+@pytest.mark.parametrize(
+    "start",
+    ["tf.concat([a, b], 0)", "tf.stack([a, b])", "np.concatenate([a, b])", "tf.constant([1, 2])"],
+)
+def test_a_list_of_values_is_no_shape(check, start):
+    source = f"e = tf.Variable({start}, name='embedding')\ntf.gather(e, ids)"
+    assert tables(check, source) == [(1, "as many rows as its array has")]
+
+
+def test_a_table_of_pretrained_rows_and_others(check):
+    source = "e = tf.Variable(tf.concat([data['item_emb'], xavier([n, 3])], 0), name='ent_embed')"
+    assert tables(check, source) == [(1, "as many rows as its array has")]

@@ -157,6 +157,12 @@ def test_deltas_of_different_keys(folder, base, two):
     assert found["model/W"].tobytes() == base[1]["model/W"].tobytes()
     with open(merged + ".vocabulary.txt") as stream:
         assert stream.read().split() == list("abcdefuvxyz")
+    with open(folder("keys.txt"), "w") as stream:
+        stream.write("".join(key + "\n" for key in "fedcba"))
+    with pytest.raises(ValueError, match="model/ent in .* are of other keys, or in another order"):
+        pe.merge_checkpoint(
+            base[0], [delta1, delta2], folder("other"), vocabulary=folder("keys.txt")
+        )
     with open(merged + ".growth.json") as stream:
         entry = json.load(stream)["tables"]["model/ent"]
     assert entry == {"rows": 11, "generations": [[[0, 6]], [[6, 11]]]}
@@ -329,6 +335,10 @@ def test_the_vocabulary_of_renumbered_rows(folder):
         assert left.read() == right.read()
     with pytest.raises(ValueError, match="has 6 keys"):
         pe.merge_checkpoint(base, delta, folder("other"), vocabulary=new)
+    with open(old, "w") as stream:
+        stream.write("".join(key + "\n" for key in "bacde"))
+    with pytest.raises(ValueError, match="are of other keys, or in another order"):
+        pe.merge_checkpoint(base, delta, folder("other"), vocabulary=old)
     assert not os.path.exists(folder("other.index"))
 
 
