@@ -128,6 +128,12 @@ def test_a_pattern_that_matches_nothing(base):
         assert name in text.split("There are:")[1]
 
 
+@pytest.mark.parametrize("argument", ["trainable_rows", "vocabularies", "initializers", "names"])
+def test_what_belongs_to_a_name_is_a_dict(base, argument):
+    with pytest.raises(TypeError, match=argument + r"= must be a dict .*; found \['entity'\]"):
+        pe.growing(base, **{argument: ["entity"]})
+
+
 def test_a_table_of_the_same_size_stays_a_plain_variable(base, start):
     with pe.growing(base):
         variables, train = script(4)

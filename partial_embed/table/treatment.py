@@ -39,6 +39,12 @@ class Treatment:
         partitioner,
     ):
         self.checkpoint = checkpoint
+        _expect_dicts(
+            trainable_rows=trainable_rows,
+            vocabularies=vocabularies,
+            initializers=initializers,
+            names=names,
+        )
         vocabularies = {p: as_vocabulary(v) for p, v in (vocabularies or {}).items()}
         self._train, self.skip, self.hold = Patterns(train), Patterns(skip), Patterns(hold)
         self._names = Patterns(names or {})
@@ -231,3 +237,13 @@ class Treatment:
                     f"vocabulary, or skip={name!r}; if those at its end are of keys in no "
                     f"vocabulary, say so: (old, new, {was - old})."
                 )
+
+
+def _expect_dicts(**arguments):
+    """Raises TypeError for an argument that is neither None nor a dict."""
+    for name, value in arguments.items():
+        if not isinstance(value, (dict, type(None))):
+            raise TypeError(
+                f"{name}= must be a dict of the name of a variable, or a pattern, to what it gets; "
+                f"found {value!r}."
+            )
