@@ -17,7 +17,7 @@ from partial_embed.table.lookup import (
 )
 from partial_embed.table.plan import rows_of
 from partial_embed.table.scoring import Scoring
-from partial_embed.table.sparse_lookup import gather_in_table, look_sparse_up_in
+from partial_embed.table.sparse_lookup import gather_in_table, somewhere
 
 # Keys of graph collections. Not strings, so that export_meta_graph leaves them out.
 _EMBEDDINGS = ("partial_embed", "embeddings")
@@ -302,8 +302,10 @@ def _to_tensor(embedding, dtype=None, name=None, as_ref=False):
     del as_ref
     if dtype is not None and not embedding.dtype.is_compatible_with(dtype):
         return NotImplemented
-    return gather_in_table(embedding.value(name=name), embedding)
+    value = embedding.value(name=name)
+    if name == "params":  # of embedding_lookup_sparse
+        value = somewhere(value)
+    return gather_in_table(value, embedding)
 
 
-look_sparse_up_in(PartialEmbedding)
 tf.register_tensor_conversion_function(PartialEmbedding, _to_tensor)

@@ -2,7 +2,7 @@
 
 import tensorflow.compat.v1 as tf
 
-_SCORES = 1 << 22  # of a block, which is what is in memory at once
+_SCORES = 1 << 20  # of a block, which is what is in memory at once, and in the cache
 
 
 def log_sum_exp(x, variable, score):

@@ -13,11 +13,13 @@ class Scoring:
     """What a `PartialEmbedding` of rank 2 does with a batch and all of its rows."""
 
     def matmul(self, x, name=None):
-        """Returns the scores of a batch against all rows, without joining the halves.
+        """Returns the scores of a batch against all rows.
 
         That is `matmul(x, whole_table, transpose_b=True)`, and of a kernel
-        [d, rows] `matmul(x, kernel)`. Costs one product with every row, but no
-        copy of the table; gradients reach the trainable rows only.
+        [d, rows] `matmul(x, kernel)`; gradients reach the trainable rows only.
+        Which of two tensors is copied is told by the batch: scores [batch, rows]
+        of halves apart, equal to rounding; or from a batch of 4 d on, known when
+        the graph is built, the table itself, bit for bit.
 
         Args:
             x: tensor [batch, d].
@@ -37,12 +39,30 @@ class Scoring:
         with tf.name_scope(name, self.table_name.replace("/", "_") + "_matmul"):
             x = tf.convert_to_tensor(x, self.dtype)
             across = self.plan.axis == 0
+            parts = self.variables
+            if len(parts) > 1 and self.joins_for(x):
+                make = functools.partial(self._product_joined, x, across)
+                return beside(parts[-1], make)
             scores = [
                 beside(part, functools.partial(tf.matmul, x, part, transpose_b=across))
-                for part in self.variables
+                for part in parts
             ]
             scores = scores[0] if len(scores) == 1 else tf.concat(scores, 1)
             return scores if self.plan.in_order else tf.gather(scores, self._order(), axis=1)
+
+    def joins_for(self, x):
+        """Whether to join the halves is cheaper than to join their scores of x, on one device."""
+        batch, width = x.shape.with_rank_at_least(1).as_list()[0], self.shape[1 - self.plan.axis]
+        # Apart, frozen rows need no product for a gradient; hence 4, which was measured.
+        return (
+            batch is not None
+            and batch >= 4 * width
+            and len({v.device for v in self.variables}) == 1
+        )
+
+    def _product_joined(self, x, across):
+        whole = self._join([tf.convert_to_tensor(part) for part in self.variables])
+        return tf.matmul(x, whole, transpose_b=across)
 
     def frozen_log_sum_exp(self, x, score=None, name=None):
         """Returns `log(sum_r exp(x . r))` over the frozen rows r: one number for each of a batch.

@@ -262,7 +262,10 @@ def _check_whole_reads(facts):
             joined.update(source(tensor) for tensor in partitions.inputs)
         for embedding in facts.embeddings:
             if embedding.frozen_parts and joined.issuperset(v.op for v in embedding.variables):
-                names = sorted(user.name for user in users(op.outputs[0]) & facts.above)
+                wasting = users(op.outputs[0]) & facts.above - _products(embedding, op)
+                if not wasting:
+                    continue
+                names = sorted(user.name for user in wasting)
                 rows = embedding.plan.num_rows
                 yield Finding(
                     embedding.table_name,
@@ -271,6 +274,12 @@ def _check_whole_reads(facts):
                     "Values and gradients are right, but for weight decay take the rows of the "
                     "batch or the table's .trainable, for scores against all embedding.matmul(x).",
                 )
+
+
+def _products(embedding, whole):
+    """The products of a whole table with a batch for which it does not pay to keep halves apart."""
+    found = [user for user in users(whole.outputs[0]) if user.type == "MatMul"]
+    return {user for user in found if embedding.joins_for(user.inputs[0])}
 
 
 def _check_samples(facts):

@@ -151,3 +151,49 @@ def test_new_rows_train_as_by_the_whole_softmax(start):
     for _ in range(20):
         session.run([train, plain], {**feeds, cached: frozen})
     np.testing.assert_allclose(*session.run([table, whole]), rtol=1e-5, atol=1e-6)
+
+
+def copied_by_matmul(table, batch):
+    """The static shapes of what `table.matmul` joins for a batch."""
+    graph = tf.get_default_graph()
+    before = len(graph.get_operations())
+    table.matmul(tf.placeholder(tf.float32, [batch, 4]))
+    made = graph.get_operations()[before:]
+    return [op.outputs[0].shape.as_list() for op in made if op.type == "ConcatV2"]
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_scores_are_copied_or_for_a_large_batch_the_table(axis):
+    shape = [11, 4] if axis == 0 else [4, 11]
+    table = pe.get_embedding("table", shape, num_frozen_rows=7, axis=axis)
+    assert copied_by_matmul(table, 15) == [[15, 11]]
+    assert copied_by_matmul(table, None) == [[None, 11]]
+    assert copied_by_matmul(table, 16) == [shape]
+
+
+def test_halves_on_two_devices_are_not_joined():
+    devices = iter(["/job:ps/task:0", "/job:ps/task:1"])
+    with tf.device(lambda op: next(devices) if op.type.startswith("Var") else ""):
+        table = pe.get_embedding("table", [11, 4], num_frozen_rows=7)
+    assert len({variable.device for variable in table.variables}) == 2
+    assert copied_by_matmul(table, 16) == [[16, 11]]
+
+
+@pytest.mark.parametrize("plan", PLANS)
+@pytest.mark.parametrize("use_resource", [False, True])
+def test_a_large_batch_scores_bit_for_bit(start, same_bits, plan, use_resource):
+    table, values, _, _ = make(plan, use_resource)
+    x, upstream = (
+        tf.random.stateless_normal([16, 4], [1, 2]),
+        tf.random.stateless_normal([16, 11], [3, 4]),
+    )
+    with tf.variable_scope("", use_resource=use_resource):
+        whole = tf.get_variable("whole", initializer=values)
+    trains = [] if table.trainable is None else [table.trainable]
+    scores = table.matmul(x), tf.matmul(x, whole, transpose_b=True)
+    found = tf.gradients(scores[0], [x, *trains], upstream)
+    of_x, of_rows = tf.gradients(scores[1], [x, whole], upstream)
+    scores, found, of_x, of_rows = start().run([scores, found, of_x, of_rows])
+    assert same_bits(*scores) and same_bits(found[0], of_x)
+    for gradient in found[1:]:
+        assert same_bits(dense(gradient, len(gradient)), of_rows[table.plan.trainable_rows])

@@ -1,5 +1,6 @@
 """Sparse lookups of a grown table: one variable's values and gradients, at the batch's cost."""
 
+import functools
 import itertools
 import os
 
@@ -126,6 +127,30 @@ def test_half_precision_and_lists(numbered, start, form, table_of):
     table = numbered(dtype=tf.float16)
     rows = FORMS[form](table_of(table), bags([0, 5, 5, 1, 4, 4]), None, combiner="sum")
     assert start().run(rows)[:, 0].tolist() == [10, 1, 8]
+
+
+@pytest.mark.parametrize("device", ["", "/cpu:0"])
+@pytest.mark.parametrize("form, use_resource", [("sparse", True), ("safe", False)])
+def test_ragged_ids(twins, start, same_bits, form, use_resource, device):
+    """Of which some TensorFlows make sums by a way of their own, and older ones none."""
+    ids = tf.constant([9, 0, 9, 2, 8, 3], tf.int64)
+    ragged = tf.RaggedTensor.from_row_lengths(ids, [3, 1, 2])
+    look_up = functools.partial(FORMS[form], combiner="mean")
+    grown, whole = twins(use_resource)
+    with tf.device(device):
+        try:
+            expected = look_up(whole, ragged, None)
+        except (AttributeError, TypeError):
+            pytest.skip(f"TensorFlow {tf.__version__} takes no ragged bags")
+        results = [look_up(grown, ragged, None), expected]
+    gradients = [tf.gradients(results[0], grown.trainable)[0], tf.gradients(expected, whole)[0]]
+    assert reads_whole_tables(results[0], [ROWS]) == []
+    (found, expected), (of_new, of_all) = start().run([results, gradients])
+    assert same_bits(found, expected)
+    summed = np.zeros([2, ROWS, WIDTH], np.float32)
+    np.add.at(summed[0], of_new.indices + FROZEN, of_new.values)
+    np.add.at(summed[1], of_all.indices, of_all.values)
+    assert same_bits(summed[0, FROZEN:], summed[1, FROZEN:])
 
 
 @pytest.mark.parametrize("form", FORMS)

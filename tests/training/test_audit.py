@@ -101,8 +101,9 @@ def test_adam_is_said_to_move_earlier_rows(table):
     assert "Adam goes on moving" in report(found, "embedding/trainable").why
 
 
-def test_whole_gradients_are_dense(table):
-    loss = tf.reduce_sum(table.matmul([[1.0, 2.0]]))
+@pytest.mark.parametrize("batch", [1, 8], ids=["halves apart", "joined"])
+def test_whole_gradients_are_dense(table, batch):
+    loss = tf.reduce_sum(table.matmul([[1.0, 2.0]] * batch))
     found = quiet(loss, optimizer=sgd())
     assert report(found, "embedding/trainable")[2:] == (True, "dense", "all of it at every step")
     assert found.findings == []
