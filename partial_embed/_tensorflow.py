@@ -35,6 +35,11 @@ except ImportError:
     from tensorflow.python.training.tracking.base import VARIABLE_VALUE_KEY, Trackable
 
 try:
+    from tensorflow.python.eager.record import could_possibly_record as is_watched
+except ImportError:
+    from tensorflow.python.eager.tape import could_possibly_record as is_watched
+
+try:
     # What tf.nn.embedding_lookup passes on untouched instead of reading it whole.
     from tensorflow.python.types.internal import NativeObject as TensorLike
 except ImportError:
@@ -220,6 +225,7 @@ __all__ = [
     "VariableLike",
     "assets_of",
     "get_gradient_function",
+    "is_watched",
     "place_of_ops",
     "save_slice_info",
     "set_input",

@@ -1,6 +1,7 @@
 """What a checkpoint holds: names, shapes and dtypes."""
 
 import difflib
+import functools
 import hashlib
 
 import numpy as np
@@ -45,14 +46,10 @@ class Checkpoint:
             expect_file(file)
         # First: a checkpoint that is replaced from here on is told from what is read now.
         self.index_checksum = index_checksum(self.prefix)
-        try:  # tf.train.load_checkpoint prefers a directory of that name
-            reader = tf.train.NewCheckpointReader(self.prefix)
-            self.shapes = dict(reader.get_variable_to_shape_map())
-            dtypes = reader.get_variable_to_dtype_map()
-        except (tf.errors.OpError, RuntimeError, ValueError) as error:
-            raise damaged(self.prefix, error) from error
-        self.dtypes = {name: tf.as_dtype(dtype) for name, dtype in dtypes.items()}
-        self.cut = cut_tensors(self.prefix)
+        # Of the same index the same: a table asks each time, and a graph can have many.
+        read = _read_index if self.index_checksum else _read_index.__wrapped__
+        shapes, dtypes, cut = read(self.prefix, self.index_checksum)
+        self.shapes, self.dtypes, self.cut = dict(shapes), dict(dtypes), list(cut)
         self.record = read_file(self.prefix + RECORD_SUFFIX)
         self.generations = None
 
@@ -156,6 +153,20 @@ class Checkpoint:
         part = [1 if at == axis else size for at, size in enumerate(shape)]
         spec = slice_spec(shape, offset, part)
         return read_tensors(self.prefix, [(name, spec, self.dtypes[name])])[0]
+
+
+@functools.lru_cache(maxsize=8)
+def _read_index(prefix, checksum):
+    """Returns (shapes, dtypes, cut) as a `Checkpoint` has them, of an index of that checksum."""
+    del checksum  # but it tells this one from others
+    try:  # tf.train.load_checkpoint prefers a directory of that name
+        reader = tf.train.NewCheckpointReader(prefix)
+        shapes = dict(reader.get_variable_to_shape_map())
+        dtypes = reader.get_variable_to_dtype_map()
+    except (tf.errors.OpError, RuntimeError, ValueError) as error:
+        raise damaged(prefix, error) from error
+    dtypes = {name: tf.as_dtype(dtype) for name, dtype in dtypes.items()}
+    return shapes, dtypes, cut_tensors(prefix)
 
 
 def index_checksum(prefix):

@@ -24,14 +24,21 @@ def refuse_nonfinite(value, what, axis=0, first=0):
     marks = value
     if axis:
         marks = tf.matmul(tf.zeros([1, before], value.dtype), tf.reshape(value, [before, -1]))
-    marks = tf.matmul(tf.reshape(marks, [-1, after]), tf.zeros([after, 1], value.dtype))
-    marks = tf.reshape(marks, [-1])
-    bad = tf.reshape(tf.where_v2(tf.not_equal(marks, marks)), [-1]) + first
+    if axis or value.shape.rank != 2:
+        marks = tf.reshape(marks, [-1, after])
+    marks = tf.squeeze(tf.matmul(marks, tf.zeros([after, 1], value.dtype)), 1)
+    bad = tf.squeeze(tf.where_v2(tf.not_equal(marks, marks)), 1)
     message = (
         f"{what}: rows with NaN or Inf (all of them, up to 20). Repair the checkpoint, or pass "
         "allow_nonfinite=True to load it as it is:"
     )
-    with tf.control_dependencies([tf.Assert(tf.equal(tf.size(bad), 0), [message, bad], 20)]):
+    # Raw, for tf.Assert adds a tf.cond.
+    check = tf.raw_ops.Assert(
+        condition=tf.equal(tf.size(bad), 0),
+        data=[message, bad + first if first else bad],
+        summarize=20,
+    )
+    with tf.control_dependencies([check]):
         return tf.identity(value)
 
 

@@ -9,7 +9,7 @@ from partial_embed._tensorflow import PartitionedVariable, VariableLike
 from partial_embed.files.hashes import keys_fingerprint
 from partial_embed.table.assigning import Assignable
 from partial_embed.table.lookup import (
-    IdDivider,
+    Rows,
     as_ids,
     gather_rows,
     locate,
@@ -97,11 +97,13 @@ class PartialEmbedding(Assignable, Scoring, VariableLike):
         self.shape = tf.TensorShape(plan.shape)
         self.dtype = plan.dtype
         self.graph = self.variables[0].graph
-        self._divide = IdDivider(plan.rows, plan.shape[1:], plan.name)
+        halves = [half for half in (frozen, trainable) if half is not None]
+        self._rows = Rows(plan.rows, plan.shape[1:], plan.name, halves)
         # What sess.run(e) fetches, under the name that the variable would have.
         with tf.control_dependencies(None):
             with tf.name_scope(f"{plan.name}/value/"):  # and not at the root, as `concat`
-                value = self.value()
+                # By the reads that the variables have anyway.
+                value = self._join([self.graph.as_graph_element(v) for v in self.variables])
             with tf.name_scope(None):
                 self.snapshot = tf.identity(value, name=plan.name)
         tf.add_to_collection(_EMBEDDINGS, self)
@@ -173,16 +175,7 @@ class PartialEmbedding(Assignable, Scoring, VariableLike):
                 return self._join(rows, scope or None, rows[0].shape.rank - self.shape.rank)
         with tf.name_scope(name, default_name) as scope, anywhere:
             ids = as_ids(ids, self.table_name, self.plan.num_rows)
-            divided = self._divide(ids)
-            halves = [half for half in (self.frozen, self.trainable) if half is not None]
-            rows = [gather_rows(*pair) for pair in zip(halves, divided.rows)]
-            # Partition and stitch, not two gathers and a choice: a choice sends a
-            # zero gradient to a row that was not asked for, and momentum moves it.
-            if len(rows) == 2 and ids.shape.rank == 1:
-                rows = tf.dynamic_stitch(divided.places, rows, name=scope or None)
-            else:
-                rows = tf.dynamic_stitch(divided.places, rows) if len(rows) == 2 else rows[0]
-                rows = tf.reshape(rows, divided.shape, name=scope or None)
+            rows = self._rows(ids, scope or None)
             rows.set_shape(ids.shape.concatenate(self.shape[1:]))
             return rows
 

@@ -1,11 +1,12 @@
 """What every lookup does: check ids, divide them between two variables, gather rows of one."""
 
 import functools
+import re
 from collections import namedtuple
 
 import tensorflow.compat.v1 as tf
 
-from partial_embed._tensorflow import PartitionedVariable, place_of_ops
+from partial_embed._tensorflow import PartitionedVariable, is_watched, place_of_ops
 
 Divided = namedtuple("Divided", ["shape", "rows", "places"])
 Divided.__doc__ = """Ids of a table, divided between its variables.
@@ -60,10 +61,14 @@ def find_outside(ids, num_rows):
 
 def after_check(tensors, message, all_inside, bad):
     """Returns tensors, after an op that fails, with a message, if not `all_inside`."""
-    # Raw, for tf.Assert adds a tf.cond.
-    check = tf.raw_ops.Assert(condition=all_inside, data=[message, bad], summarize=20)
-    with tf.control_dependencies([check]):
+    with tf.control_dependencies([fail_unless(message, all_inside, bad)]):
         return tf.raw_ops.IdentityN(input=tensors)
+
+
+def fail_unless(message, all_inside, bad):
+    """Returns an op that fails, with a message and what is `bad`, if not `all_inside`."""
+    # Raw, for tf.Assert adds a tf.cond.
+    return tf.raw_ops.Assert(condition=all_inside, data=[message, bad], summarize=20)
 
 
 def locate(ids, trainable_rows):
@@ -93,39 +98,121 @@ def trainable_rows_of(plan, dtype):
     return tf.constant(plan.num_frozen_rows if plan.in_order else plan.trainable_rows, dtype)
 
 
-class IdDivider:
-    """Divides ids between the variables of a table; the same tensor only once.
+class Again:
+    """Makes an op with whatever TensorFlow has for that, and then more of its kind at less cost.
+
+    For one place of a graph. Asking what an op is, what its inputs may be and what its attributes
+    are takes longer than making it, and of the second one all of that is known.
+
+    Args:
+        make: function of (tensors, name) that makes an op, and returns an output of it, or it;
+            what inputs it has besides the tensors is the same for all tensors.
+    """
+
+    def __init__(self, make):
+        self._make, self._first, self._known = make, None, None
+
+    def __call__(self, tensors, name=None):
+        """Returns the `tf.Operation` made of a list of tensors."""
+        if self._first and not self._known:  # Many are made once.
+            self._known = self._learn(*self._first)
+        if not self._known or is_watched():
+            made = self._make(tensors, name)
+            op = getattr(made, "op", made)
+            self._first = op, tensors
+            return op
+        kind, inputs, options, default_name = self._known
+        inputs = [tensors[i] if isinstance(i, int) else i for i in inputs]
+        graph = tf.get_default_graph()
+        return graph.create_op(kind, inputs, name=name or default_name, **options)
+
+    def _learn(self, op, tensors):
+        inputs = [_position(tensor, tensors) for tensor in op.inputs]
+        if {i for i in inputs if isinstance(i, int)} != set(range(len(tensors))):
+            return None  # They come to it by other ops, as into a loop.
+        # Those with an underscore are of the scopes that an op is made in.
+        attributes = {k: v for k, v in op.node_def.attr.items() if not k.startswith("_")}
+        options = dict(dtypes=[output.dtype for output in op.outputs], attrs=attributes)
+        return op.type, inputs, options, re.sub(r"_\d+$", "", op.name.split("/")[-1])
+
+
+def _position(tensor, tensors):
+    return next((place for place, other in enumerate(tensors) if other is tensor), tensor)
+
+
+Makers = namedtuple("Makers", ["divide", "check", "pass_on", "gathers", "stitch"])
+Makers.__doc__ = "The `Again`s of a lookup in one place of a graph, one of `gathers` a variable."
+
+
+class Rows:
+    """Reads rows of a table from its variables; the same ids are divided only once.
 
     Once in each place of a graph: what one branch computes is not there in
     another, and what waits for an op must not make another lookup wait.
+
+    Args:
+        plan: the table's `RowPlan`.
+        row_shape: list of ints, the shape of one of its rows.
+        what: str, its name.
+        halves: list of its variables, of which the frozen one can be partitioned.
     """
 
-    def __init__(self, plan, row_shape, what):
-        """Takes the table's `RowPlan`, the shape of one of its rows, and its name."""
-        self._plan, self._row_shape = plan, row_shape
+    def __init__(self, plan, row_shape, what, halves):
+        self._plan, self._row_shape, self._halves = plan, row_shape, halves
         self._message = ids_outside(what, plan.num_rows)
         self._made = {}
 
-    def __call__(self, ids):
-        """Returns ids, an int32 or int64 tensor of any shape, as `Divided`."""
+    def __call__(self, ids, name):
+        """Returns the rows `ids`, an int32 or int64 tensor of any shape."""
         place, dtype = place_of_ops(), ids.dtype.base_dtype
         if (place, dtype) not in self._made:
-            self._made[place, dtype] = self._constants(dtype)
+            self._made[place, dtype] = self._makers(dtype)
+        makers = self._made[place, dtype]
         if (place, id(ids)) not in self._made:
-            message, arguments = self._made[place, dtype]
-            divide = _dividing_function(*[(a.dtype, a.shape.rank) for a in arguments])
-            divided, *found = divide(ids, *arguments)
-            divided = divided._replace(rows=after_check(divided.rows, message, *found))
             # With ids, that their number be no other tensor's.
-            self._made[place, id(ids)] = divided, ids
-        return self._made[place, id(ids)][0]
+            self._made[place, id(ids)] = self._divide(ids, makers), ids
+        divided = self._made[place, id(ids)][0]
+        rows = [_gather_again(*some) for some in zip(makers.gathers, self._halves, divided.rows)]
+        # Partition and stitch, not two gathers and a choice: a choice sends a
+        # zero gradient to a row that was not asked for, and momentum moves it.
+        flat = len(rows) == 2 and ids.shape.rank == 1
+        if len(rows) == 2:
+            rows = makers.stitch(divided.places + rows, name if flat else None).outputs
+        return rows[0] if flat else tf.reshape(rows[0], divided.shape, name=name)
 
-    def _constants(self, dtype):
+    def _divide(self, ids, makers):
+        shape, *parts, all_inside, bad = makers.divide([ids]).outputs
+        number = len(self._halves)
+        with tf.control_dependencies([makers.check([all_inside, bad])]):
+            rows = makers.pass_on(parts[:number]).outputs
+        return Divided(shape, rows, parts[number:])
+
+    def _makers(self, dtype):
         plan = self._plan
         arguments = [tf.constant(plan.num_rows, dtype), tf.constant(self._row_shape, tf.int32)]
-        if 0 < plan.num_frozen_rows < plan.num_rows:
+        if len(self._halves) == 2:
             arguments.append(trainable_rows_of(plan, dtype))
-        return tf.constant(self._message), arguments
+        message = tf.constant(self._message)
+        function = _dividing_function(*[(a.dtype, a.shape.rank) for a in arguments])
+        return Makers(
+            Again(lambda ids, _: function(*ids, *arguments)[0].shape),
+            Again(lambda found, _: fail_unless(message, *found)),
+            Again(lambda rows, _: tf.raw_ops.IdentityN(input=rows)[0]),
+            [Again(lambda ids, _, half=half: _gather_op(half, *ids)) for half in self._halves],
+            Again(lambda both, name: tf.dynamic_stitch(both[:2], both[2:], name=name)),
+        )
+
+
+def _gather_op(variable, ids):
+    op = gather_rows(variable, ids).op
+    # Of resource variables TensorFlow 1 gives what hands rows on, and not what gathers them.
+    return op.inputs[0].op if op.type == "Identity" else op
+
+
+def _gather_again(again, variable, ids):
+    if isinstance(variable, PartitionedVariable) or variable.graph is not tf.get_default_graph():
+        return gather_rows(variable, ids)
+    return beside(variable, lambda: again([ids]).outputs[0])
 
 
 @functools.lru_cache(maxsize=None)

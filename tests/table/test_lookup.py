@@ -44,6 +44,63 @@ def test_few_ops(numbered, arguments, shape):
     assert "PartitionedCall" in {op.type for op in other}
 
 
+def kinds(ops):
+    """What ops are, names and what scopes give them aside."""
+    found = []
+    for op in ops:
+        attributes = {k: v for k, v in op.node_def.attr.items() if k[0] != "_"}
+        found.append((op.type, op.device, attributes, [o.shape.as_list() for o in op.outputs]))
+    return found
+
+
+@pytest.mark.parametrize("use_resource", [False, True])
+@pytest.mark.parametrize("arguments", [dict(num_frozen_rows=4), dict(trainable_rows=[1, 3])])
+def test_later_lookups_are_as_the_first(numbered, arguments, use_resource, start):
+    with tf.device("/job:localhost"), tf.variable_scope("", use_resource=use_resource):
+        table = numbered(**arguments)
+    ids = [tf.placeholder(tf.int64, [None]) for _ in range(3)]
+    with tf.device("/cpu:0"):
+        added(lambda: table.lookup(tf.placeholder(tf.int64, [None])))  # Constants.
+        rows = [table.lookup(some, name=f"rows{n}") for n, some in enumerate(ids[:2])]
+        again = added(lambda: table.lookup(ids[2]))
+        with tf.Graph().as_default(), tf.device("/job:localhost"):
+            with tf.variable_scope("", use_resource=use_resource):
+                other = numbered(**arguments)
+            with tf.device("/cpu:0"):
+                some = tf.placeholder(tf.int64, [None])
+                first = added(lambda: other.lookup(some))
+            # Constants are made once; of resource variables TensorFlow 1 adds what is of no use.
+            once = {"Const", "Identity"}
+            assert kinds(op for op in first if op.type not in once) == kinds(again)
+    assert [some.op.name for some in rows] == ["rows0", "rows1"]
+    found = start().run(rows, {ids[0]: [5, 0], ids[1]: [3]})
+    assert [some[:, 0].tolist() for some in found] == [[5, 0], [3]]
+
+
+def test_a_gradient_override_is_of_its_own_lookup(numbered, graph):
+    table, kind = numbered(), {"GatherV2": "Square", "ResourceGather": "Square"}
+    ids = tf.placeholder(tf.int32, [None])
+
+    def overridden():
+        ops = [op for op in added(lambda: table.lookup(ids)) if op.type in kind]
+        return ["_gradient_op_type" in op.node_def.attr for op in ops]
+
+    with graph.gradient_override_map(kind):
+        assert overridden() == [True, True]
+    assert overridden() == [False, False]
+
+
+def test_a_tape_sees_all_lookups(numbered, start):
+    with tf.variable_scope("", use_resource=True):
+        table = numbered(num_frozen_rows=4)
+    for ids in ([4, 5], [5, 0], [4, 4]):  # later ones are made in another way, if nobody looks
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(table.lookup(tf.constant(ids)))
+        gradient = tf.convert_to_tensor(tape.gradient(loss, table.trainable))
+        expected = [ids.count(row) for row in (4, 5)]
+        assert start().run(gradient)[:, 0].tolist() == expected
+
+
 def test_one_function_for_all_tables(numbered, graph):
     for number, rows in enumerate((10, 20, 30)):
         table = numbered((rows, 2), num_frozen_rows=rows - 2, name=f"table{number}")
