@@ -8,6 +8,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 import partial_embed as pe
+from partial_embed.files import checkpoint as checkpoint_module
 from partial_embed.files.checkpoint import Checkpoint
 from partial_embed.files.locate import resolve
 from partial_embed.files.tensors import restore, slice_spec
@@ -292,3 +293,24 @@ def test_a_prefix_that_is_a_directory_too(write_checkpoint, tmp_path):
     assert sorted(Checkpoint(prefix + os.sep).shapes) == ["other"]
     os.remove(prefix + ".index")
     assert Checkpoint(prefix).prefix == inside
+
+
+def test_the_index_of_one_checkpoint_is_read_once(write_checkpoint, monkeypatch):
+    read = []
+    monkeypatch.setattr(checkpoint_module, "cut_tensors", lambda prefix: read.append(prefix) or [])
+    prefix = write_checkpoint({"embedding": np.ones([5, 3], np.float32)})
+    first = Checkpoint(prefix)
+    first.shapes["mine"] = [1]
+    assert list(Checkpoint(prefix).shapes) == ["embedding"]
+    assert read == [prefix]
+    assert write_checkpoint({"embedding": np.ones([7, 3], np.float32)}) == prefix
+    assert Checkpoint(prefix).shapes == {"embedding": [7, 3]}
+    assert read == [prefix] * 2
+
+
+def test_few_ops_load_a_table(write_checkpoint):
+    prefix = write_checkpoint({"embedding": np.ones([5, 3], np.float32)})
+    pe.get_embedding("embedding", [7, 3], checkpoint=prefix, initializer=tf.zeros_initializer())
+    kinds = [op.type for op in tf.get_default_graph().get_operations()]
+    assert len(kinds) <= 30
+    assert not {"If", "StatelessIf", "Switch"}.intersection(kinds)  # tf.Assert would add one
