@@ -189,22 +189,31 @@ def meet_steps(at, its, forms, seconds, python_of_peers=()):
     return dict(setting=its, **meet(programs, seconds))
 
 
+def measure_parts(at, values, found):
+    """Measures the parts that the flags ask for, into `found`; yields it after each of them."""
+    parts = {part: its for part, its in PARTS.items() if part.split(",")[0] in values.only}
+    if not parts:
+        return
+    with tempfile.TemporaryDirectory(dir=at.directory) as directory:
+        there = at._replace(directory=directory)
+        if {"load", "save", "merge"} & set(values.only):
+            measure(there, "prepare")
+        empty = 0
+        if not values.together:
+            empty = statistics.median(measure(there, "nothing")[1] for _ in range(values.repeats))
+        for part, lines in parts.items():
+            its = measure_part(there, lines, values.repeats, values.together)
+            found["parts"][part] = report.figures(its, empty, 4 * at.rows * at.dim)
+            yield found
+
+
 def run(at, values):
     """Measures what the flags ask for; yields all that has been found so far, after each part."""
     found = {"at": dict(at._asdict(), directory=None), "repeats": values.repeats}
     found.update(machine=machine(), versions=measure(at, "versions")[0])
     found.update({"parts": {}, "contests": {}, "wrong": {}, "steps": [], "peers": []})
     found["not installed"] = {}
-    with tempfile.TemporaryDirectory(dir=at.directory) as directory:
-        there = at._replace(directory=directory)
-        if {"load", "save", "merge"} & set(values.only):
-            measure(there, "prepare")
-        empty = statistics.median(measure(there, "nothing")[1] for _ in range(values.repeats))
-        for part, lines in PARTS.items():
-            if part.split(",")[0] in values.only:
-                its = measure_part(there, lines, values.repeats, values.together)
-                found["parts"][part] = report.figures(its, empty, 4 * at.rows * at.dim)
-                yield found
+    yield from measure_parts(at, values, found)
     for name, spec in CONTESTS.items():
         if name.split(",")[0] in values.only:
             found["contests"][name] = meet([(command(at, serve=spec), {})], values.seconds)

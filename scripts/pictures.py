@@ -10,6 +10,7 @@ matplotlib.use("Agg")  # Files only; there may be no screen.
 import matplotlib.pyplot as plt  # noqa: E402
 import numpy as np  # noqa: E402
 import report  # noqa: E402
+from matplotlib.lines import Line2D  # noqa: E402
 
 OLD, NEW, LEVEL = "#9aa5b1", "#d9480f", "#1c7ed6"
 # Okabe and Ito's colours, which can be told apart however one sees colours.
@@ -99,9 +100,7 @@ def draw_steps(path, found, optimizers=("SGD", "Adam")):
         axes.grid(alpha=0.25)
         axes.yaxis.set_tick_params(labelleft=True)
         axes.yaxis.set_major_formatter("{x:g}")
-        most = max(rows for rows, _, _ in ends.values())
-        least = min(min(points) for points in lines.values())
-        axes.set_xlim(least / 1.3, most * 1.3)
+        axes.autoscale(False)  # The lines to their names change no scale.
         _label_ends(axes, ends)
     panels[0].set_ylabel("milliseconds a step (median)")
     its = found["steps"][0]["setting"]
@@ -109,7 +108,7 @@ def draw_steps(path, found, optimizers=("SGD", "Adam")):
         f"{its['batch']:,} ids a batch, {its['new']} of them new, rows of {its['dim']} numbers; "
         "dashed: beside, in another framework"
     )
-    figure.subplots_adjust(wspace=0.85)
+    figure.subplots_adjust(wspace=0.8)
     _write(figure, path)
 
 
@@ -139,26 +138,19 @@ def _label_ends(axes, ends):
     low, high = np.log10(axes.get_ylim())
     gap, edge = (high - low) / 21, axes.get_xlim()[1]
     order = sorted(ends, key=lambda title: ends[title][1])
-    # Each as near to its line as those below it allow; all lowered by half of what was added.
-    heights = []
-    for title in order:
-        wanted = np.log10(ends[title][1])
-        heights.append(max(wanted, heights[-1] + gap) if heights else wanted)
-    for title, height in zip(order, heights):
+    wanted = np.log10([ends[title][1] for title in order])
+    # Moved up where the name below is too near, or down for the one above: the middle of both.
+    steps = gap * np.arange(len(order))
+    up = np.maximum.accumulate(wanted - steps) + steps
+    down = np.minimum.accumulate((wanted - steps)[::-1])[::-1] + steps
+    for title, height in zip(order, 10 ** ((up + down) / 2)):
         x, y, color = ends[title]
-        text = title.split(";")[0].replace("`", "").split(":")[0]
+        line = {"color": color, "linewidth": 0.7, "alpha": 0.7, "clip_on": False}
+        axes.add_line(Line2D([x, edge * 1.2], [y, height], **line))
+        text = title.split(";")[0].replace("`", "").split(":")[0].split(",")[0]
         weight = "bold" if title in (report.OURS, report.PLAIN) else "normal"
-        axes.annotate(
-            text,
-            (x, y),
-            (edge * 1.25, 10**height),
-            color=color,
-            fontsize=9,
-            weight=weight,
-            va="center",
-            annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": color, "linewidth": 0.6, "alpha": 0.7},
-        )
+        place = {"va": "center", "fontsize": 9, "color": color, "weight": weight}
+        axes.text(edge * 1.25, height, text, **place)
 
 
 def draw_costs(path, found):

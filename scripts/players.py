@@ -87,15 +87,11 @@ def sparse(at, safe):
 
 def decoder(at):
     """An output layer [d, vocabulary] with its bias, and a batch of 64."""
+    columns = f"{min(at.rows, MOST_COLUMNS):,} columns"
     trains = {
-        f"a decoder of {min(at.rows, MOST_COLUMNS):,} columns and its bias, {what}": decode(
-            at, form
-        )
-        for form, what in (
-            ("plain", "all training"),
-            ("partial", "grown"),
-            ("matmul", "grown, scored by `kernel.matmul(x)`"),
-        )
+        f"a decoder of {columns} and its bias, all training": decode(at, "plain"),
+        "a grown one": decode(at, "partial"),
+        "a grown one, scored by `kernel.matmul(x)`": decode(at, "matmul"),
     }
     random, session = np.random.RandomState(0), started()
 

@@ -8,8 +8,8 @@ import pytest
 import report
 import tensorflow.compat.v1 as tf
 
-# Of 8 numbers in a row of the table's, no remainder: TensorFlow 1.15 takes another square root of it,
-# which differs in its last bit, so that Adam's updates depend on where in a table a row is.
+# Tables of a multiple of 8 numbers: TensorFlow 1.15 computes what remains in another way, which may
+# differ in the last bit, so that Adam's update of a row depends on where in a table it is.
 AT = benchmark.Setting(30, 4, 6, 8, None)
 # Of old rows that have been trained before, none moves, and new rows are the oracle's: under which
 # optimizers. Plain TensorFlow with all rows training is there to be compared with.
