@@ -6,7 +6,8 @@
 # make tf1-fixtures   writes tests/data/tf1 again, on TensorFlow 1.15.5
 # make soak       kills, fills and damages in earnest: the whole campaigns of all tests that know PARTIAL_EMBED_SOAK
 # make data-wordnet   fetches two versions of WordNet for scripts/grow_wordnet.py (needs apt-get and npm)
-# make benchmark  loading, merging, memory and steps beside plain TensorFlow, at 5M x 32
+# make benchmark  loading, merging, memory, steps beside plain TensorFlow at 5M x 32, and beside other ways to do it at up to 10M
+# make bench-quick   ratios to plain TensorFlow at small sizes, in two minutes;  make bench-peers: steps beside PEFT, PyKEEN and TFRA
 # make docs       the pages and a reference of every public name, in build/docs
 # make quality    what ruff finds;  make style  lets it mend
 # make .venv-readers/test   gensim, safetensors and TensorBoard, by which tests read what export writes
@@ -38,7 +39,7 @@ export TF_ENABLE_ONEDNN_OPTS ?= 0
 # The suite in an environment, which keeps pytest's results for tests/versions.py.
 suite = $(1)/bin/python -m pytest -n $(PYTEST_WORKERS) --junitxml=$(1)/suite.xml
 
-.PHONY: demo test test-all $(VERSIONS:%=test-%) legacy-fixtures tf1-fixtures soak benchmark docs quality style data-wordnet wheel clean
+.PHONY: demo test test-all $(VERSIONS:%=test-%) legacy-fixtures tf1-fixtures soak benchmark bench-quick bench-peers docs quality style data-wordnet wheel clean
 
 demo: .venv/demo
 	.venv/bin/python scripts/demo.py
@@ -70,6 +71,14 @@ soak: .venv/test
 
 benchmark: .venv/demo
 	.venv/bin/python scripts/benchmark.py
+
+bench-quick: .venv/demo
+	.venv/bin/python scripts/benchmark.py --only=load,save,merge,build,sparse,step --together --rows=200000 \
+		--step_rows=100000 --step_dims=32 --step_batches=1024 --step_new=half --seconds=0.5
+
+# Each in an environment of its own, .venv-peer-..., which is made here and kept.
+bench-peers: .venv/demo
+	.venv/bin/python scripts/benchmark.py --only=peers
 
 docs: .venv/docs
 	.venv/bin/python scripts/make_docs.py

@@ -1,25 +1,34 @@
-"""What growing costs beside plain TensorFlow: loading, saving, merging, proving, building, steps.
+"""What growing costs beside plain TensorFlow, beside other ways to do it, and beside its peers.
 
   python scripts/benchmark.py                                  # 5,000,000 x 32, 640 MB
   python scripts/benchmark.py --rows=100000 --only=step,build  # a first impression
+  python scripts/benchmark.py --only=peers                     # PEFT, PyKEEN, TFRA: installs them
+  python scripts/benchmark.py --read=out.json --pictures=docs  # what --json=out.json kept, again
 
-What comes out is a table in Markdown. The first line of each part is plain TensorFlow; the others
-are given as ratios to it, of the medians and (of the least). Each number comes from a process of
-its own, --repeats of them for each line, in turns, so that a busy minute meets all lines alike.
+What comes out are tables in Markdown. The first line of each part is plain TensorFlow, others are
+given as ratios to it. Of loading, saving, merging, proving and building, each number comes from a
+process of its own, --repeats of them for each line, in turns, so that a busy minute meets all
+lines alike; with --together from one process for all of them, which is quicker, and tells nothing
+about memory. Steps are taken in turns as turns.py says.
 
 Memory is the most a process ever held, less what one holds that has imported TensorFlow and run a
 tiny session, in units of the table. Checkpoints take 12 times the table's size on disk.
 """
 
 import collections
+import itertools
 import json
 import os
+import platform
 import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 
+import environments
+import report
+import turns
 from absl import app, flags
 
 Setting = collections.namedtuple("Setting", "rows dim new_rows batch directory")
@@ -63,31 +72,6 @@ PARTS = {
         "of the same ids, in ops": ("build", False, 50, True, True),
     },
 }
-for _optimizer in ("SGD", "Momentum", "Adagrad", "Adam"):
-    PARTS[f"step, {_optimizer}"] = {
-        f"a step of {_optimizer}: one variable, all rows train": ("step", "plain", _optimizer),
-        f"{_optimizer}, a grown table": ("step", "partial", _optimizer),
-        f"{_optimizer}, a mask on the sparse gradient": ("step", "gradient mask", _optimizer),
-    }
-PARTS["step, SGD"].update(
-    {
-        "SGD, `tf.concat` of the halves and a lookup": ("step", "concat", "SGD"),
-        "SGD, a mask over the whole table in the forward pass": ("step", "table mask", "SGD"),
-    }
-)
-PARTS["sparse"] = {
-    f"{name} of {which}": ("step", form, "SGD", lookup)
-    for lookup, name in (("sparse", "`embedding_lookup_sparse`"), ("safe", "its safe form"))
-    for form, which in (("plain", "one variable"), ("partial", "a grown table"))
-}
-PARTS["decoder"] = {
-    f"a decoder of 50,000 columns at most and its bias, {what}": ("decoder", form, "SGD")
-    for form, what in (
-        ("plain", "all training"),
-        ("partial", "grown"),
-        ("matmul", "grown, scored by `kernel.matmul(x)`"),
-    )
-}
 for _model, _what in (
     ("complex", "a bare loop of `make_callable`, ComplEx at UMLS's size"),
     ("matrix_factorization", "the same, ratings and a table of all rows"),
@@ -96,66 +80,173 @@ for _model, _what in (
         _what: ("loop", _model, True),
         f"the training job, {_model}": ("loop", _model, False),
     }
-NAMES = list(dict.fromkeys(part.split(",")[0] for part in PARTS))
-# By part: what its numbers are multiplied with, decimals, unit. Files are about memory, too.
-UNITS = {
-    "prove": (1, 2, " s/GB"),
-    "build": (1e3, 1, " ms"),
-    "ops": (1, 0, ""),
-    "step": (1e3, 2, " ms"),
-    "sparse": (1e3, 2, " ms"),
-    "decoder": (1e3, 2, " ms"),
-    "loop": (1e3, 3, " ms"),
+# Contests of forms that take turns: which of players.py, and what it is given beside sizes.
+CONTESTS = {
+    "sparse": ("sparse", False),
+    "sparse, safe": ("sparse", True),
+    "decoder": ("decoder",),
 }
+FILES = list(dict.fromkeys(part.split(",")[0] for part in PARTS))
+NAMES = [*FILES, "sparse", "decoder", "wrong", "step", "peers"]
+
+
+def command(at, **what):
+    """Returns the words that start this script again for one thing to measure or to serve."""
+    given = {name: json.dumps(value) for name, value in what.items()}
+    given.update({name: value for name, value in at._asdict().items() if value is not None})
+    flags_given = [f"--{name}={value}" for name, value in given.items()]
+    return [sys.executable, "-W", "ignore", os.path.abspath(__file__), *flags_given]
 
 
 def measure(at, function, *arguments):
     """Returns what a process of its own measures: value, peak of its memory in bytes."""
-    command = [sys.executable, "-W", "ignore", os.path.abspath(__file__)]
-    command += [f"--measure={json.dumps([function, *arguments])}"]
-    command += [f"--{flag}={value}" for flag, value in at._asdict().items()]
-    result = subprocess.run(command, check=False, capture_output=True, text=True)
+    result = subprocess.run(
+        command(at, measure=[function, *arguments]), check=False, capture_output=True, text=True
+    )
     if result.returncode:
         raise RuntimeError(f"{function}{arguments} failed:\n{result.stderr[-2000:]}")
     return json.loads(result.stdout.strip().split("\n")[-1])
 
 
-def lines_of(part, found, empty, table_bytes):
-    """Returns the lines of a part.
+def measure_part(at, lines, repeats, together):
+    """Returns {line: list of (value, peak or None)} of a part, whose lines take turns."""
+    if together:
+        values, _ = measure(at, "in_turns", list(lines.values()), repeats)
+        return {line: [(its, None) for its in each] for line, each in zip(lines, values)}
+    found = {line: [] for line in lines}
+    for _ in range(repeats):
+        for line, results in found.items():
+            results.append(measure(at, *lines[line]))
+    return found
+
+
+def settings(values):
+    """Returns the settings of the steps: {dim, batch, new, rows, optimizer} of each.
+
+    The first of each list of the flags belongs to the base, at which the others are varied one at
+    a time; with --product all of them meet all others.
+    """
+    lists = {"dim": [int(dim) for dim in values.step_dims]}
+    lists.update(batch=[int(batch) for batch in values.step_batches], new=values.step_new)
+    lists["rows"] = [int(rows) for rows in values.step_rows]
+    base = {name: its[0] for name, its in lists.items()}
+    all_of_them = [dict(zip(lists, its)) for its in itertools.product(*lists.values())]
+    return [
+        dict(its, optimizer=optimizer)
+        for its in all_of_them
+        for optimizer in values.optimizers
+        if values.product or sum(its[name] != base[name] for name in lists) <= 1
+    ]
+
+
+def meet(programs, seconds):
+    """Lets the players of some programs meet.
 
     Args:
-        part: a name of `PARTS`.
-        found: {line: list of (value, peak) of its processes}, plain TensorFlow first.
-        empty: the peak of a process that does nothing.
-        table_bytes: size of the table.
+      programs: [(words, variables)] of each.
+      seconds: as of `turns.contest`.
+
+    Returns:
+      {"players": {title: figures}, "absent": {title: why}, "about": [of each program]}.
     """
-    factor, decimals, unit = UNITS.get(part.split(",")[0], (1, 2, " s"))
-    lines, plain = [], None
-    for name, results in found.items():
-        values, peaks = zip(*results)
-        middle, least = statistics.median(values), min(values)
-        beside = f"{middle / plain[0]:.2f} ({least / plain[1]:.2f})" if plain else "1"
-        plain = plain or (middle, least)
-        memory = f"{(statistics.median(peaks) - empty) / table_bytes:.2f}" if " s" in unit else ""
-        lines.append(f"| {name} | {factor * middle:.{decimals}f}{unit} | {beside} | {memory} |")
-    return lines
+    running, failed = [], {}
+    try:
+        for words, variables in programs:
+            try:
+                running.append(turns.Program(words, **variables))
+            except RuntimeError as error:
+                failed[os.path.basename(words[3])] = str(error)
+        found, absent = turns.contest(running, seconds)
+        players = {}
+        for program in running:
+            own = found.get(program.players[0]) if program.players else None
+            for title in filter(found.get, program.players):
+                figures = players[title] = turns.summary(found[title])
+                for name, beside in (("plain", own), ("ours", found.get(report.OURS))):
+                    figures[name] = beside and turns.ratios(found[title], beside)
+        about = [program.about for program in running]
+        return {"players": players, "absent": {**absent, **failed}, "about": about}
+    finally:
+        for program in running:
+            program.__exit__()
 
 
-def run(at, parts, repeats):
-    """Measures everything and prints it."""
-    table_bytes = 4 * at.rows * at.dim
-    measure(at, "prepare")
-    empty = statistics.median(measure(at, "nothing")[1] for _ in range(repeats))
-    size = f"{at.rows:,} x {at.dim} float32 ({table_bytes / 1e6:,.0f} MB)"
-    print(f"| {size}, {at.new_rows:,} new rows; medians of {repeats} |", end="")
-    print(" | beside plain: median (least) | memory, in tables |\n|---|---:|---:|---:|")
-    for part, measures in PARTS.items():
-        if part.split(",")[0] in parts:
-            found = {line: [] for line in measures}
-            for _ in range(repeats):
-                for line, results in found.items():
-                    results.append(measure(at, *measures[line]))
-            print("\n".join(lines_of(part, found, empty, table_bytes)), flush=True)
+def meet_steps(at, its, forms, seconds, python_of_peers=()):
+    """Returns what forms of a step, and peers, do in one setting.
+
+    Args:
+      at: the `Setting`.
+      its: {rows, dim, batch, new, optimizer}.
+      forms: names of `FORMS`.
+      seconds: as of `turns.contest`.
+      python_of_peers: {name: the Python of its environment}.
+    """
+    at = at._replace(**{name: its[name] for name in ("rows", "dim", "batch")})
+    spec = ["step", its["optimizer"], its["new"], forms]
+    programs = [(command(at, serve=spec), {})]
+    for name, python in dict(python_of_peers).items():
+        programs += environments.commands(name, python, dict(its, new_rows=at.new_rows))
+    return dict(setting=its, **meet(programs, seconds))
+
+
+def measure_parts(at, values, found):
+    """Measures the parts that the flags ask for, into `found`; yields it after each of them."""
+    parts = {part: its for part, its in PARTS.items() if part.split(",")[0] in values.only}
+    if not parts:
+        return
+    with tempfile.TemporaryDirectory(dir=at.directory) as directory:
+        there = at._replace(directory=directory)
+        if {"load", "save", "merge"} & set(values.only):
+            measure(there, "prepare")
+        empty = 0
+        if not values.together:
+            empty = statistics.median(measure(there, "nothing")[1] for _ in range(values.repeats))
+        for part, lines in parts.items():
+            its = measure_part(there, lines, values.repeats, values.together)
+            found["parts"][part] = report.figures(its, empty, 4 * at.rows * at.dim)
+            yield found
+
+
+def run(at, values):
+    """Measures what the flags ask for; yields all that has been found so far, after each part."""
+    found = {"at": dict(at._asdict(), directory=None), "repeats": values.repeats}
+    found.update(machine=machine(), versions=measure(at, "versions")[0])
+    found.update({"parts": {}, "contests": {}, "wrong": {}, "steps": [], "peers": []})
+    found["not installed"] = {}
+    yield from measure_parts(at, values, found)
+    for name, spec in CONTESTS.items():
+        if name.split(",")[0] in values.only:
+            found["contests"][name] = meet([(command(at, serve=spec), {})], values.seconds)
+            yield found
+    if "wrong" in values.only:
+        found["wrong"] = measure(at, "wrong_rows")[0]
+        yield found
+    if "step" in values.only:
+        for its in settings(values):
+            found["steps"].append(meet_steps(at, its, values.forms, values.seconds))
+            yield found
+    if "peers" in values.only:
+        pythons = {}
+        for name in environments.PEERS:
+            try:
+                pythons[name] = environments.make(name)
+            except RuntimeError as error:
+                found["not installed"][name] = str(error)
+        for rows, optimizer in itertools.product(values.peer_rows, values.optimizers):
+            its = dict(rows=int(rows), dim=at.dim, batch=at.batch, new="half", optimizer=optimizer)
+            forms = ["plain", "partial"]
+            found["peers"].append(meet_steps(at, its, forms, values.seconds, pythons))
+            yield found
+
+
+def machine():
+    """Returns {what: value} of the machine, and how busy it is."""
+    return {
+        "system": platform.platform(),
+        "cores": os.cpu_count(),
+        "load": [round(its, 1) for its in os.getloadavg()],
+        "python": platform.python_version(),
+    }
 
 
 def main(arguments):
@@ -163,9 +254,9 @@ def main(arguments):
         raise app.UsageError(f"expected flags alone, found {' '.join(arguments[1:])}")
     values = flags.FLAGS
     at = Setting(**{name: values[name].value for name in Setting._fields})
+    # A new process inherits the peak of the one that starts it, which therefore never imports
+    # TensorFlow.
     if values.measure:
-        # A new process inherits the peak of the one that starts it, which therefore never imports
-        # TensorFlow.
         import measures
 
         function, *given = json.loads(values.measure)
@@ -173,20 +264,64 @@ def main(arguments):
         # Linux counts in KiB.
         print(json.dumps([value, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024]))
         return
-    with tempfile.TemporaryDirectory(dir=at.directory) as directory:
-        run(at._replace(directory=directory), values.only, values.repeats)
+    if values.serve:
+        import players
+
+        function, *given = json.loads(values.serve)
+        turns.serve(getattr(players, function)(at, *given), {})
+        return
+    if values.read:
+        with open(values.read, encoding="utf-8") as file:
+            found = json.load(file)
+    else:
+        for found in run(at, values):
+            if values.json:  # What has been measured is kept, whatever comes after it.
+                with open(values.json, "w", encoding="utf-8") as file:
+                    json.dump(found, file, indent=1)
+            print(".", end="", file=sys.stderr, flush=True)
+    print(report.everything(found))
+    if values.pictures:
+        import pictures
+
+        pictures.draw_steps(os.path.join(values.pictures, "steps.png"), found)
+        pictures.draw_costs(os.path.join(values.pictures, "costs.png"), found)
+
+
+def some_of(name, choices, default, what):
+    """Defines a flag that is a list of words."""
+    flags.DEFINE_list(name, default, what)
+    flags.register_validator(
+        name, lambda its: set(its) <= set(choices), f"must be some of {', '.join(choices)}."
+    )
 
 
 if __name__ == "__main__":
     flags.DEFINE_integer("rows", 5000000, "Rows of the trained table.", lower_bound=1)
     flags.DEFINE_integer("dim", 32, "Numbers a row, float32.", lower_bound=1)
     flags.DEFINE_integer("new_rows", 1000, "Rows the table gains.", lower_bound=1)
-    flags.DEFINE_integer("batch", 1024, "Ids in a batch of the steps.", lower_bound=2)
+    flags.DEFINE_integer("batch", 1024, "Ids in a batch of sparse lookups.", lower_bound=2)
     flags.DEFINE_integer("repeats", 3, "Processes for each line.", lower_bound=1)
+    flags.DEFINE_boolean("together", False, "One process for a part, which tells no memory.")
     flags.DEFINE_string("directory", None, "Where checkpoints are put and removed again.")
-    flags.DEFINE_list("only", NAMES, "Which parts, with commas between.")
-    flags.register_validator(
-        "only", lambda parts: set(parts) <= set(NAMES), f"must be some of {', '.join(NAMES)}."
+    some_of("only", NAMES, NAMES[:-1], "Which parts, with commas between.")
+    # Steps. The first of each list is the base, at which the others are varied.
+    flags.DEFINE_list("step_rows", ["1000000", "10000", "100000", "10000000"], "Old rows.")
+    flags.DEFINE_list("step_dims", ["32", "64"], "Numbers a row.")
+    flags.DEFINE_list("step_batches", ["1024", "256"], "Ids in a batch.")
+    some_of("step_new", ["half", "all"], ["half", "all"], "How many of these are new.")
+    some_of("forms", report.TITLES, list(report.TITLES), "Forms of a step.")
+    some_of(
+        "optimizers",
+        ("SGD", "Momentum", "Adagrad", "Adam"),
+        ["SGD", "Adagrad", "Adam"],
+        "Of the steps.",
     )
+    flags.DEFINE_boolean("product", False, "Every value of one list with every one of the others.")
+    flags.DEFINE_float("seconds", 2.0, "How long each form of a step plays.", lower_bound=0)
+    flags.DEFINE_list("peer_rows", ["10000", "100000", "1000000"], "Old rows, beside peers.")
+    flags.DEFINE_string("json", None, "Where all figures go.")
+    flags.DEFINE_string("pictures", None, "The directory where pictures of them go.")
+    flags.DEFINE_string("read", None, "Figures of an earlier run, in place of measuring.")
     flags.DEFINE_string("measure", None, "Used by the script itself: the one thing to measure.")
+    flags.DEFINE_string("serve", None, "Used by the script itself: players that take turns.")
     app.run(main)

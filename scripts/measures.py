@@ -6,8 +6,10 @@ Each takes the sizes, a `benchmark.Setting`, and returns seconds unless it says 
 import os
 import time
 
+import forms
 import numpy as np
 import quiet  # noqa: F401 (before all that imports TensorFlow)
+import report
 import tensorflow.compat.v1 as tf
 from job import data as job_data
 from job import graph as job_graph
@@ -20,14 +22,6 @@ from job.progress import Progress
 from models import hyperparameters  # noqa: F401 (defines the flags)
 
 import partial_embed as pe
-
-OPTIMIZERS = {
-    "SGD": lambda: tf.train.GradientDescentOptimizer(0.1),
-    "Momentum": lambda: tf.train.MomentumOptimizer(0.1, 0.9),
-    "Adagrad": lambda: tf.train.AdagradOptimizer(0.1),
-    "Adam": lambda: tf.train.AdamOptimizer(0.1),
-}
-MOST_COLUMNS = 50000  # of a decoder: its batch has a number for each of them
 
 
 def seconds_of(function, *arguments, **options):
@@ -76,6 +70,22 @@ def prepare(at):
                 for name, saver in savers.items():
                     saver().save(session, place(at, name, slots), write_meta_graph=False)
     return 0.0
+
+
+def versions(at):
+    """Returns {package: version}."""
+    del at
+    return {"tensorflow": tf.__version__, "numpy": np.__version__, "partial_embed": pe.__version__}
+
+
+def in_turns(at, lines, repeats):
+    """Returns a list of values for each of some lines, [function, *arguments], which take turns."""
+    found = [[] for _ in lines]
+    for _ in range(repeats):
+        for (function, *arguments), values in zip(lines, found):
+            with tf.Graph().as_default():
+                values.append(globals()[function](at, *arguments))
+    return found
 
 
 def nothing(at):
@@ -151,73 +161,14 @@ def build(at, plain, number, shared=False, count_ops=False):
     return float(np.median(values[1:]))
 
 
-def look_up(table, ids, how):
-    """Returns rows of a table, or the means of bags of two of them."""
-    if how == "dense":
-        return tf.nn.embedding_lookup(table, ids)
-    ids = tf.cast(ids, tf.int64)
-    places = tf.range(tf.size(ids, out_type=tf.int64))
-    cells = tf.stack([places // 2, places % 2], 1)
-    bags = tf.SparseTensor(cells, ids, tf.stack([tf.size(ids, out_type=tf.int64) // 2, 2]))
-    if how == "safe":
-        return tf.nn.safe_embedding_lookup_sparse(table, bags, combiner="mean")
-    return tf.nn.embedding_lookup_sparse(table, bags, None, combiner="mean")
-
-
-def training_step(at, form, optimizer, lookup="dense"):
-    """Builds one form of a table that trains its new rows; returns table, ids and training op."""
-    if form == "concat":
-        zeros = tf.zeros_initializer()
-        old = tf.get_variable("old", [at.rows, at.dim], initializer=zeros, trainable=False)
-        table = tf.concat(
-            [old, tf.get_variable("new", [at.new_rows, at.dim], initializer=zeros)], 0
-        )
-    else:
-        table = make_zeros(at, plain=form != "partial")
-    if form == "table mask":
-        mask = tf.cast(tf.range(at.rows + at.new_rows) >= at.rows, tf.float32)[:, None]
-        table = mask * table + tf.stop_gradient((1 - mask) * table)
-    ids = tf.placeholder(tf.int32, [None])
-    weight = tf.get_variable("weight", [at.dim, 2], initializer=tf.ones_initializer())
-    loss = tf.reduce_mean(tf.square(tf.matmul(look_up(table, ids, lookup), weight) - 1.0))
-    gradients = dict((v, g) for g, v in optimizer.compute_gradients(loss, tf.trainable_variables()))
-    if form == "gradient mask":
-        whole = gradients[table]
-        new = tf.cast(whole.indices >= at.rows, tf.float32)[:, None]
-        gradients[table] = tf.IndexedSlices(whole.values * new, whole.indices, whole.dense_shape)
-    return table, ids, optimizer.apply_gradients([(g, v) for v, g in gradients.items()])
-
-
-def decoder(at, form, optimizer):
-    """The median step of an output layer [d, vocabulary] with its bias, and a batch of 64."""
-    old, new = min(at.rows, MOST_COLUMNS), at.new_rows
-    shape, zeros = [at.dim, old + new], tf.zeros_initializer()
-    if form == "plain":
-        kernel = tf.get_variable("kernel", shape, initializer=zeros)
-        bias = tf.get_variable("bias", shape[1:], initializer=zeros)
-    else:
-        frozen = dict(num_frozen_rows=old, initializer=zeros)
-        kernel = pe.get_embedding("kernel", shape, axis=1, **frozen)
-        bias = pe.get_embedding("bias", shape[1:], **frozen)
-    x, labels = tf.placeholder(tf.float32, [64, at.dim]), tf.placeholder(tf.int32, [64])
-    logits = kernel.matmul(x) if form == "matmul" else tf.matmul(x, kernel)
-    loss = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits + bias)
-    train = OPTIMIZERS[optimizer]().minimize(tf.reduce_mean(loss))
-    random = np.random.RandomState(0)
-    batch = {x: random.randn(64, at.dim), labels: random.randint(old + new, size=64)}
-    return median_step(train, [batch] * 20)
-
-
-def step(at, form, optimizer, lookup="dense"):
-    """The median step of one form, in batches half of old ids and half of new ones."""
-    _, ids, train = training_step(at, form, OPTIMIZERS[optimizer](), lookup)
-    random, half = np.random.RandomState(0), at.batch // 2
-    new = at.rows, at.rows + at.new_rows
-    feeds = [
-        {ids: np.concatenate([random.randint(at.rows, size=half), random.randint(*new, size=half)])}
-        for _ in range(20)
-    ]
-    return median_step(train, feeds)
+def wrong_rows(at):
+    """Returns {"of": old and new rows, "rows": {title: {optimizer: wrong rows of that form}}}."""
+    at = at._replace(rows=200, new_rows=20, dim=4, batch=16)
+    counts = {
+        title: {its: forms.count_wrong_rows(at, form, its) for its in forms.OPTIMIZERS}
+        for form, title in report.TITLES.items()
+    }
+    return {"of": [at.rows, at.new_rows], "rows": counts}
 
 
 def loop(at, model, bare):
@@ -272,13 +223,3 @@ def loop(at, model, bare):
         if bare:
             return monitored.run_step_fn(take_bare)
         return float(np.median([seconds_of(take, 39) / 40 for _ in range(25)][3:]))
-
-
-def median_step(train, feeds):
-    """Returns the median time of a training op, after some steps to warm up."""
-    with tf.Session() as session:
-        session.run(tf.global_variables_initializer())
-        times = [seconds_of(session.run, train, feed) for feed in feeds]
-        if np.median(times[5:]) < 0.02:
-            times += [seconds_of(session.run, train, feed) for _ in range(20) for feed in feeds]
-    return float(np.median(times[5:]))

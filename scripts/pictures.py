@@ -1,4 +1,7 @@
-"""Pictures of a growth. Matplotlib is an extra: only who wants to draw imports this module."""
+"""Pictures of a growth, and of what it costs.
+
+Matplotlib is an extra: only who wants to draw imports this module.
+"""
 
 import matplotlib
 
@@ -6,8 +9,12 @@ matplotlib.use("Agg")  # Files only; there may be no screen.
 
 import matplotlib.pyplot as plt  # noqa: E402
 import numpy as np  # noqa: E402
+import report  # noqa: E402
+from matplotlib.lines import Line2D  # noqa: E402
 
 OLD, NEW, LEVEL = "#9aa5b1", "#d9480f", "#1c7ed6"
+# Okabe and Ito's colours, which can be told apart however one sees colours.
+COLORS = ("#0072b2", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7f7f7f", "#8c6d00", "#5e3c99")
 
 
 def draw_curve(path, title, epochs, grown, retrained):
@@ -64,6 +71,141 @@ def draw_rows(path, title, before, after, num_old):
     both[0].set_ylabel("second component")
     figure.suptitle(title)
     _write(figure, path)
+
+
+def draw_steps(path, found, optimizers=("SGD", "Adam")):
+    """Draws milliseconds a step over the number of old rows, one line a form or a peer.
+
+    Args:
+      path: the PNG file.
+      found: what `benchmark.run` returns; steps of the base, and peers of the same sizes.
+      optimizers: one panel each.
+    """
+    figure, panels = plt.subplots(1, len(optimizers), figsize=(15, 6.4), sharey=True)
+    for axes, optimizer in zip(panels, optimizers):
+        lines = _lines_of_steps(found, optimizer)
+        ends = {}
+        for place, (title, points) in enumerate(lines.items()):
+            style = {"color": COLORS[place % len(COLORS)], "linewidth": 1.3}
+            style["linestyle"] = "--" if ";" in title else "-"
+            if title == report.PLAIN:
+                style.update(color="black", linewidth=1.6)
+            if title == report.OURS:
+                style.update(color=NEW, linewidth=3, zorder=9)
+            rows, milliseconds = zip(*sorted(points.items()))
+            axes.plot(rows, milliseconds, marker="o", markersize=3.5, **style)
+            ends[title] = rows[-1], milliseconds[-1], style["color"]
+        axes.set(xscale="log", yscale="log", xlabel="old rows", title=f"a step of {optimizer}")
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(alpha=0.25)
+        axes.yaxis.set_tick_params(labelleft=True)
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.autoscale(False)  # The lines to their names change no scale.
+        _label_ends(axes, ends)
+    panels[0].set_ylabel("milliseconds a step (median)")
+    its = found["steps"][0]["setting"]
+    figure.suptitle(
+        f"{its['batch']:,} ids a batch, {its['new']} of them new, rows of {its['dim']} numbers; "
+        "dashed: beside, in another framework"
+    )
+    figure.subplots_adjust(wspace=0.8)
+    _write(figure, path)
+
+
+def _lines_of_steps(found, optimizer):
+    """Returns {title: {old rows: milliseconds}} of an optimizer at the first setting's sizes."""
+    same = {its: found["steps"][0]["setting"][its] for its in ("dim", "batch", "new")}
+    lines = {}
+    for kind in ("steps", "peers"):
+        for entry in found[kind]:
+            setting = entry["setting"]
+            if dict(setting, **same) == setting and setting["optimizer"] == optimizer:
+                # Of peers' programs, what they are compared with is left out.
+                shown = {about.get("peer") for about in entry["about"]}
+                for title, its in entry["players"].items():
+                    if kind == "steps" or (title in shown and "1 thread" not in title):
+                        lines.setdefault(title, {})[setting["rows"]] = its["median"]
+    return lines
+
+
+def _label_ends(axes, ends):
+    """Writes the name of each line beside its end, none over another.
+
+    Args:
+      axes: where both scales are logarithmic.
+      ends: {title: (x, y, color)}.
+    """
+    low, high = np.log10(axes.get_ylim())
+    gap, edge = (high - low) / 21, axes.get_xlim()[1]
+    order = sorted(ends, key=lambda title: ends[title][1])
+    wanted = np.log10([ends[title][1] for title in order])
+    # Moved up where the name below is too near, or down for the one above: the middle of both.
+    steps = gap * np.arange(len(order))
+    up = np.maximum.accumulate(wanted - steps) + steps
+    down = np.minimum.accumulate((wanted - steps)[::-1])[::-1] + steps
+    for title, height in zip(order, 10 ** ((up + down) / 2)):
+        x, y, color = ends[title]
+        line = {"color": color, "linewidth": 0.7, "alpha": 0.7, "clip_on": False}
+        axes.add_line(Line2D([x, edge * 1.2], [y, height], **line))
+        text = title.split(";")[0].replace("`", "").split(":")[0].split(",")[0]
+        weight = "bold" if title in (report.OURS, report.PLAIN) else "normal"
+        place = {"va": "center", "fontsize": 9, "color": color, "weight": weight}
+        axes.text(edge * 1.25, height, text, **place)
+
+
+def draw_costs(path, found):
+    """Draws the ratio to plain TensorFlow of all that a user meets, as bars.
+
+    Args:
+      path: the PNG file.
+      found: what `benchmark.run` returns.
+    """
+    bars = []
+    for part, lines in found["parts"].items():
+        if part != "ops":
+            for line, its in list(lines.items())[1:]:
+                ends = its["ratio"], its["ratio of the least"]
+                bars.append((f"{part.split(',')[0]}: {line}", its["ratio"], ends))
+    for part, its in found["contests"].items():
+        for line, player in list(its["players"].items())[1:]:
+            bars.append((f"{part.split(',')[0]}: {line}", *_middle_and_ends(player)))
+    for entry in found["steps"]:
+        first, its = found["steps"][0]["setting"], entry["setting"]
+        if dict(first, optimizer="") == dict(its, optimizer="") and report.OURS in entry["players"]:
+            title = f"a step of {its['optimizer']}, {its['rows']:,} rows"
+            bars.append((title, *_middle_and_ends(entry["players"][report.OURS])))
+    figure, axes = plt.subplots(figsize=(9, 0.36 * len(bars) + 1.2))
+    for place, (_, ratio, ends) in enumerate(bars):
+        color = NEW if ratio > 1 else COLORS[0]
+        # From 1, so that the length of a bar is how far it is from plain TensorFlow.
+        axes.barh(-place, ratio - 1, left=1, color=color, height=0.62, alpha=0.85)
+        axes.plot(sorted(ends), [-place, -place], color="black", linewidth=1.2)
+        right = ratio > 1
+        axes.annotate(
+            f"{ratio:.2g}" if ratio < 1 else f"{ratio:.2f}",
+            (max(*ends, ratio) if right else min(*ends, ratio), -place),
+            (4 if right else -4, 0),
+            textcoords="offset points",
+            ha="left" if right else "right",
+            va="center",
+            fontsize=9,
+        )
+    axes.axvline(1, color="black", linewidth=1)
+    axes.set_yticks([-place for place in range(len(bars))])
+    axes.set_yticklabels([title.replace("`", "") for title, _, _ in bars], fontsize=9)
+    axes.set_xscale("log")
+    left = min(min(ratio, *ends) for _, ratio, ends in bars)
+    axes.set_xlim(min(left / 1.6, 0.5), max(max(ratio, *ends) for _, ratio, ends in bars) * 1.3)
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("")
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.set_xlabel("time, beside plain TensorFlow (1): to the left it takes less")
+    axes.tick_params(axis="y", length=0)
+    _write(figure, path)
+
+
+def _middle_and_ends(player):
+    return player["plain"]["median"], player["plain"]["quartiles"]
 
 
 def _write(figure, path):

@@ -1,9 +1,11 @@
 """What the benchmark measures is what its lines say; no test looks at a time."""
 
+import sys
+
 import benchmark
 import measures
-import numpy as np
 import pytest
+import report
 import tensorflow.compat.v1 as tf
 
 from partial_embed.files.checkpoint import Checkpoint
@@ -38,47 +40,52 @@ def test_what_is_prepared(at, same_bits):
     assert Checkpoint(measures.place(at, "base", False)).shapes == {"embedding": [50, 4]}
 
 
-@pytest.mark.parametrize("optimizer", sorted(measures.OPTIMIZERS))
-@pytest.mark.parametrize("form", ["partial", "gradient mask", "concat", "table mask", "plain"])
-def test_forms_of_a_step(at, form, optimizer):
-    table, ids, train = measures.training_step(at, form, measures.OPTIMIZERS[optimizer]())
-    with tf.Session() as session:
-        session.run(tf.global_variables_initializer())
-        before = session.run(table)
-        session.run(train, {ids: [3, 3, 51]})
-        moved = np.flatnonzero((session.run(table) != before).any(axis=1)).tolist()
-    assert moved == ([3, 51] if form == "plain" else [51])
-
-
-def test_a_mask_on_the_sparse_gradient_lets_old_rows_drift_that_moved_before(at):
-    """Which is why it is no substitute, and only measured beside one."""
-    table, ids, train = measures.training_step(
-        at, "gradient mask", tf.train.MomentumOptimizer(0.1, 0.9)
-    )
-    with tf.Session() as session:
-        session.run(tf.global_variables_initializer())
-        (momentum,) = [v for v in tf.global_variables() if v.op.name == "embedding/Momentum"]
-        session.run(tf.assign(momentum, tf.ones_like(momentum)))
-        before = session.run(table)
-        session.run(train, {ids: [3, 51]})
-        assert (session.run(table)[3] != before[3]).all()
-
-
 def test_ops_are_counted_not_timed(at):
     one, ten = (measures.build(at, True, number, False, True) for number in (1, 10))
     assert ten == 10 * one
 
 
-def test_the_lines_of_a_part():
-    found = {"plain": [(2.0, 500), (1.0, 300), (4.0, 400)], "grown": [(3.0, 300), (2.5, 300)]}
-    assert benchmark.lines_of("load", found, 100, 200) == [
-        "| plain | 2.00 s | 1 | 1.50 |",
-        "| grown | 2.75 s | 1.38 (2.50) | 1.00 |",
-    ]
-    assert benchmark.lines_of("step, Adam", {"plain": [(0.0021, 5)]}, 0, 1) == [
-        "| plain | 2.10 ms | 1 |  |"
-    ]
-    assert benchmark.lines_of("ops", {"plain": [(7, 5)], "grown": [(14, 5)]}, 0, 1) == [
-        "| plain | 7 | 1 |  |",
-        "| grown | 14 | 2.00 (2.00) |  |",
+def test_one_process_measures_all_lines_of_a_part(at):
+    lines = {"plain": ("build", True, 3, False, True), "grown": ("build", False, 3, False, True)}
+    found = benchmark.measure_part(at, lines, 2, together=True)
+    (plain, _), (again, _) = found["plain"]
+    assert plain == again == measures.build(at, True, 3, False, True)
+    assert found["grown"][0][0] == measures.build(at, False, 3, False, True) > plain
+
+
+class Values:
+    """Flags of steps."""
+
+    step_rows, step_dims, step_batches, step_new = ["10", "5"], ["4", "8"], ["6"], ["half", "all"]
+    optimizers, product = ["SGD", "Adam"], False
+
+
+def test_steps_are_varied_one_size_at_a_time():
+    found = [its for its in benchmark.settings(Values) if its["optimizer"] == "Adam"]
+    assert len(benchmark.settings(Values)) == 2 * len(found)
+    base = {"dim": 4, "batch": 6, "new": "half", "rows": 10, "optimizer": "Adam"}
+    others = [dict(base, rows=5), dict(base, dim=8), dict(base, new="all")]
+    assert sorted(map(str, found)) == sorted(map(str, [base, *others]))
+
+
+def test_all_sizes_meet_with_product():
+    everything = type("Product", (Values,), {"product": True})
+    assert len(benchmark.settings(everything)) == 2 * 2 * 2 * 2
+
+
+def test_players_of_tensorflow_and_of_a_program_that_fails_meet(at):
+    its = {"dim": 4, "batch": 6, "new": "half", "rows": 20, "optimizer": "Momentum"}
+    spec = ["step", "Momentum", "half", ["plain", "partial"]]
+    broken = [sys.executable, "-W", "ignore", "no_such_program.py"], {}
+    programs = [(benchmark.command(at, serve=spec), {}), broken]
+    found = benchmark.meet(programs, seconds=0.0)
+    assert list(found["players"]) == [report.PLAIN, report.OURS]
+    ours = found["players"][report.OURS]
+    assert ours["plain"]["median"] > 0 and ours["ours"]["median"] == 1
+    assert "No such file" in found["absent"]["no_such_program.py"]
+    table = report.table_of_steps([dict(found, setting=its)], ["plain"])
+    assert [line.split(" | ")[0] for line in table[2:]] == [
+        f"| {report.PLAIN}",
+        f"| {report.OURS}",
+        "| no_such_program.py",
     ]

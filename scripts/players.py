@@ -1,0 +1,142 @@
+"""The players of TensorFlow in a contest of turns.py: forms of a step in one graph and session.
+
+Each function takes the sizes, a `benchmark.Setting`, and returns {title: `turns.Player`, or why it
+does not play}; the first title is plain TensorFlow's.
+"""
+
+import functools
+
+import numpy as np
+import quiet  # noqa: F401 (before all that imports TensorFlow)
+import tensorflow.compat.v1 as tf
+from forms import Tables, feed_of, look_up_bags, needs, parts_of, training_step
+from report import TITLES
+from turns import Player
+
+import partial_embed as pe
+
+MOST_COLUMNS = 50000  # of a decoder: its batch has a number for each of them
+MEMORY = 0.85  # the share of what is free that tables may take
+
+
+def step(at, optimizer, new, forms):
+    """Forms of a training step.
+
+    Args:
+      at: the `Setting`.
+      optimizer: a name of `forms.OPTIMIZERS`.
+      new: which of a batch's ids are new ones: "half" or "all".
+      forms: names of `forms.FORMS`.
+    """
+    tables, steps, players = Tables(at, optimizer), {}, {}
+    shared, passing, free = {}, 0, MEMORY * free_bytes()
+    for form in forms:
+        title = TITLES[form]
+        (which, lasting), temporary = needs(form, at, optimizer)
+        after = dict(shared, **{which: lasting})
+        if sum(after.values()) + max(passing, temporary) > free:
+            gigabytes = (sum(after.values()) + temporary) / 1e9
+            players[title] = f"needs {gigabytes:.0f} GB of {free / 1e9:.0f}"
+            continue
+        shared, passing = after, max(passing, temporary)
+        steps[form] = training_step(tables, form)
+        players[title] = None
+    random, session = np.random.RandomState(0), started()
+
+    def draw(form):
+        old = random.randint(at.rows, size=0 if new == "all" else at.batch // 2)
+        of_new = random.randint(at.new_rows, size=at.batch - len(old)) + at.rows
+        parts = parts_of(form, old.astype(np.int32), of_new.astype(np.int32))
+        return [feed_of(steps[form], ids, at.rows) for ids in parts]
+
+    def take(form, feeds):
+        for feed in feeds:
+            session.run(steps[form].train, feed)
+
+    for form in steps:
+        players[TITLES[form]] = Player(*(functools.partial(do, form) for do in (draw, take)))
+    return players
+
+
+def sparse(at, safe):
+    """`embedding_lookup_sparse` or its safe form, of bags of two ids."""
+    tables, name = Tables(at, "SGD"), "`embedding_lookup_sparse`"
+    name = "its safe form" if safe else name
+    look_up = functools.partial(look_up_bags, safe=safe)
+    steps = {
+        f"{name} of {which}": training_step(tables, form, look_up)
+        for form, which in (("plain", "one variable"), ("partial", "a grown table"))
+    }
+    random, session = np.random.RandomState(0), started()
+
+    def draw(step):
+        halves = (
+            random.randint(at.rows, size=at.batch // 2),
+            random.randint(at.rows, at.rows + at.new_rows, size=at.batch // 2),
+        )
+        return {step.ids: np.concatenate(halves)}
+
+    return {
+        title: Player(
+            functools.partial(draw, step),
+            lambda feed, train=step.train: session.run(train, feed),
+        )
+        for title, step in steps.items()
+    }
+
+
+def decoder(at):
+    """An output layer [d, vocabulary] with its bias, and a batch of 64."""
+    columns = f"{min(at.rows, MOST_COLUMNS):,} columns"
+    trains = {
+        f"a decoder of {columns} and its bias, all training": decode(at, "plain"),
+        "a grown one": decode(at, "partial"),
+        "a grown one, scored by `kernel.matmul(x)`": decode(at, "matmul"),
+    }
+    random, session = np.random.RandomState(0), started()
+
+    def draw(x, labels):
+        columns = min(at.rows, MOST_COLUMNS) + at.new_rows
+        return {x: random.randn(64, at.dim), labels: random.randint(columns, size=64)}
+
+    return {
+        title: Player(
+            functools.partial(draw, x, labels),
+            lambda feed, train=train: session.run(train, feed),
+        )
+        for title, (x, labels, train) in trains.items()
+    }
+
+
+def decode(at, form):
+    """Builds a form of the output layer; returns its input, its labels and its training op."""
+    old, new = min(at.rows, MOST_COLUMNS), at.new_rows
+    shape, zeros = [at.dim, old + new], tf.zeros_initializer()
+    with tf.variable_scope(form):
+        if form == "plain":
+            kernel = tf.get_variable("kernel", shape, initializer=zeros)
+            bias = tf.get_variable("bias", shape[1:], initializer=zeros)
+        else:
+            frozen = dict(num_frozen_rows=old, initializer=zeros)
+            kernel = pe.get_embedding("kernel", shape, axis=1, **frozen)
+            bias = pe.get_embedding("bias", shape[1:], **frozen)
+        x, labels = tf.placeholder(tf.float32, [64, at.dim]), tf.placeholder(tf.int32, [64])
+        logits = kernel.matmul(x) if form == "matmul" else tf.matmul(x, kernel)
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits + bias)
+        trains = tf.trainable_variables(f"{form}/")
+        optimizer = tf.train.GradientDescentOptimizer(0.1)
+        return x, labels, optimizer.minimize(tf.reduce_mean(losses), var_list=trains)
+
+
+def started():
+    """Returns a session whose variables are initialized."""
+    session = tf.Session()
+    session.run(tf.global_variables_initializer())
+    return session
+
+
+def free_bytes():
+    """Returns how much memory the system could give."""
+    with open("/proc/meminfo", encoding="utf-8") as lines:
+        sizes = dict(line.split(":") for line in lines)
+    return int(sizes["MemAvailable"].split()[0]) * 1024
