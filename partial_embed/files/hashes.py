@@ -14,7 +14,6 @@ from partial_embed.files.tensors import cpu_only, dtype_of
 DIGEST = "farm-sum:"  # before a digest that is written down
 _CHUNK_BYTES = 1 << 20  # stays in the cache
 _BLOCK_BYTES = 1 << 22  # what an op works on at once
-_BITS = {1: tf.uint8, 2: tf.int16, 4: tf.int32}
 
 
 def row_hashes(values):
@@ -78,21 +77,22 @@ def hash_rows(value, axis=0):
 
 
 def _hash_rows(value, axis):
-    if value.dtype.is_bool:
-        value = tf.cast(value, tf.uint8)
-    shape, size = value.shape.as_list(), value.dtype.size
-    count = shape[axis]
-    width = int(np.prod(shape)) // max(count, 1)
+    count, size = value.shape.as_list()[axis], value.dtype.size
+    width = int(np.prod(value.shape.as_list())) // max(count, 1)
     words = 4 if size >= 8 else 3
     if not count * width:
         return tf.zeros([count, words], tf.int32)
+    value = tf.cast(value, tf.uint8) if value.dtype.is_bool else value
+    # No copy; and what transposes and sums knows these types on every TensorFlow.
+    value = tf.bitcast(value, {1: tf.uint8, 2: tf.int16, 4: tf.int32}.get(size, tf.int64))
     step = max(1, _BLOCK_BYTES // (width * size))
     step = step // 64 * 64 or step  # TensorFlow need not copy a block that lies so.
-    front = [axis] + [other for other in range(len(shape)) if other != axis]
+    front = [axis] + [other for other in range(value.shape.rank) if other != axis]
 
     def block(start):
         rows = value[(slice(None),) * axis + (slice(start, start + step),)]
-        return _hash_block(tf.reshape(tf.transpose(rows, front) if axis else rows, [-1, width]))
+        rows = tf.transpose(rows, front) if axis else rows
+        return _hash_block(tf.reshape(rows, [-1, width * max(1, size // 8)]))
 
     if count <= step:
         found = block(tf.constant(0, tf.int64))
@@ -114,9 +114,8 @@ def _hash_rows(value, axis):
 
 def _hash_block(rows):
     farm = tf.raw_ops.Fingerprint(data=rows, method="farmhash64")
-    bits = tf.bitcast(rows, _BITS.get(rows.dtype.size, tf.int64))
-    sums = tf.reduce_sum(bits, list(range(1, bits.shape.rank)))
-    sums = tf.cast(sums, tf.int32) if bits.dtype.size < 4 else tf.bitcast(sums, tf.int32)
+    sums = tf.reduce_sum(rows, 1)
+    sums = tf.cast(sums, tf.int32) if rows.dtype.size < 4 else tf.bitcast(sums, tf.int32)
     count = tf.shape(farm)[0]
     farm = tf.reshape(tf.bitcast(tf.reshape(farm, [-1, 2, 4]), tf.int32), [-1, 2])
     return tf.concat([farm, tf.reshape(sums, [count, -1])], 1)
