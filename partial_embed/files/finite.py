@@ -46,11 +46,15 @@ def nonfinite_rows(values):
     """Returns the numbers of the rows of an array that hold NaN or Inf."""
     if values.dtype.kind in "iubOSU" or not values.size:
         return np.zeros(0, int)
-    # As in refuse_nonfinite; a float type of numpy's own for the half types.
     found = []
-    step = max(1, (1 << 22) // max(1, values[0].size))
+    width = values[0].size
+    step = max(1, (1 << 20) // width)
     for start in range(0, len(values), step):
-        chunk = values[start : start + step].reshape([len(values[start : start + step]), -1])
-        finite = np.isfinite(chunk.astype(np.float32) if chunk.dtype.itemsize < 4 else chunk)
-        found.append(start + np.flatnonzero(~finite.all(1)))
+        chunk = values[start : start + step].reshape([-1, width])
+        if chunk.dtype.itemsize < 4:  # half types: a float type of numpy's own
+            chunk = chunk.astype(np.float32)
+        # A sum is no number if a value is none. It may be too large as well, so rows are looked at.
+        with np.errstate(all="ignore"):
+            rows = np.flatnonzero(~np.isfinite(np.dot(chunk, np.ones(width, chunk.dtype))))
+        found.append(start + rows[~np.isfinite(chunk[rows]).all(1)])
     return np.concatenate(found)

@@ -1,12 +1,19 @@
-"""A hash a row, by which rows are known again."""
+"""Hashes of rows, by which rows are known again.
+
+By `hash_rows` and `digest_of`, ops that run where rows are. `row_hashes` and
+`fingerprint` are of arrays: of texts, and of what deltas were known by before.
+"""
 
 import hashlib
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+from partial_embed.files.tensors import cpu_only, dtype_of
+
+DIGEST = "farm-sum:"  # before a digest that is written down
 _CHUNK_BYTES = 1 << 20  # stays in the cache
-_BLOCK_BYTES = 1 << 22  # what an op works on at once, with all processors
+_BLOCK_BYTES = 1 << 22  # what an op works on at once
 
 
 def row_hashes(values):
@@ -52,57 +59,99 @@ def can_hash(dtype):
 
 
 def hash_rows(value, axis=0):
-    """Returns `row_hashes` of a tensor, computed block by block by whoever holds it.
+    """Returns (FarmHash of its bytes, sum of its numbers' bits) for each row of a tensor.
+
+    The sum, modulo what its numbers can be, is another wherever one number changed,
+    by whatever bits; FarmHash is another for all but one of 2**64 changes. Both are
+    the same for ever, and made block by block on the processor beside the tensor.
 
     Args:
         value: tensor of known shape, of a dtype that `can_hash`.
         axis: int, along which rows are counted.
 
     Returns:
-        int64 tensor [rows], of which the bits are those of the unsigned numbers.
+        int32 tensor [rows, 3], of numbers of 8 bytes and more [rows, 4].
     """
-    if not value.shape.rank:
-        value = tf.reshape(value, [1])
-    if value.dtype.is_bool:
-        value = tf.cast(value, tf.uint8)
-    shape = value.shape.as_list()
-    count, size = shape[axis], value.dtype.size
-    row_bytes = int(np.prod(shape)) // max(count, 1) * size
-    if not count * row_bytes:
-        return tf.zeros([count], tf.int64)
-    numbers = tf.int32 if row_bytes % 4 == 0 else tf.uint8
-    width = row_bytes // numbers.size
-    weights = tf.constant(_weights(width).view(np.int64))
-    # As many values side by side as make one number.
-    per_number = numbers.size // size
-    grouped = [-1, width, per_number] if per_number > 1 else [-1, row_bytes // size]
-    step = max(1, _BLOCK_BYTES // row_bytes)
-    front = [axis] + [other for other in range(len(shape)) if other != axis]
+    with tf.device("/cpu:0"):
+        return _hash_rows(value if value.shape.rank else tf.reshape(value, [1]), axis)
+
+
+def _hash_rows(value, axis):
+    count, size = value.shape.as_list()[axis], value.dtype.size
+    width = int(np.prod(value.shape.as_list())) // max(count, 1)
+    words = 4 if size >= 8 else 3
+    if not count * width:
+        return tf.zeros([count, words], tf.int32)
+    value = tf.cast(value, tf.uint8) if value.dtype.is_bool else value
+    # No copy; and what transposes and sums knows these types on every TensorFlow.
+    value = tf.bitcast(value, {1: tf.uint8, 2: tf.int16, 4: tf.int32}.get(size, tf.int64))
+    step = max(1, _BLOCK_BYTES // (width * size))
+    step = step // 64 * 64 or step  # TensorFlow need not copy a block that lies so.
+    front = [axis] + [other for other in range(value.shape.rank) if other != axis]
 
     def block(start):
         rows = value[(slice(None),) * axis + (slice(start, start + step),)]
         rows = tf.transpose(rows, front) if axis else rows
-        rows = tf.bitcast(tf.reshape(rows, grouped), numbers)
-        bits = tf.cast(tf.reshape(rows, [-1, width]), tf.int64)
-        bits = tf.bitwise.bitwise_and(bits, (1 << 8 * numbers.size) - 1)
-        return tf.reduce_sum(bits * weights, 1)
+        return _hash_block(tf.reshape(rows, [-1, width * max(1, size // 8)]))
 
     if count <= step:
-        return block(tf.constant(0, tf.int64))
-    blocks = -(-count // step)
-    found = tf.TensorArray(tf.int64, blocks, infer_shape=False)
-    _, found = tf.while_loop(
-        lambda number, _: number < blocks,
-        lambda number, array: (
-            number + 1,
-            array.write(number, block(tf.cast(number, tf.int64) * step)),
-        ),
-        [0, found],
-        parallel_iterations=1,
-    )
-    found = found.concat()
-    found.set_shape([count])
+        found = block(tf.constant(0, tf.int64))
+    else:
+        blocks = -(-count // step)
+        found = tf.TensorArray(tf.int32, blocks, infer_shape=False)
+        _, found = tf.while_loop(
+            lambda number, _: number < blocks,
+            lambda number, array: (
+                number + 1,
+                array.write(number, block(tf.cast(number, tf.int64) * step)),
+            ),
+            [0, found],
+        )
+        found = found.concat()
+    found.set_shape([count, words])
     return found
+
+
+def _hash_block(rows):
+    farm = tf.raw_ops.Fingerprint(data=rows, method="farmhash64")
+    sums = tf.reduce_sum(rows, 1)
+    sums = tf.cast(sums, tf.int32) if rows.dtype.size < 4 else tf.bitcast(sums, tf.int32)
+    count = tf.shape(farm)[0]
+    farm = tf.reshape(tf.bitcast(tf.reshape(farm, [-1, 2, 4]), tf.int32), [-1, 2])
+    return tf.concat([farm, tf.reshape(sums, [count, -1])], 1)
+
+
+def digest_of(hashes):
+    """Returns a short int32 tensor that stands for rows with these hashes, in this order.
+
+    Args:
+        hashes: list of results of `hash_rows`, parts of one table in the order of its rows.
+    """
+    with tf.device("/cpu:0"):
+        hashes = tf.concat(hashes, 0)
+        farm = tf.raw_ops.Fingerprint(data=tf.reshape(hashes, [1, -1]), method="farmhash64")
+        farm = tf.bitcast(tf.reshape(farm, [2, 4]), tf.int32)
+        return tf.concat([farm, tf.reduce_sum(hashes, 0)], 0)
+
+
+def digest_text(digest):
+    """Returns a digest as a text, which says by what it begins how it came about."""
+    return DIGEST + np.asarray(digest).astype("<i4").tobytes().hex()
+
+
+def is_digest(text):
+    """Returns whether a text that stands for rows is a digest, and not what it was before."""
+    return text.startswith(DIGEST)
+
+
+def read_digest(text):
+    """Returns the digest that a text says, an int32 array; None if it says none."""
+    if not is_digest(text):
+        return None
+    try:
+        return np.frombuffer(bytes.fromhex(text[len(DIGEST) :]), "<i4")
+    except ValueError:
+        return None
 
 
 def _hash_of_strings(row):
@@ -115,8 +164,24 @@ def _hash_of_strings(row):
 
 
 def fingerprint(hashes):
-    """Returns a short hex text that stands for rows with these hashes, in this order."""
+    """Returns a short hex text that stands for rows with these `row_hashes`, in this order."""
     return hashlib.blake2b(hashes.view(np.uint8), digest_size=16).hexdigest()
+
+
+def fingerprint_of(values, axis=0, as_digest=True):
+    """Returns a text that stands for the rows of an array.
+
+    Args:
+        values: array of any dtype.
+        axis: int, along which rows are counted.
+        as_digest: bool, whether it is a digest where there can be one, or what it was before.
+    """
+    if as_digest and can_hash(dtype_of(values)):
+        with tf.Graph().as_default(), tf.device("/cpu:0"), tf.Session(config=cpu_only()) as session:
+            fed = tf.placeholder(values.dtype, values.shape)
+            return digest_text(session.run(digest_of([hash_rows(fed, axis)]), {fed: values}))
+    values = np.moveaxis(values, axis, 0) if values.shape else values.reshape([1])
+    return fingerprint(row_hashes(values))
 
 
 def keys_fingerprint(keys):

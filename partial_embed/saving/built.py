@@ -45,9 +45,9 @@ class Built:
     def __init__(self, content, builder, delta, allow_nonfinite):
         self._content = content
         self._delta = delta
-        self._ops = RestoreOps(content, builder.saveables, allow_nonfinite, delta)
+        self._ops = RestoreOps(content, builder.saveables, allow_nonfinite)
         self._frozen_rows = FrozenRows() if delta else None
-        self._hashes = None
+        self._digests = None
         self._writers = {} if delta else self._slot_writers()
         self._warned = False
         # By table: what holds its frozen rows' slots, the newest, and what they were loaded from.
@@ -107,7 +107,7 @@ class Built:
         for name, source in restoration.sources.items():
             base = source.base if isinstance(source, DeltaTable) else source
             self._sources[name] = self._origins[name] = base
-        self._hashes = None
+        self._digests = None
         return restoration
 
     def generations(self):
@@ -152,9 +152,9 @@ class Built:
     def write_rest(self, session, stage):
         """Writes what the variables lack: the manifest of a delta, else the rest of slots."""
         if self._delta:
-            if self._hashes is None:
-                self._hashes = self._frozen_rows.hashes(session)
-            text = manifest_of(self._content, self._sources, self._hashes, session)
+            if self._digests is None:
+                self._digests = self._frozen_rows.digests(session)
+            text = manifest_of(self._content, self._sources, self._digests, session)
             write_part(stage.part(), [(DELTA_KEY, "", np.array(text, object))])
             return
         for table in self._content.tables:

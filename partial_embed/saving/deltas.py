@@ -3,7 +3,6 @@
 import numpy as np
 
 from partial_embed.files.growth import delta_text, read_generations
-from partial_embed.files.hashes import fingerprint
 from partial_embed.files.runs import from_runs, to_runs
 from partial_embed.saving.source import base_rows
 from partial_embed.training.frozen_rows import frozen_name
@@ -60,16 +59,15 @@ def _grown_at_the_end(plan, known):
     return older + ([[[held, plan.num_rows]]] if plan.num_rows > held else [])
 
 
-def manifest_of(content, sources, hashes, session):
+def manifest_of(content, sources, digests, session):
     """Returns the text of the manifest of a delta.
 
     Args:
         content: `Content`.
         sources: dict of table name to the source of its frozen rows.
-        hashes: dict of name to the hashes of frozen rows, see `FrozenRows`.
+        digests: dict of name to what stands for its frozen rows, see `FrozenRows`.
         session: the session whose variables are saved.
     """
-    digests = {name: fingerprint(found) for name, found in hashes.items()}
     tables = {}
     for table in content.tables:
         embedding, plan = table.embedding, table.embedding.plan

@@ -4,7 +4,8 @@ import numpy as np
 
 from partial_embed.files.finite import nonfinite_rows
 from partial_embed.files.growth import DELTA_ROWS, read_generations
-from partial_embed.files.hashes import row_hashes
+from partial_embed.files.hashes import fingerprint_of, is_digest
+from partial_embed.files.runs import as_range
 from partial_embed.files.tensors import can_slice, dtype_of, slice_spec, write_part
 from partial_embed.saving.same_base import compare_base
 from partial_embed.saving.source import (
@@ -12,7 +13,7 @@ from partial_embed.saving.source import (
     slot_or_start,
     stored,
 )
-from partial_embed.table.plan import RowPlan, offset_of, with_rows
+from partial_embed.table.plan import RowPlan, offset_of, take_rows, with_rows
 
 
 class MergedTable:
@@ -117,8 +118,9 @@ class MergedTable:
             self._write_slot(stage, slot)
 
     def _write_table(self, stage, allow_nonfinite):
-        old = self._rows_first(stored(self._base, self.base_name).read())
-        self._check_frozen(row_hashes(old))
+        old = stored(self._base, self.base_name).read()
+        self._check_frozen(old)
+        old = self._rows_first(old)
         new = self._combined(lambda delta, _: delta.read(self.name + DELTA_ROWS))
         for rows, what in ((old, "base"), (new, "delta")):
             bad = [] if allow_nonfinite else nonfinite_rows(rows)
@@ -132,15 +134,17 @@ class MergedTable:
             old = old[self.plan.source_of(frozen)]
         self._write(stage, self.name, self._rows_back(old), len(old), new)
 
-    def _check_frozen(self, hashes):
-        """Raises ValueError unless every delta was trained beside these rows."""
-        whole = stored(self._base, self.base_name)
+    def _check_frozen(self, rows):
+        """Raises ValueError unless every delta was trained beside rows of this array."""
+        known, whole = {}, stored(self._base, self.base_name)
         for delta in self._deltas:
-            plan = delta.plan(self.name)
-            frozen = plan.frozen_rows()
-            part = slice(0, len(frozen)) if plan.contiguous else plan.source_of(frozen)
-            entry = delta.tables[self.name]
-            compare_base(delta.prefix, entry, self.name, hashes[part], whole)
+            plan, entry = delta.plan(self.name), delta.tables[self.name]
+            which = as_range(plan.source_of(plan.frozen_rows()))
+            # Those that grew at the end, which are most, froze the same rows.
+            of = which if isinstance(which, range) else delta.prefix, is_digest(entry["frozen"])
+            if of not in known:
+                known[of] = fingerprint_of(take_rows(rows, which, self._axis), self._axis, of[1])
+            compare_base(delta.prefix, entry, self.name, known[of], whole)
 
     def _write_slot(self, stage, slot):
         name, initial, which = slot + DELTA_ROWS, self.slots[slot], self.plan.frozen_rows()

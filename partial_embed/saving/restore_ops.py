@@ -1,16 +1,18 @@
 """The ops that set variables when a checkpoint is restored, each where its variable is."""
 
+import contextlib
 from collections import namedtuple
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
 from partial_embed.files.finite import nonfinite_rows, refuse_nonfinite
-from partial_embed.files.hashes import can_hash, hash_rows
+from partial_embed.files.hashes import can_hash, digest_of, digest_text, hash_rows, read_digest
 from partial_embed.files.tensors import read_tensors, reason, restore
-from partial_embed.saving.same_base import compare_base, hashes_of
+from partial_embed.saving.same_base import check_base, compare_base
 from partial_embed.saving.saveables import Saved
 from partial_embed.saving.source import read_all
+from partial_embed.table.embedding import parts_of
 from partial_embed.table.on_disk import Whole
 
 
@@ -21,15 +23,10 @@ class RestoreOps:
         content: `Content`.
         saveables: all that the Saver saves, for those that are no variables.
         allow_nonfinite: bool, whether to set rows that hold NaN or Inf.
-        of_deltas: bool, whether there shall be ops that hash what deltas stand on; without
-            them it is read and hashed here.
     """
 
-    def __init__(self, content, saveables, allow_nonfinite, of_deltas):
+    def __init__(self, content, saveables, allow_nonfinite):
         self._allow_nonfinite = allow_nonfinite
-        frozen = {v.op.name for table in content.tables for v in table.embedding.frozen_parts}
-        frozen |= {saved.variable.op.name for saved in content.unchanged}
-        self._to_hash = frozen if of_deltas else ()
         self._rows_of = _rows_of_variables(content)
         variables = [v for table in content.tables for v in table.embedding.variables]
         variables += [slot.variable for table in content.tables for slot in table.slots]
@@ -37,6 +34,7 @@ class RestoreOps:
         with tf.name_scope("partial_embed_restore"):
             values = {variable.op.name: self._value_of(variable) for variable in variables}
             self._values = values
+            self._frozen = self._hashed(content)
             # Made here: a placeholder that is fed waits for nothing, nor does what it feeds.
             foreign = [
                 (saveable, [tf.placeholder(spec.dtype) for spec in saveable.specs])
@@ -45,8 +43,9 @@ class RestoreOps:
             ]
             # Nothing is assigned before everything is read. (What waits for a placeholder with a
             # default waits for the default; so its value is looked at, by an op that stays.)
-            read = tf.reduce_all([value.is_read for value in values.values()] or [True])
-            read = tf.raw_ops.Assert(condition=read, data=["not all was read"])
+            read = [value.is_read for value in values.values()]
+            read = tf.reduce_all(read + [frozen.is_same for frozen in self._frozen.values()])
+            read = tf.raw_ops.Assert(condition=read, data=["not all was read, or is the same"])
             with tf.control_dependencies([read]):
                 self._assigned = {
                     variable.op.name: tf.assign(variable, values[variable.op.name].value).op
@@ -67,13 +66,31 @@ class RestoreOps:
                 table, rows, axis = self._rows_of.get(variable.op.name, (None, range(1), 0))
                 what = table or variable.op.name
                 value = refuse_nonfinite(value, what, axis, rows[0] if len(rows) else 0)
-            hashes = None
-            if variable.op.name in self._to_hash and can_hash(value.dtype):
-                hashes = hash_rows(value, self._rows_of.get(variable.op.name, (None, (), 0))[2])
             with tf.control_dependencies([value]):
                 is_read = tf.placeholder_with_default(True, [])
             value = tf.placeholder_with_default(value, variable.shape)
-        return _Value(place, value, is_read, hashes)
+        return _Value(place, value, is_read)
+
+    def _hashed(self, content):
+        """Returns {name: `_Frozen`} of what deltas can stand on: it is hashed as it is read."""
+        named = {table.name: table.embedding.frozen_parts for table in content.tables}
+        named.update((saved.disk_name, parts_of(saved.whole)) for saved in content.unchanged)
+        found = {}
+        for name, variables in named.items():
+            names = [variable.op.name for variable in variables]
+            values = [self._values[name].value for name in names if name in self._values]
+            if not values or len(values) < len(names) or not can_hash(values[0].dtype):
+                continue
+            hashes = []
+            for variable, value in zip(variables, values):
+                with tf.device(variable.device):
+                    axis = self._rows_of.get(variable.op.name, (None, (), 0))[2]
+                    hashes.append(hash_rows(value, axis))
+            digest = digest_of(hashes)
+            expected = tf.placeholder(tf.int32, digest.shape)
+            is_same = tf.reduce_all(tf.equal(digest, expected))
+            found[name] = _Frozen(digest, expected, tf.placeholder_with_default(is_same, []))
+        return found
 
     def run(self, session, restoration):
         """Sets every variable, or raises and sets none.
@@ -96,6 +113,7 @@ class RestoreOps:
         # Nothing is read of what is fed, nor of what stays as it is.
         read = {v.op.name for v, value in restoration.values if value.is_one_slice}
         feeds.update((self._values[name].is_read, True) for name in set(self._values) - read)
+        checked = self._expect(restoration, feeds)
         may_lack = any(not source.is_complete for source in restoration.sources.values())
         for saveable, placeholders, op in self._foreign:
             checkpoint = restoration.checkpoint
@@ -108,28 +126,36 @@ class RestoreOps:
             ops.append(op)
         missing = {tf.compat.as_text(name) for name in session.run(self._uninitialized)}
         try:
-            for known in restoration.standing:
-                hashes = self._hashes_of(known, session, feeds, read)
-                compare_base(
-                    restoration.checkpoint.prefix, known.entry, known.name, hashes, known.stored
-                )
             session.run(ops, feeds)
         except (tf.errors.UnavailableError, tf.errors.AbortedError):
             raise  # A parameter server is gone: monitored sessions wait for it.
         except tf.errors.OpError as error:
+            with contextlib.suppress(tf.errors.OpError):  # it could not be read
+                for known in checked:
+                    found = digest_text(session.run(self._frozen[known.name].digest, feeds))
+                    delta = restoration.checkpoint.prefix
+                    compare_base(delta, known.entry, known.name, found, known.stored)
             raise ValueError(
                 f"Restoring {restoration.checkpoint.prefix} failed: {reason(error)}. No variable "
                 "was changed."
             ) from error
         session.run([v.initializer for v in restoration.untouched if v.op.name in missing])
 
-    def _hashes_of(self, known, session, feeds, read):
-        """Returns the hashes of the rows of a `Standing`, made where they are read."""
-        names = [variable.op.name for variable in known.variables]
-        ops = [self._values[name].hashes for name in names if name in read]
-        if len(ops) < len(names) or None in ops or not names:
-            return hashes_of(known.stored)
-        return np.concatenate(session.run(ops, feeds)).view(np.uint64)
+    def _expect(self, restoration, feeds):
+        """Feeds what a delta must find in its base, or compares it; returns the former."""
+        checked = []
+        for known in restoration.standing:
+            digest = read_digest(known.entry["frozen"])
+            if digest is not None and known.name in self._frozen:
+                frozen = self._frozen[known.name]
+                if len(digest) == frozen.digest.shape[0]:
+                    feeds[frozen.expected] = digest
+                    checked.append(known)
+                    continue
+            check_base(restoration.checkpoint.prefix, known.entry, known.name, known.stored)
+        known = {known.name for known in checked}
+        feeds.update((f.is_same, True) for name, f in self._frozen.items() if name not in known)
+        return checked
 
     def _expect_finite(self, name, array, checkpoint):
         if self._allow_nonfinite or name not in self._rows_of:
@@ -144,14 +170,22 @@ class RestoreOps:
             )
 
 
-_Value = namedtuple("_Value", ["place", "value", "is_read", "hashes"])
+_Value = namedtuple("_Value", ["place", "value", "is_read"])
 _Value.__doc__ = """What is assigned to a variable.
 
 Attributes:
     place: three placeholders, where it is read: prefix, name, slice; or nothing, if
     value: the tensor is fed itself.
     is_read: a tensor that waits until it is read; fed, if it is not.
-    hashes: of its rows, if it is read; or None.
+"""
+
+_Frozen = namedtuple("_Frozen", ["digest", "expected", "is_same"])
+_Frozen.__doc__ = """What a delta can stand on: frozen rows of a table, or a variable frozen whole.
+
+Attributes:
+    digest: of what is to be assigned to its variables.
+    expected: placeholder of the digest in a delta's manifest.
+    is_same: whether they are equal; fed, if it is no delta that is restored.
 """
 
 

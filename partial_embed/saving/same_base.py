@@ -1,8 +1,6 @@
 """A base is known by its rows: those that a table grew from, or that a delta was trained beside."""
 
-import numpy as np
-
-from partial_embed.files.hashes import fingerprint, row_hashes
+from partial_embed.files.hashes import fingerprint_of, is_digest
 
 
 def expect_same_base(table, source, origin):
@@ -19,8 +17,9 @@ def expect_same_base(table, source, origin):
     if source.checkpoint.index_checksum == base.index_checksum != "":
         return
     which = embedding.plan.frozen_rows()
-    hashes = [hashes_of(rows.rows(which)) for rows in (origin, source)]
-    if not np.array_equal(*hashes):
+    held = [found.rows(which) for found in (origin, source)]
+    found = [fingerprint_of(rows.read(), rows.axis) for rows in held]
+    if found[0] != found[1]:
         raise ValueError(
             f"{table.name} grew from {base.prefix}, and {source.checkpoint.prefix} holds other old "
             "rows of it. Grow from that one, or restore with allow_other_base=True. No variable "
@@ -30,19 +29,12 @@ def expect_same_base(table, source, origin):
 
 def check_base(delta, entry, name, frozen):
     """Raises ValueError unless `Stored` values are those that a delta was trained beside."""
-    compare_base(delta, entry, name, hashes_of(frozen), frozen)
+    found = fingerprint_of(frozen.read(), frozen.axis, is_digest(entry["frozen"]))
+    compare_base(delta, entry, name, found, frozen)
 
 
-def hashes_of(stored_rows):
-    value = stored_rows.read()
-    return row_hashes(
-        np.moveaxis(value, stored_rows.axis, 0) if value.shape else value.reshape([1])
-    )
-
-
-def compare_base(delta, entry, name, hashes, frozen):
-    """Raises ValueError unless the hashes of rows are those in a delta's manifest."""
-    found = fingerprint(hashes)
+def compare_base(delta, entry, name, found, frozen):
+    """Raises ValueError unless a text that stands for rows is that in a delta's manifest."""
     if found != entry["frozen"]:
         raise ValueError(
             f"The delta {delta} was trained on the base {entry['base']} (fingerprint of {name}: "

@@ -148,3 +148,10 @@ def offset_of(shape, axis, row):
 def rows_of(variable, axis):
     """Returns how many rows a variable, or an array, has."""
     return int(variable.shape[axis])
+
+
+def take_rows(array, rows, axis):
+    """Returns rows of an array, a range or int64 array of them; of a range a view."""
+    if isinstance(rows, range):
+        return array[(slice(None),) * axis + (slice(rows.start, rows.stop),)]
+    return np.take(array, rows, axis)

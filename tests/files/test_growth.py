@@ -15,6 +15,7 @@ from partial_embed.files.growth import (
     read_generations,
     rows_of_generation,
 )
+from partial_embed.files.hashes import read_digest
 from partial_embed.files.tensors import write_part
 
 TABLES = {"ent": {"rows": 9, "generations": [[[0, 3], [5, 6]], [[3, 5]], [[6, 9]]]}}
@@ -151,7 +152,7 @@ def test_what_a_delta_says(write_checkpoint, tmp_path, start):
     assert entry["generations"] == [[[0, 4]], [[4, 6]]]
     assert abs(entry["slots"]["mine/Adagrad"] - 0.1) < 1e-6
     assert entry["keys"] is None
-    assert len(entry["frozen"]) == 32
+    assert len(read_digest(entry["frozen"])) == 5
 
 
 def test_tables_without_a_checkpoint(tmp_path, start):

@@ -6,25 +6,60 @@ import tensorflow.compat.v1 as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from partial_embed.files.hashes import can_hash, fingerprint, hash_rows, row_hashes
+from partial_embed.files.hashes import (
+    can_hash,
+    digest_of,
+    digest_text,
+    fingerprint,
+    fingerprint_of,
+    hash_rows,
+    is_digest,
+    read_digest,
+    row_hashes,
+)
 
-# What deltas that are out there hold of rows like `values_of` makes them.
+# What deltas hold of rows like `values_of` makes them: before there were digests, and since.
 RECORDED = [
-    ("bool", 3, "ef615132063abaa425402bad7cee66af"),
-    ("int8", 1, "e1021e7176b562f2af4d818983533698"),
-    ("int8", 5, "f6fd12e04dcadec0cd392cd9323b68e8"),
-    ("int8", 8, "6317a5ff5c07b1233305f3e90b3b3cf5"),
-    ("uint8", 7, "0e0fbfdf59d6e7236bb6a1335a1bf7c3"),
-    ("int16", 3, "6adcd2cc5cf73eba5e8dc30c4484e0dc"),
-    ("float16", 2, "b8cc5d49f8a316299f943960822afc72"),
-    ("float16", 3, "9d886bc3d0364013e7404de526382213"),
-    ("int32", 1, "acf132b16f74e51f3a566decdf540077"),
-    ("float32", 1, "0442438a7a98f75c812c6d7e75c0e521"),
-    ("float32", 300, "b88c13b4970a761d6c29ef4954fa51d5"),
-    ("float64", 1, "a932cd882e636a59858612e71587da95"),
-    ("int64", 5, "100d2ff461897bde3226b8db240338f5"),
-    ("complex64", 2, "b5040f7296a7f43eef23876214754ed1"),
-    ("complex128", 1, "27dbdd94410375012d88e1bdec007bd5"),
+    ("bool", 3, "ef615132063abaa425402bad7cee66af", "53af790f54efc15ed7e136660b97f5720b000000"),
+    ("int8", 1, "e1021e7176b562f2af4d818983533698", "48f8f0e0da91683d214c0028164a25c389060000"),
+    ("int8", 5, "f6fd12e04dcadec0cd392cd9323b68e8", "4919959f000e3ea6240f788814086ef997030000"),
+    ("int8", 8, "6317a5ff5c07b1233305f3e90b3b3cf5", "b74e8ddce4c152a26ce4a6c7647b8bbda4040000"),
+    ("uint8", 7, "0e0fbfdf59d6e7236bb6a1335a1bf7c3", "e0cdf379a9af1b0e7e38c5330bdaf085c4030000"),
+    ("int16", 3, "6adcd2cc5cf73eba5e8dc30c4484e0dc", "15a9617fa3b384fe2c06c5f40e4cfe4d2effffff"),
+    ("float16", 2, "b8cc5d49f8a316299f943960822afc72", "46a9c96b2387ddf6c079741719344ea28013fdff"),
+    ("float16", 3, "9d886bc3d0364013e7404de526382213", "422d139e12e285fa497035a5f2e0016080a00200"),
+    ("int32", 1, "acf132b16f74e51f3a566decdf540077", "aaea11efcc14dee74b5cbaf3bc47fe8189ffffff"),
+    ("float32", 1, "0442438a7a98f75c812c6d7e75c0e521", "54f37ddb726f46985388387db1d310170000a04a"),
+    (
+        "float32",
+        300,
+        "b88c13b4970a761d6c29ef4954fa51d5",
+        "83a68c97e1cf4fac5f412177d41e06f500003430",
+    ),
+    (
+        "float64",
+        1,
+        "a932cd882e636a59858612e71587da95",
+        "5d21d3cda115bd9a4b418373239d20ee0000000000005441",
+    ),
+    (
+        "int64",
+        5,
+        "100d2ff461897bde3226b8db240338f5",
+        "b176f6f7cc244ed4169a708f229543ed97fffffffcffffff",
+    ),
+    (
+        "complex64",
+        2,
+        "b5040f7296a7f43eef23876214754ed1",
+        "be626628db4602f8ac1aa69f1ed672ab0000709207007099",
+    ),
+    (
+        "complex128",
+        1,
+        "27dbdd94410375012d88e1bdec007bd5",
+        "e75c0eea6a48a1a8d21fec0267a358c20000000000001883",
+    ),
 ]
 
 
@@ -68,9 +103,19 @@ def test_hashes_are_stored_so_they_may_not_change():
     assert fingerprint(row_hashes(values)) != fingerprint(row_hashes(values[::-1]))
 
 
-@pytest.mark.parametrize("dtype, width, recorded", RECORDED)
-def test_stored_fingerprints_of_every_dtype_and_width_stay_valid(dtype, width, recorded):
-    assert fingerprint(row_hashes(values_of(dtype, width))) == recorded
+@pytest.mark.parametrize("dtype, width, before, digest", RECORDED)
+def test_stored_fingerprints_of_every_dtype_and_width_stay_valid(dtype, width, before, digest):
+    values = values_of(dtype, width)
+    assert fingerprint_of(values, as_digest=False) == before
+    assert fingerprint_of(values) == "farm-sum:" + digest
+
+
+def test_texts_of_digests():
+    digest = np.array([1, -2, 3], np.int32)
+    assert read_digest(digest_text(digest)).tolist() == [1, -2, 3]
+    for text in ("", "farm-sum:x", "farm-sum:00", RECORDED[0][2]):
+        assert read_digest(text) is None
+    assert not is_digest(fingerprint_of(np.array([b"text"], object)))
 
 
 def test_rows_of_more_axes_and_of_more_than_one_chunk(monkeypatch):
@@ -95,29 +140,54 @@ def test_strings_are_hashed_by_what_they_say():
     assert fingerprint(hashes) == "a10f5a26159d272afad29f5f1a0aad31"
 
 
+ARRAYS = [([7, 3], 0), ([7, 4], 0), ([5, 3, 2], 1), ([3, 9], 1), ([4], 0), ([], 0), ([0, 3], 0)]
+
+
 @pytest.mark.parametrize("block_bytes", [1, 24, 1 << 22])
-def test_ops_hash_as_arrays_are_hashed(start, monkeypatch, block_bytes):
+def test_ops_hash_whatever_the_blocks_and_the_axis(start, monkeypatch, block_bytes):
     """Every dtype, width and axis, in blocks of a row, of some, and all at once."""
-    monkeypatch.setattr("partial_embed.files.hashes._BLOCK_BYTES", block_bytes)
     wanted, feeds, ops = [], {}, []
-    for dtype in sorted({dtype for dtype, _, _ in RECORDED}) + ["bfloat16", "uint16", "uint64"]:
+    for dtype in sorted({dtype for dtype, *_ in RECORDED}) + ["bfloat16", "uint16", "uint64"]:
         numpy_dtype = tf.as_dtype(dtype).as_numpy_dtype
-        for shape, axis in (
-            ([7, 3], 0),
-            ([7, 4], 0),
-            ([5, 3, 2], 1),
-            ([3, 9], 1),
-            ([4], 0),
-            ([], 0),
-        ):
+        for shape, axis in ARRAYS:
             array = np.asarray(np.arange(np.prod(shape)) * 37 - 50).reshape(shape)
             array = (array % 2 == 0 if dtype == "bool" else array).astype(numpy_dtype)
             rows = np.moveaxis(array, axis, 0) if shape else array.reshape([1])
-            wanted.append(row_hashes(rows))
             feed = tf.placeholder(tf.as_dtype(dtype), shape)
             assert can_hash(feed.dtype)
-            feeds[feed] = array
             ops.append(hash_rows(feed, axis))
-    for hashes, found in zip(wanted, start().run(ops, feeds)):
-        np.testing.assert_array_equal(hashes, found.view(np.uint64))
+            # All rows at once, and one after the other in their parts.
+            monkeypatch.setattr("partial_embed.files.hashes._BLOCK_BYTES", 1 << 22)
+            other = tf.placeholder(feed.dtype, rows.shape)
+            wanted.append(hash_rows(other))
+            monkeypatch.setattr("partial_embed.files.hashes._BLOCK_BYTES", block_bytes)
+            feeds.update({feed: array, other: np.ascontiguousarray(rows)})
+    found, wanted = start().run([ops, wanted], feeds)
+    for one, other in zip(found, wanted):
+        np.testing.assert_array_equal(one, other)
     assert not can_hash(tf.string)
+
+
+@given(st.integers(1, 20), st.sampled_from([d for d, *_ in RECORDED if d != "bool"]), st.data())
+def test_one_changed_number_changes_the_hash_of_its_row_and_the_digest(width, dtype, data):
+    """By its sum alone, whatever FarmHash makes of it."""
+    values = np.random.RandomState(width).randint(0, 100, [5, width]).astype(dtype)
+    row, column = (data.draw(st.integers(0, size - 1)) for size in values.shape)
+    flipped = data.draw(st.binary(min_size=values.itemsize, max_size=values.itemsize))
+    changed = values.copy()
+    number = changed[row, column : column + 1].view(np.uint8)
+    number ^= np.frombuffer(flipped, np.uint8)
+    with tf.Graph().as_default(), tf.Session() as session:
+        feed = tf.placeholder(values.dtype, values.shape)
+        hashes = hash_rows(feed)
+        ops = hashes, digest_of([hashes[:2], hashes[2:]])
+        before, after = (session.run(ops, {feed: array}) for array in (values, changed))
+    differ = np.unique(np.nonzero(before[0][:, 2:] != after[0][:, 2:])[0])
+    assert differ.tolist() == ([row] if any(flipped) else [])
+    assert (before[1][2:] != after[1][2:]).any() == any(flipped)
+
+
+def test_other_orders_are_other_rows():
+    values = np.arange(12, dtype=np.float32).reshape([3, 4])
+    for other in (values[::-1], values[:, ::-1], values.reshape([4, 3])):
+        assert fingerprint_of(other) != fingerprint_of(values)

@@ -1,5 +1,6 @@
 """Deltas: what they hold, and which base and graph they are for."""
 
+import json
 import os
 
 import numpy as np
@@ -17,6 +18,9 @@ from small_model import (
 
 import partial_embed as pe
 from partial_embed.files.checkpoint import Checkpoint
+from partial_embed.files.growth import DELTA_KEY
+from partial_embed.files.hashes import fingerprint, fingerprint_of, row_hashes
+from partial_embed.files.tensors import slice_spec, write_part
 
 
 @pytest.mark.parametrize("inside", [False, True])
@@ -163,3 +167,86 @@ def test_complex_rows_that_are_no_numbers(write_checkpoint, bad):
             tf.get_variable("table", [3, 2], tf.complex64, tf.zeros_initializer())
         with pytest.raises(tf.errors.InvalidArgumentError, match="NaN or Inf"):
             session.run(tf.global_variables_initializer())
+
+
+def as_written_before(delta):
+    """Puts into a delta what stood for frozen rows before there were digests."""
+    checkpoint = Checkpoint(delta)
+    manifest = json.loads(checkpoint.read(DELTA_KEY).decode("utf-8"))
+    for entry in [*manifest["tables"].values(), *manifest["unchanged"].values()]:
+        rows = Checkpoint(entry["base"]).read(entry["base_name"])
+        assert entry["frozen"] == fingerprint_of(rows)
+        entry["frozen"] = fingerprint(row_hashes(rows))
+    tensors = [(name, "", checkpoint.read(name)) for name in checkpoint.shapes if name != DELTA_KEY]
+    tensors.append((DELTA_KEY, "", np.array(json.dumps(manifest), object)))
+    write_part(delta, tensors)
+
+
+@pytest.mark.parametrize("before", [False, True])
+@pytest.mark.parametrize("delta", [False, True])
+def test_the_base_is_known_by_its_rows_however_it_is_stored(session, folder, base, before, delta):
+    """Of deltas from before there were digests, too; and one number more is another base."""
+    prefix, old = base
+    model, saver = grow(session, prefix)
+    saved = pe.Saver(delta=True).save(session, folder("delta.ckpt"))
+    expected = session.run([model.table, model.weight])
+    if before:
+        as_written_before(saved)
+    for number, (sliced, change) in enumerate([(False, 0), (True, 0), (False, 1), (True, 1)]):
+        other, arrays = folder(f"other{number}.ckpt"), dict(old)
+        rows = arrays.pop("model/ent").copy()
+        if change:
+            rows[4, 1] = np.nextafter(rows[4, 1], np.float32(9))
+        tensors = [(name, "", array) for name, array in arrays.items()]
+        for start, stop in ((0, 2), (2, OLD)) if sliced else ():
+            spec = slice_spec([OLD, 4], [start, 0], [stop - start, 4])
+            tensors.append(("model/ent", spec, rows[start:stop]))
+        write_part(other, tensors if sliced else tensors + [("model/ent", "", rows)])
+        with tf.Graph().as_default(), tf.Session() as second:
+            model = Model(NEW, "Adam", other)
+            saver = pe.Saver(delta=delta)
+            second.run(tf.global_variables_initializer())
+            if change:
+                here = values(second)
+                with pytest.raises(ValueError, match="of model/ent: .* the frozen rows differ"):
+                    saver.restore(second, saved)
+                assert_same(values(second), here)
+                with pytest.raises(ValueError, match="the frozen rows differ"):
+                    pe.merge_checkpoint(other, saved, folder("merged"))
+                continue
+            saver.restore(second, saved)
+            found = second.run([model.table, model.weight])
+            assert [f.tobytes() for f in found] == [e.tobytes() for e in expected]
+            pe.merge_checkpoint(other, saved, folder("merged"))
+            rows = tf.train.load_checkpoint(folder("merged")).get_tensor("model/ent")
+            assert rows.tobytes() == expected[0].tobytes()
+
+
+def test_rows_that_are_not_those_of_the_base_any_more(session, folder, base):
+    """Of them the delta speaks, not of the file: put on that it would be wrong."""
+    model, _ = grow(session, base[0])
+    saver = pe.Saver(delta=True)
+    session.run(tf.assign_add(model.table.frozen, np.full([OLD, 4], 1e-3, np.float32)).op)
+    saved = saver.save(session, folder("delta.ckpt"))
+    with pytest.raises(ValueError, match="the frozen rows differ"):
+        pe.merge_checkpoint(base[0], saved, folder("merged"))
+
+
+@pytest.mark.parametrize("delta", [False, True])
+def test_the_base_is_read_once(session, folder, base, delta, monkeypatch):
+    """Hashed as it is read: no op reads it a second time, and Python never does."""
+    model, _ = grow(session, base[0])
+    saver = pe.Saver(delta=delta)
+    saved = pe.Saver(delta=True).save(session, folder("delta.ckpt"))
+    fed, run = [], session.run
+
+    def watched(fetches, feeds=None, **arguments):
+        fed.extend(value for value in (feeds or {}).values() if isinstance(value, str))
+        return run(fetches, feeds, **arguments)
+
+    monkeypatch.setattr(session, "run", watched)
+    monkeypatch.setattr(Checkpoint, "read", None)
+    monkeypatch.setattr("partial_embed.saving.restore_ops.check_base", None)
+    monkeypatch.setattr("partial_embed.saving.source.read_tensors", lambda prefix, wanted: [])
+    saver.restore(session, saved)
+    assert fed.count("model/ent") == 1
