@@ -73,7 +73,7 @@ benchmark: .venv/demo
 	.venv/bin/python scripts/benchmark.py
 
 bench-quick: .venv/demo
-	.venv/bin/python scripts/benchmark.py --only=load,save,merge,build,sparse,step --together --rows=200000 \
+	.venv/bin/python scripts/benchmark.py --only=load,save,merge,build,step --together --rows=200000 \
 		--step_rows=100000 --step_dims=32 --step_batches=1024 --step_new=half --seconds=0.5
 
 # Each in an environment of its own, .venv-peer-..., which is made here and kept.

@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D  # noqa: E402
 OLD, NEW, LEVEL = "#9aa5b1", "#d9480f", "#1c7ed6"
 # Okabe and Ito's colours, which can be told apart however one sees colours.
 COLORS = ("#0072b2", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7f7f7f", "#8c6d00", "#5e3c99")
+COLORS += ("#882255", "#004d40")
 
 
 def draw_curve(path, title, epochs, grown, retrained):
@@ -81,17 +82,21 @@ def draw_steps(path, found, optimizers=("SGD", "Adam")):
       found: what `benchmark.run` returns; steps of the base, and peers of the same sizes.
       optimizers: one panel each.
     """
+    lines = {optimizer: _lines_of_steps(found, optimizer) for optimizer in optimizers}
+    # One color for each in all panels.
+    titles = list(dict.fromkeys(title for its in lines.values() for title in its))
+    titles = [title for title in titles if title not in (report.PLAIN, report.OURS)]
     figure, panels = plt.subplots(1, len(optimizers), figsize=(15, 6.4), sharey=True)
     for axes, optimizer in zip(panels, optimizers):
-        lines = _lines_of_steps(found, optimizer)
         ends = {}
-        for place, (title, points) in enumerate(lines.items()):
-            style = {"color": COLORS[place % len(COLORS)], "linewidth": 1.3}
-            style["linestyle"] = "--" if ";" in title else "-"
+        for title, points in lines[optimizer].items():
+            style = {"linestyle": "-" if title in report.TITLES.values() else "--"}
             if title == report.PLAIN:
                 style.update(color="black", linewidth=1.6)
-            if title == report.OURS:
+            elif title == report.OURS:
                 style.update(color=NEW, linewidth=3, zorder=9)
+            else:
+                style.update(color=COLORS[titles.index(title) % len(COLORS)], linewidth=1.3)
             rows, milliseconds = zip(*sorted(points.items()))
             axes.plot(rows, milliseconds, marker="o", markersize=3.5, **style)
             ends[title] = rows[-1], milliseconds[-1], style["color"]
@@ -106,7 +111,7 @@ def draw_steps(path, found, optimizers=("SGD", "Adam")):
     its = found["steps"][0]["setting"]
     figure.suptitle(
         f"{its['batch']:,} ids a batch, {its['new']} of them new, rows of {its['dim']} numbers; "
-        "dashed: beside, in another framework"
+        "dashed: peers, with one thread or all, whichever is faster"
     )
     figure.subplots_adjust(wspace=0.8)
     _write(figure, path)
@@ -120,11 +125,13 @@ def _lines_of_steps(found, optimizer):
         for entry in found[kind]:
             setting = entry["setting"]
             if dict(setting, **same) == setting and setting["optimizer"] == optimizer:
-                # Of peers' programs, what they are compared with is left out.
+                # Of a peer's programs, not what it is compared with; the faster number of threads.
                 shown = {about.get("peer") for about in entry["about"]}
                 for title, its in entry["players"].items():
-                    if kind == "steps" or (title in shown and "1 thread" not in title):
-                        lines.setdefault(title, {})[setting["rows"]] = its["median"]
+                    if kind == "steps" or title in shown:
+                        points = lines.setdefault(title.split(";")[0], {})
+                        before = points.get(setting["rows"], its["median"])
+                        points[setting["rows"]] = min(before, its["median"])
     return lines
 
 
@@ -147,7 +154,7 @@ def _label_ends(axes, ends):
         x, y, color = ends[title]
         line = {"color": color, "linewidth": 0.7, "alpha": 0.7, "clip_on": False}
         axes.add_line(Line2D([x, edge * 1.2], [y, height], **line))
-        text = title.split(";")[0].replace("`", "").split(":")[0].split(",")[0]
+        text = title.replace("`", "").split(":")[0].split(",")[0]
         weight = "bold" if title in (report.OURS, report.PLAIN) else "normal"
         place = {"va": "center", "fontsize": 9, "color": color, "weight": weight}
         axes.text(edge * 1.25, height, text, **place)

@@ -134,7 +134,9 @@ def contest(programs, seconds):
       {player: [(when, [seconds], [seconds of CPU])], one for each of its blocks}, and
       {player: why it did not play}.
     """
-    where = {name: program for program in programs for name in program.players}
+    # Of programs that serve a player of the same title, such as the plain one of a framework that
+    # they share, the first one's plays.
+    where = {name: program for program in programs[::-1] for name in program.players}
     absent = {name: why for program in programs for name, why in program.absent.items()}
     found = {name: [] for name in where}
 

@@ -67,6 +67,15 @@ def test_two_programs_take_turns(start):
     assert rounds == [{"quick", "other"}] * turns.FEWEST
 
 
+def test_a_title_that_two_programs_serve_plays_once(start):
+    one, two = start(), start()
+    found, _ = turns.contest([one, two], seconds=0.0)
+    assert {name: len(blocks) for name, blocks in found.items()} == {
+        "quick": turns.FEWEST,
+        "other": turns.FEWEST,
+    }
+
+
 def test_a_program_that_ends_is_told_with_its_last_words(start):
     found, absent = turns.contest([start(most=30)], seconds=0.0)
     assert not found
