@@ -186,5 +186,5 @@ def fingerprint_of(values, axis=0, as_digest=True):
 
 def keys_fingerprint(keys):
     """Returns a short hex text that stands for keys (texts), in this order."""
-    text = "".join(key + "\n" for key in keys)
+    text = "\n".join(keys) + "\n" if keys else ""
     return hashlib.blake2b(text.encode("utf-8"), digest_size=16).hexdigest()

@@ -16,6 +16,13 @@ def to_runs(rows):
     return np.stack([starts, stops], 1).tolist()
 
 
+def count_runs(rows):
+    """Returns how many runs `to_runs` finds in rows, without making them."""
+    if isinstance(rows, range) and rows.step == 1:
+        return 1 if len(rows) else 0
+    return int(np.count_nonzero(np.diff(rows) != 1)) + 1 if len(rows) else 0
+
+
 def from_runs(runs):
     """Inverse of `to_runs`: an int64 array of the numbers."""
     if not len(runs):
@@ -25,8 +32,9 @@ def from_runs(runs):
 
 def as_range(rows):
     """Returns an int64 array of rows as a range, if that is what it is; a range as it is."""
-    runs = to_runs(rows)
-    return range(*runs[0]) if len(runs) == 1 else rows
+    if isinstance(rows, range):
+        return rows
+    return range(int(rows[0]), int(rows[-1]) + 1) if count_runs(rows) == 1 else rows
 
 
 def describe_runs(runs, most=10):

@@ -260,4 +260,4 @@ def _record(base, growth):
 def _vocabulary_text(growth):
     """Returns the text of the vocabulary beside the result; None if there are several, or none."""
     found = {tuple(t.vocabulary.new_keys) for t in growth.tables if t.vocabulary}
-    return "".join(key + "\n" for key in found.pop()) if len(found) == 1 else None
+    return "\n".join(found.pop()) + "\n" if len(found) == 1 else None

@@ -1,5 +1,7 @@
 """One table of several deltas: which row of which of them stands where, and writing it."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 
 from partial_embed.files.finite import nonfinite_rows
@@ -118,21 +120,34 @@ class MergedTable:
             self._write_slot(stage, slot)
 
     def _write_table(self, stage, allow_nonfinite):
-        old = stored(self._base, self.base_name).read()
-        self._check_frozen(old)
-        old = self._rows_first(old)
+        base = stored(self._base, self.base_name).read()
         new = self._combined(lambda delta, _: delta.read(self.name + DELTA_ROWS))
-        for rows, what in ((old, "base"), (new, "delta")):
+        old, frozen = self._rows_first(base), self.plan.frozen_rows()
+        # It is written by one processor, so another looks at it; a stage that is not published
+        # leaves nothing.
+        with ThreadPoolExecutor(1) as pool:
+            checked = pool.submit(self._check, base, new, allow_nonfinite)
+            if not (self.plan.contiguous and len(old) == len(frozen)):
+                old = old[self.plan.source_of(frozen)]
+            self._write(stage, self.name, self._rows_back(old), len(old), new)
+            checked.result()
+
+    def _check(self, base, new, allow_nonfinite):
+        """Raises ValueError for rows that deltas were not trained beside, or that are no numbers.
+
+        Args:
+            base: array, the table as the base holds it.
+            new: array, the rows that train.
+            allow_nonfinite: bool.
+        """
+        self._check_frozen(base)
+        for rows, what in ((self._rows_first(base), "base"), (new, "delta")):
             bad = [] if allow_nonfinite else nonfinite_rows(rows)
             if len(bad):
                 raise ValueError(
                     f"{self.name}: rows {bad[:20].tolist()} of the {what} hold NaN or Inf. Repair "
                     "it, or pass allow_nonfinite=True."
                 )
-        frozen = self.plan.frozen_rows()
-        if not (self.plan.contiguous and len(old) == len(frozen)):
-            old = old[self.plan.source_of(frozen)]
-        self._write(stage, self.name, self._rows_back(old), len(old), new)
 
     def _check_frozen(self, rows):
         """Raises ValueError unless every delta was trained beside rows of this array."""

@@ -124,7 +124,9 @@ class RestoreOps:
             wanted = [(spec.name, spec.slice_spec, spec.dtype) for spec in saveable.specs]
             feeds.update(zip(placeholders, read_tensors(checkpoint.prefix, wanted)))
             ops.append(op)
-        missing = {tf.compat.as_text(name) for name in session.run(self._uninitialized)}
+        missing = set()
+        if restoration.untouched:
+            missing = {tf.compat.as_text(name) for name in session.run(self._uninitialized)}
         try:
             session.run(ops, feeds)
         except (tf.errors.UnavailableError, tf.errors.AbortedError):
@@ -139,7 +141,8 @@ class RestoreOps:
                 f"Restoring {restoration.checkpoint.prefix} failed: {reason(error)}. No variable "
                 "was changed."
             ) from error
-        session.run([v.initializer for v in restoration.untouched if v.op.name in missing])
+        if missing:
+            session.run([v.initializer for v in restoration.untouched if v.op.name in missing])
 
     def _expect(self, restoration, feeds):
         """Feeds what a delta must find in its base, or compares it; returns the former."""

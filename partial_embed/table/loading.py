@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from partial_embed.files.finite import refuse_nonfinite
-from partial_embed.files.runs import as_range, to_runs
+from partial_embed.files.runs import as_range, count_runs, to_runs
 from partial_embed.files.tensors import restore, slice_spec
 from partial_embed.table.embedding import (
     FROZEN_VARIABLES,
@@ -49,12 +49,11 @@ def row_indices(rows):
     A few runs of consecutive rows are kept as their ends; only a table whose
     order is thoroughly changed is handed over from Python.
     """
-    runs = to_runs(rows)
-    if len(runs) > 100000:
+    if count_runs(rows) > 100000:
         indices = tf.py_func(lambda: rows, [], tf.int64, stateful=False)
         indices.set_shape([len(rows)])
         return indices
-    starts, stops = np.asarray(runs, np.int64).reshape([-1, 2]).T
+    starts, stops = np.asarray(to_runs(rows), np.int64).reshape([-1, 2]).T
     lengths = stops - starts
     begins = np.cumsum(lengths) - lengths
     indices = tf.repeat(tf.constant(starts - begins), tf.constant(lengths)) + tf.range(

@@ -1,6 +1,7 @@
 """Vocabularies: rows follow keys, whatever order the keys stand in."""
 
 import codecs
+import itertools
 import os
 from collections import namedtuple
 
@@ -67,6 +68,24 @@ def read_vocabulary(path):
         lines.pop()
     if not lines:
         raise ValueError(f"The vocabulary {path} is empty; expected one key a line.")
+    return _keys_at_once(content) or _keys_by_line(path, lines)
+
+
+def _keys_at_once(content):
+    """Returns the keys of a vocabulary in which nothing is wrong, else None."""
+    try:
+        keys = content.decode("utf-8").split("\n")
+    except UnicodeDecodeError:
+        return None
+    if keys[-1] == "":
+        keys.pop()
+    if b"\r" in content:
+        keys = [key[:-1] if key.endswith("\r") else key for key in keys]
+    return keys if all(map(str.strip, keys)) and len(set(keys)) == len(keys) else None
+
+
+def _keys_by_line(path, lines):
+    """Returns the keys of the lines of a vocabulary; raises ValueError that says which is wrong."""
     first_line, keys = {}, []
     for number, line in enumerate(lines, 1):
         try:
@@ -111,20 +130,16 @@ def align_vocabularies(old, new, num_oov_buckets=0):
         [1, -1, 0]
     """
     old, new = (
-        keys if isinstance(keys, (list, tuple)) else read_vocabulary(keys) for keys in (old, new)
+        _checked(keys) if isinstance(keys, (list, tuple)) else read_vocabulary(keys)
+        for keys in (old, new)
     )
-    for keys in (old, new):
-        if not len(keys) or not all(isinstance(key, str) and key.strip() for key in keys):
-            raise ValueError("Keys must be texts that are not empty, one for each row.")
-        if len(set(keys)) != len(keys):
-            raise ValueError("A list of keys holds some more than once. A key has one row.")
     num_oov_buckets = int(num_oov_buckets)
     if num_oov_buckets < 0:
         raise ValueError(f"num_oov_buckets must be 0 or more, got {num_oov_buckets}.")
     if list(new[: len(old)]) == list(old) and (not num_oov_buckets or len(old) == len(new)):
         return Vocabulary(list(old), list(new), None, num_oov_buckets)
-    row_of = {key: row for row, key in enumerate(old)}
-    source = np.array([row_of.get(key, -1) for key in new], np.int64)
+    row_of = dict(zip(old, range(len(old))))
+    source = np.fromiter(map(row_of.get, new, itertools.repeat(-1)), np.int64, len(new))
     if (source < 0).all():
         raise ValueError(
             f"The vocabularies have no key in common: the old one begins with {short(old[0])}, the "
@@ -134,6 +149,19 @@ def align_vocabularies(old, new, num_oov_buckets=0):
     buckets = len(old) + np.arange(num_oov_buckets)
     source = np.concatenate([source, buckets])
     return Vocabulary(list(old), list(new), source, num_oov_buckets)
+
+
+def _checked(keys):
+    """Returns a list of keys that somebody gave; raises ValueError if it is none."""
+    try:
+        texts = len(keys) and all(map(str.strip, keys))
+    except TypeError:
+        texts = False
+    if not texts:
+        raise ValueError("Keys must be texts that are not empty, one for each row.")
+    if len(set(keys)) != len(keys):
+        raise ValueError("A list of keys holds some more than once. A key has one row.")
+    return keys
 
 
 def as_vocabulary(given):
