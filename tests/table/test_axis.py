@@ -86,10 +86,11 @@ def test_new_columns_match_the_oracle_bit_for_bit(base, start, same_bits, optimi
     with tf.Graph().as_default():
         expected, whole_slots = whole(base, OPTIMIZERS[optimizer](), start, first)
     old = pe.meta_graph.Checkpoint(base)
-    for value, other, name in zip(trained, expected, ("softmax_w", "softmax_b")):
+    names = "softmax_w", "softmax_b"
+    for value, other, before, name in zip(trained, expected, first, names):
         assert same_bits(value[..., :OLD], old.read(name))
         assert same_bits(value[..., OLD:], other[..., OLD:])
-        assert (value[..., OLD:] != 0).all()
+        assert (value[..., OLD:] != before[..., OLD:]).all()
     for slot, other in zip(slots, whole_slots):
         assert same_bits(slot, other[..., OLD:])
 
