@@ -16,6 +16,7 @@ tiny session, in units of the table. Checkpoints take 12 times the table's size 
 """
 
 import collections
+import contextlib
 import itertools
 import json
 import os
@@ -56,6 +57,10 @@ PARTS = {
     "merge, Adam": {
         "merging with Adam's slots: plain restore and save": ("files", True, "whole", "both", True),
         "`merge_checkpoint`, with slots": ("merge", True),
+    },
+    "grow": {
+        "growing by keys in another order: `tf.train.warm_start`, and a save": ("grow", True),
+        "`grow_checkpoint`": ("grow", False),
     },
     "prove": {
         "frozen rows, a pass: read them, keep a copy": ("prove", False),
@@ -150,25 +155,22 @@ def meet(programs, seconds):
       {"players": {title: figures}, "absent": {title: why}, "about": [of each program]}.
     """
     running, failed = [], {}
-    try:
+    with contextlib.ExitStack() as stack:
         for words, variables in programs:
             try:
-                running.append(turns.Program(words, **variables))
+                running.append(stack.enter_context(turns.Program(words, **variables)))
             except RuntimeError as error:
                 failed[os.path.basename(words[3])] = str(error)
         found, absent = turns.contest(running, seconds)
-        players = {}
-        for program in running:
-            own = found.get(program.players[0]) if program.players else None
-            for title in filter(found.get, program.players):
-                figures = players[title] = turns.summary(found[title])
-                for name, beside in (("plain", own), ("ours", found.get(report.OURS))):
-                    figures[name] = beside and turns.ratios(found[title], beside)
-        about = [program.about for program in running]
-        return {"players": players, "absent": {**absent, **failed}, "about": about}
-    finally:
-        for program in running:
-            program.__exit__()
+    players = {}
+    for program in running:
+        own = found.get(program.players[0]) if program.players else None
+        for title in filter(found.get, program.players):
+            figures = players[title] = turns.summary(found[title])
+            for name, beside in (("plain", own), ("ours", found.get(report.OURS))):
+                figures[name] = beside and turns.ratios(found[title], beside)
+    about = [program.about for program in running]
+    return {"players": players, "absent": {**absent, **failed}, "about": about}
 
 
 def meet_steps(at, its, forms, seconds, python_of_peers=()):
@@ -196,7 +198,7 @@ def measure_parts(at, values, found):
         return
     with tempfile.TemporaryDirectory(dir=at.directory) as directory:
         there = at._replace(directory=directory)
-        if {"load", "save", "merge"} & set(values.only):
+        if {"load", "save", "merge", "grow"} & set(values.only):
             measure(there, "prepare")
         empty = 0
         if not values.together:

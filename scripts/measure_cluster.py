@@ -138,7 +138,7 @@ def measure(values, directory):
                 found.append(("save it again", seconds, "s", False))
                 found.append(("size of a delta", size_of(prefix) / 1e6, "MB", False))
                 _, seconds = timed(delta.restore, session, prefix)
-                found.append(("restore a delta (reads the base twice)", seconds, "s", True))
+                found.append(("restore a delta", seconds, "s", True))
                 prefix, seconds = timed(whole.save, session, os.path.join(directory, "whole"))
                 found.append(("save all of it, with Adagrad's slots", seconds, "s", True))
                 found.append(("size of that", size_of(prefix), "GB", True))

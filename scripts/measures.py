@@ -69,6 +69,11 @@ def prepare(at):
                 session.run(tf.global_variables_initializer())
                 for name, saver in savers.items():
                     saver().save(session, place(at, name, slots), write_meta_graph=False)
+    keys = [f"key{number}" for number in range(at.rows + at.new_rows)]
+    moved = np.random.RandomState(0).permutation(len(keys))
+    for name, its in (("old", keys[: at.rows]), ("new", [keys[number] for number in moved])):
+        with open(os.path.join(at.directory, name), "w", encoding="utf-8") as stream:
+            stream.writelines(key + "\n" for key in its)
     return 0.0
 
 
@@ -125,6 +130,26 @@ def merge(at, slots):
     """Merges base and delta."""
     prefixes = [place(at, name, slots) for name in ("base", "delta")]
     return seconds_of(pe.merge_checkpoint, *prefixes, os.path.join(at.directory, "output.ckpt"))
+
+
+def grow(at, plain):
+    """Grows the base by its keys, which the new vocabulary has in another order."""
+    base, output = place(at, "base", False), os.path.join(at.directory, "output.ckpt")
+    old, new = (os.path.join(at.directory, name) for name in ("old", "new"))
+    if not plain:
+        return seconds_of(pe.grow_checkpoint, base, output, vocabularies={"*": (old, new)})
+    size = at.rows + at.new_rows
+
+    def warm_start():
+        tf.get_variable("embedding", [size, at.dim])
+        sizes = {"new_vocab_size": size, "num_oov_buckets": 0, "old_vocab_size": -1}
+        keys = tf.train.VocabInfo(new_vocab=new, old_vocab=old, **sizes)
+        tf.train.warm_start(base, ".*", {"embedding": keys})
+        with tf.Session() as session:
+            session.run(tf.global_variables_initializer())
+            tf.train.Saver().save(session, output, write_meta_graph=False)
+
+    return seconds_of(warm_start)
 
 
 def prove(at, hashing):

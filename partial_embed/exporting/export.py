@@ -19,6 +19,7 @@ from partial_embed.exporting.table import Table
 from partial_embed.exporting.whole import directory_beside, expect_free, naming, put
 from partial_embed.exporting.word2vec import BINARY_ENDINGS, TEXT_ENDINGS, WORD2VEC
 from partial_embed.files.checkpoint import Checkpoint
+from partial_embed.files.hashes import keys_text
 from partial_embed.files.nearest import nearest, short
 from partial_embed.files.publish import expect_no_other_keys, publish, staging
 from partial_embed.table.optimizer_state import owners_of, renamed
@@ -270,9 +271,7 @@ def _expect_other_place(source, output, kind):
 def _beside(tables, format):
     """Returns (growth record, vocabulary text) that stand beside a checkpoint, or None for each."""
     vocabularies = {tuple(table.keys) for table in tables if table.keys is not None}
-    text = None
-    if len(vocabularies) == 1:
-        text = "".join(key + "\n" for key in vocabularies.pop())
+    text = keys_text(vocabularies.pop()) if len(vocabularies) == 1 else None
     record = {}
     if format == "checkpoint":
         for table in tables:

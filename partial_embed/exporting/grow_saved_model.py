@@ -11,6 +11,7 @@ from partial_embed.exporting.grown_graph import GrownVariable, grow_graph
 from partial_embed.exporting.grown_keys import LOOKUP_TABLES
 from partial_embed.exporting.whole import directory_beside, expect_free, naming, put
 from partial_embed.files.growth import VOCABULARY_SUFFIX
+from partial_embed.files.hashes import keys_text
 from partial_embed.files.regular import read_file
 from partial_embed.saving.grow_checkpoint import grow_checkpoint, show_on_stderr
 from partial_embed.table.patterns import Patterns
@@ -174,7 +175,7 @@ def _copy_assets(directory, stage, vocabularies):
         for vocabulary in vocabularies:
             if lines == vocabulary.old_keys:
                 with open(path, "w", encoding="utf-8", newline="\n") as stream:
-                    stream.write("".join(key + "\n" for key in vocabulary.new_keys))
+                    stream.write(keys_text(vocabulary.new_keys))
                 followed[name] = vocabulary
                 break
         else:

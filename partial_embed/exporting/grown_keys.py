@@ -3,8 +3,8 @@
 import numpy as np
 
 from partial_embed._tensorflow import assets_of
-from partial_embed.exporting.nodes import VARIABLES, add_constant, ancestors, constant
-from partial_embed.training.graph import node_of
+from partial_embed.exporting.nodes import add_constant, ancestors, constant
+from partial_embed.training.graph import VARIABLES, node_of
 
 _TABLES_OF_FILES = ("InitializeTableFromTextFile", "InitializeTableFromTextFileV2")
 _TABLES_OF_KEYS = ("InitializeTable", "InitializeTableV2", "LookupTableImportV2")
@@ -115,10 +115,10 @@ def expect_own_keys(nodes, grown, followed):
             continue
         held = ancestors([node_of(node.input[0])], nodes, _OTHER_NUMBERS)
         variables = [name for name in held if nodes[name].op in VARIABLES]
-        finds = ancestors([node_of(node.input[1])], nodes, _OTHER_NUMBERS)
-        finds = sorted(name for name in finds if nodes[name].op in _FINDS)
         if len(variables) != 1:  # Rows of several have numbers that no keys have.
             continue
+        finds = ancestors([node_of(node.input[1])], nodes, _OTHER_NUMBERS)
+        finds = sorted(name for name in finds if nodes[name].op in _FINDS)
         variable = grown.get(variables[0])
         name = variables[0] if variable is None else variable.name
         by_rows = variable is not None and not variable.axis

@@ -2,9 +2,7 @@
 
 import tensorflow.compat.v1 as tf
 
-from partial_embed.training.graph import node_of
-
-VARIABLES = ("VariableV2", "Variable", "VarHandleOp")
+from partial_embed.training.graph import VARIABLES, node_of
 
 
 def ancestors(names, nodes, stops=()):

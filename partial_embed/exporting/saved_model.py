@@ -17,7 +17,7 @@ import tensorflow.compat.v1 as tf
 from partial_embed._tensorflow import SavedModel
 from partial_embed.exporting.format import FLOATS, INTEGERS, Format
 from partial_embed.exporting.table import file_name, plain_name, reading, variables_of
-from partial_embed.files.tensors import cpu_only
+from partial_embed.files.tensors import cpu_only, fail_unless
 
 
 def write(tables, path, options):
@@ -119,8 +119,7 @@ def _rows(table, variable, ids):
 
 def _expecting(fits, message, values):
     others = tf.boolean_mask(tf.reshape(values, [-1]), tf.reshape(tf.logical_not(fits), [-1]))
-    check = tf.raw_ops.Assert(condition=tf.reduce_all(fits), data=[message, others], summarize=20)
-    return tf.control_dependencies([check])
+    return tf.control_dependencies([fail_unless(message, tf.reduce_all(fits), others)])
 
 
 def _signature(inputs, rows):

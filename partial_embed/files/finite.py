@@ -3,6 +3,8 @@
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+from partial_embed.files.tensors import fail_unless
+
 
 def refuse_nonfinite(value, what, axis=0, first=0):
     """Returns `value`, after an op that fails if a row of it holds NaN or Inf.
@@ -32,13 +34,8 @@ def refuse_nonfinite(value, what, axis=0, first=0):
         f"{what}: rows with NaN or Inf (all of them, up to 20). Repair the checkpoint, or pass "
         "allow_nonfinite=True to load it as it is:"
     )
-    # Raw, for tf.Assert adds a tf.cond.
-    check = tf.raw_ops.Assert(
-        condition=tf.equal(tf.size(bad), 0),
-        data=[message, bad + first if first else bad],
-        summarize=20,
-    )
-    with tf.control_dependencies([check]):
+    is_finite = tf.equal(tf.size(bad), 0)
+    with tf.control_dependencies([fail_unless(message, is_finite, bad + first if first else bad)]):
         return tf.identity(value)
 
 

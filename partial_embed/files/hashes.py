@@ -113,12 +113,15 @@ def _hash_rows(value, axis):
 
 
 def _hash_block(rows):
-    farm = tf.raw_ops.Fingerprint(data=rows, method="farmhash64")
-    sums = tf.reduce_sum(rows, 1)
+    farm, sums = _farm_hashes(rows), tf.reduce_sum(rows, 1)
     sums = tf.cast(sums, tf.int32) if rows.dtype.size < 4 else tf.bitcast(sums, tf.int32)
-    count = tf.shape(farm)[0]
-    farm = tf.reshape(tf.bitcast(tf.reshape(farm, [-1, 2, 4]), tf.int32), [-1, 2])
-    return tf.concat([farm, tf.reshape(sums, [count, -1])], 1)
+    return tf.concat([farm, tf.reshape(sums, [tf.shape(farm)[0], -1])], 1)
+
+
+def _farm_hashes(rows):
+    """Returns the FarmHash of each row of a matrix, int32 [rows, 2]."""
+    farm = tf.raw_ops.Fingerprint(data=rows, method="farmhash64")
+    return tf.bitcast(tf.reshape(farm, [-1, 2, 4]), tf.int32)
 
 
 def digest_of(hashes):
@@ -129,9 +132,8 @@ def digest_of(hashes):
     """
     with tf.device("/cpu:0"):
         hashes = tf.concat(hashes, 0)
-        farm = tf.raw_ops.Fingerprint(data=tf.reshape(hashes, [1, -1]), method="farmhash64")
-        farm = tf.bitcast(tf.reshape(farm, [2, 4]), tf.int32)
-        return tf.concat([farm, tf.reduce_sum(hashes, 0)], 0)
+        farm = _farm_hashes(tf.reshape(hashes, [1, -1]))
+        return tf.concat([tf.reshape(farm, [-1]), tf.reduce_sum(hashes, 0)], 0)
 
 
 def digest_text(digest):
@@ -186,5 +188,9 @@ def fingerprint_of(values, axis=0, as_digest=True):
 
 def keys_fingerprint(keys):
     """Returns a short hex text that stands for keys (texts), in this order."""
-    text = "\n".join(keys) + "\n" if keys else ""
-    return hashlib.blake2b(text.encode("utf-8"), digest_size=16).hexdigest()
+    return hashlib.blake2b(keys_text(keys).encode("utf-8"), digest_size=16).hexdigest()
+
+
+def keys_text(keys):
+    """Returns what a vocabulary file of keys (texts) says: one a line."""
+    return "\n".join(keys) + "\n" if keys else ""

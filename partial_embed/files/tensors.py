@@ -166,6 +166,12 @@ def dtype_of(array):
     return tf.string if array.dtype.kind in "OSU" else tf.as_dtype(array.dtype)
 
 
+def fail_unless(message, all_fit, bad):
+    """Returns an op that fails, with a message and up to 20 of what is `bad`, if not `all_fit`."""
+    # Raw, for tf.Assert adds a tf.cond.
+    return tf.raw_ops.Assert(condition=all_fit, data=[message, bad], summarize=20)
+
+
 def cpu_only():
     """Returns the configuration of a session that reads and writes."""
     # Reading and writing want no device but the CPU.

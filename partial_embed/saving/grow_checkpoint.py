@@ -9,7 +9,7 @@ import tensorflow.compat.v1 as tf
 from partial_embed.files.checkpoint import Checkpoint
 from partial_embed.files.finite import nonfinite_rows
 from partial_embed.files.growth import expect_base, read_generations, untrained_rows
-from partial_embed.files.hashes import keys_fingerprint
+from partial_embed.files.hashes import keys_fingerprint, keys_text
 from partial_embed.files.publish import expect_no_other_keys, publish, staging
 from partial_embed.files.tensors import can_slice, reason, slice_spec, write_part
 from partial_embed.saving.deltas import generations_of
@@ -260,4 +260,4 @@ def _record(base, growth):
 def _vocabulary_text(growth):
     """Returns the text of the vocabulary beside the result; None if there are several, or none."""
     found = {tuple(t.vocabulary.new_keys) for t in growth.tables if t.vocabulary}
-    return "\n".join(found.pop()) + "\n" if len(found) == 1 else None
+    return keys_text(found.pop()) if len(found) == 1 else None

@@ -7,7 +7,7 @@ from absl import logging
 
 from partial_embed.files.checkpoint import Checkpoint
 from partial_embed.files.growth import DELTA_KEY, DELTA_ROWS, expect_keys, read_delta
-from partial_embed.files.hashes import keys_fingerprint
+from partial_embed.files.hashes import keys_fingerprint, keys_text
 from partial_embed.files.nearest import nearest
 from partial_embed.files.publish import publish, staging
 from partial_embed.files.runs import from_runs
@@ -81,7 +81,7 @@ def merge_checkpoint(base, deltas, output, policy=None, vocabulary=None, allow_n
             write_part(stage.part(), [(name, "", value)])
         for checkpoint in [base, *deltas]:
             checkpoint.expect_unchanged()
-        text = keys and "".join(key + "\n" for key in keys)
+        text = keys and keys_text(keys)
         publish(stage, {table.name: table.generations for table in tables}, text)
     logging.info("Merged %d delta(s) into %s.", len(deltas), output)
     return output

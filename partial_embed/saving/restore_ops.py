@@ -148,14 +148,12 @@ class RestoreOps:
         """Feeds what a delta must find in its base, or compares it; returns the former."""
         checked = []
         for known in restoration.standing:
-            digest = read_digest(known.entry["frozen"])
-            if digest is not None and known.name in self._frozen:
-                frozen = self._frozen[known.name]
-                if len(digest) == frozen.digest.shape[0]:
-                    feeds[frozen.expected] = digest
-                    checked.append(known)
-                    continue
-            check_base(restoration.checkpoint.prefix, known.entry, known.name, known.stored)
+            digest, frozen = read_digest(known.entry["frozen"]), self._frozen.get(known.name)
+            if digest is None or frozen is None or len(digest) != frozen.digest.shape[0]:
+                check_base(restoration.checkpoint.prefix, known.entry, known.name, known.stored)
+            else:
+                feeds[frozen.expected] = digest
+                checked.append(known)
         known = {known.name for known in checked}
         feeds.update((f.is_same, True) for name, f in self._frozen.items() if name not in known)
         return checked

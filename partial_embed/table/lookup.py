@@ -7,6 +7,7 @@ from collections import namedtuple
 import tensorflow.compat.v1 as tf
 
 from partial_embed._tensorflow import PartitionedVariable, is_watched, place_of_ops
+from partial_embed.files.tensors import fail_unless
 
 Divided = namedtuple("Divided", ["shape", "rows", "places"])
 Divided.__doc__ = """Ids of a table, divided between its variables.
@@ -63,12 +64,6 @@ def after_check(tensors, message, all_inside, bad):
     """Returns tensors, after an op that fails, with a message, if not `all_inside`."""
     with tf.control_dependencies([fail_unless(message, all_inside, bad)]):
         return tf.raw_ops.IdentityN(input=tensors)
-
-
-def fail_unless(message, all_inside, bad):
-    """Returns an op that fails, with a message and what is `bad`, if not `all_inside`."""
-    # Raw, for tf.Assert adds a tf.cond.
-    return tf.raw_ops.Assert(condition=all_inside, data=[message, bad], summarize=20)
 
 
 def locate(ids, trainable_rows):

@@ -63,12 +63,9 @@ def read_vocabulary(path):
         raise ValueError(f"There is no vocabulary file {path}.")
     if content.startswith(codecs.BOM_UTF8):
         content = content[len(codecs.BOM_UTF8) :]
-    lines = content.split(b"\n")
-    if lines[-1] == b"":
-        lines.pop()
-    if not lines:
+    if not content:
         raise ValueError(f"The vocabulary {path} is empty; expected one key a line.")
-    return _keys_at_once(content) or _keys_by_line(path, lines)
+    return _keys_at_once(content) or _keys_by_line(path, content)
 
 
 def _keys_at_once(content):
@@ -84,8 +81,11 @@ def _keys_at_once(content):
     return keys if all(map(str.strip, keys)) and len(set(keys)) == len(keys) else None
 
 
-def _keys_by_line(path, lines):
-    """Returns the keys of the lines of a vocabulary; raises ValueError that says which is wrong."""
+def _keys_by_line(path, content):
+    """Returns the keys of a vocabulary; raises ValueError that says which line is wrong."""
+    lines = content.split(b"\n")
+    if lines[-1] == b"":
+        lines.pop()
     first_line, keys = {}, []
     for number, line in enumerate(lines, 1):
         try:

@@ -15,7 +15,7 @@ _CALLS = re.compile(r"(Stateless)?(If|While|Case)$|(Stateful)?PartitionedCall$")
 _PASSES = re.compile(r"(Ref)?(Identity|Switch|Enter)$|ReadVariableOp$")
 _STOPS = ("StopGradient", "PreventGradient")
 _RESTORES = ("RestoreV2", "Restore", "RestoreSlice")
-_VARIABLES = ("VariableV2", "Variable", "VarHandleOp")
+VARIABLES = ("VariableV2", "Variable", "VarHandleOp")
 
 
 def upstream(tensors, control=True):
@@ -87,7 +87,7 @@ def find_writers(operations):
             continue
         for target in _written_by(op):
             # The op of its first initializer, even if it has got another.
-            if target.type in _VARIABLES and op.name != target.name + "/Assign":
+            if target.type in VARIABLES and op.name != target.name + "/Assign":
                 writers.setdefault(target.name, []).append(op)
     return writers
 
@@ -116,7 +116,7 @@ def _restores(op):
         return False
     # Rows can be taken of what is restored, and no variable is read for it.
     types = {above.type for above in upstream([op.inputs[1]], control=False)}
-    return not types.isdisjoint(_RESTORES) and types.isdisjoint(_VARIABLES)
+    return not types.isdisjoint(_RESTORES) and types.isdisjoint(VARIABLES)
 
 
 def _differentiable(op):

@@ -401,7 +401,10 @@ def test_what_an_estimator_exports(tmp_path):
         "word", words, num_oov_buckets=1
     )
     classifier = tf.estimator.DNNClassifier(
-        [3], [tf.feature_column.embedding_column(column, 7)], model_dir=str(tmp_path / "model")
+        [3],
+        [tf.feature_column.embedding_column(column, 7)],
+        model_dir=str(tmp_path / "model"),
+        activation_fn=tf.tanh,  # Of three relu all can be 0, whatever the row.
     )
     data = {"word": np.array(OLD)}, np.array([0, 1, 0])
     train = tf.estimator.inputs.numpy_input_fn(*data, shuffle=False, num_epochs=3)

@@ -62,6 +62,13 @@ def test_numbers_that_are_no_ids(said, source):
     assert HEADING not in {heading for _, _, heading in said(source)}
 
 
+def the_trap(check, source):
+    """Returns the only trap that is found, which is of numbering."""
+    (found,) = [its for its in check(source) if its.kind == "trap"]
+    assert found.heading == HEADING
+    return found
+
+
 @pytest.mark.parametrize(
     "hashed",
     [
@@ -75,8 +82,7 @@ def test_numbers_that_are_no_ids(said, source):
     ],
 )
 def test_ids_by_hash_stay_as_many_as_they_are(check, hashed):
-    (found,) = [its for its in check(hashed) if its.kind == "trap"]
-    assert found.heading == HEADING
+    found = the_trap(check, hashed)
     assert "leave the number of buckets as it is" in found.remedy
 
 
@@ -97,7 +103,6 @@ def test_hashes_that_are_no_ids(check, source):
     ],
 )
 def test_last_rows_that_stay_the_last(check, line):
-    (found,) = [its for its in check(line) if its.kind == "trap"]
-    assert found.heading == HEADING
+    found = the_trap(check, line)
     assert "the last 2 rows" in found.remedy
     assert [its for its in check(line.replace("2)", "0)")) if its.kind == "trap"] == []

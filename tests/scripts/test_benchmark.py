@@ -1,5 +1,6 @@
 """What the benchmark measures is what its lines say; no test looks at a time."""
 
+import os
 import sys
 
 import benchmark
@@ -38,6 +39,21 @@ def test_what_is_prepared(at, same_bits):
         assert tensor(name, "whole").shape == (55, 4)
         assert same_bits(tensor(name, "whole")[:50], tensor(name, "base"))
     assert Checkpoint(measures.place(at, "base", False)).shapes == {"embedding": [50, 4]}
+
+
+def test_both_ways_to_grow_move_old_rows_to_their_keys(at, same_bits):
+    keys = {}
+    for name in ("old", "new"):
+        with open(os.path.join(at.directory, name), encoding="utf-8") as lines:
+            keys[name] = lines.read().split()
+    assert sorted(keys["old"]) == sorted(set(keys["new"]) & set(keys["old"]))
+    places = [keys["new"].index(key) for key in keys["old"]]
+    base = Checkpoint(measures.place(at, "base", False)).read("embedding")
+    for plain in (True, False):
+        with tf.Graph().as_default():
+            measures.grow(at, plain)
+        grown = Checkpoint(os.path.join(at.directory, "output.ckpt")).read("embedding")
+        assert grown.shape == (55, 4) and same_bits(grown[places], base)
 
 
 def test_ops_are_counted_not_timed(at):
