@@ -203,8 +203,10 @@ def rows_of(checkpoint, found, chosen):
         if len(its["shape"]) > 1 and (alone or not its["slot_of"]):
             value = checkpoint.read(its["name"])
             bounds = ":".join("" if at is None else str(at) for at in (chosen.start, chosen.stop))
-            lines += ["", f"{its['name']}[{bounds}]"]
-            for number in range(len(value))[chosen]:
+            numbers = range(len(value))[chosen]
+            none = "" if numbers else f": none of its {len(value)} rows"
+            lines += ["", f"{its['name']}[{bounds}]{none}"]
+            for number in numbers:
                 row = np.array2string(value[number], precision=6, threshold=20, max_line_width=100)
                 lines.append(f"{number:>8}  " + row.replace("\n", "\n" + " " * 10))
     return lines

@@ -10,6 +10,7 @@ _TABLES_OF_FILES = ("InitializeTableFromTextFile", "InitializeTableFromTextFileV
 _TABLES_OF_KEYS = ("InitializeTable", "InitializeTableV2", "LookupTableImportV2")
 LOOKUP_TABLES = (*_TABLES_OF_FILES, *_TABLES_OF_KEYS)
 _FINDS = ("LookupTableFind", "LookupTableFindV2")
+_HASHES = ("StringToHashBucket", "StringToHashBucketFast", "StringToHashBucketStrong")
 _GATHERS = (
     *("Gather", "GatherV2", "ResourceGather", "GatherNd", "ResourceGatherNd"),
     *("SparseSegmentSum", "SparseSegmentMean", "SparseSegmentSqrtN"),
@@ -103,7 +104,7 @@ def _set_default(graph_def, nodes, node, vocabulary, scope, said):
 
 
 def expect_own_keys(nodes, grown, followed):
-    """Raises ValueError if a variable's rows follow other keys than those that find them.
+    """Raises ValueError if a variable's rows follow other keys than those that find them, or none.
 
     Args:
         nodes: dict of name to node.
@@ -117,12 +118,18 @@ def expect_own_keys(nodes, grown, followed):
         variables = [name for name in held if nodes[name].op in VARIABLES]
         if len(variables) != 1:  # Rows of several have numbers that no keys have.
             continue
-        finds = ancestors([node_of(node.input[1])], nodes, _OTHER_NUMBERS)
-        finds = sorted(name for name in finds if nodes[name].op in _FINDS)
+        ids = sorted(ancestors([node_of(node.input[1])], nodes, _OTHER_NUMBERS))
+        finds = [name for name in ids if nodes[name].op in _FINDS]
         variable = grown.get(variables[0])
         name = variables[0] if variable is None else variable.name
         by_rows = variable is not None and not variable.axis
         wanted = variable.vocabulary if by_rows else None
+        buckets = [nodes[name].attr["num_buckets"].i for name in ids if nodes[name].op in _HASHES]
+        if by_rows and not finds and variable.old in buckets:
+            raise ValueError(
+                f"The rows of {name} are {variable.old} buckets of hashed keys, so no key would "
+                f"find a new one. Leave it out: skip={name!r}."
+            )
         for find in finds:
             found = followed.get(node_of(nodes[find].input[0]))
             if _pair(found) == _pair(wanted):

@@ -52,7 +52,7 @@ def grow_checkpoint(
 
     Args:
         base: prefix, directory or `Checkpoint` of a whole checkpoint.
-        output: prefix to write to.
+        output: prefix to write to; another than that of the base.
         rows: dict of a variable's name, or a pattern, to its new number of rows.
         columns: the same, of kernels [d, vocabulary], that gain columns.
         vocabularies: dict of pattern to `Vocabulary`, or to (old, new) or (old, new,
@@ -96,6 +96,8 @@ def grow_checkpoint(
             f"{output} is a directory. Name a checkpoint in it, like "
             f"{os.path.join(output, 'model.ckpt')}."
         )
+    if os.path.realpath(output) == os.path.realpath(base.prefix):
+        raise ValueError(f"{output} is what is to grow, and would be replaced. Name another.")
     growth = plan_growth(
         base, rows, columns, vocabularies, initializers, skip, slots, allow_nonfinite
     )

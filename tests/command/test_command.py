@@ -235,6 +235,12 @@ def test_rows_that_mean_nothing(data, command, rows):
     assert "expected START:STOP" in found.errors
 
 
+def test_rows_that_are_not_there(data, command):
+    found = command("inspect", data("v2_adam"), "--rows=9:2", "--tensor=weight")
+    assert found.status == 0
+    assert "weight[9:2]: none of its 16 rows" in found.output
+
+
 def test_diff(grown, base, command):
     whole, _ = grown
     status, output, _ = command("diff", base[0], whole, "--tensor=model/ent")

@@ -382,6 +382,26 @@ def test_a_divided_table_is_refused(tmp_path):
         )
 
 
+@pytest.mark.parametrize("rows", [8, 11])
+def test_rows_of_hashed_keys_are_refused(rows, tmp_path):
+    directory, output = str(tmp_path / "export"), str(tmp_path / "grown")
+    with tf.Graph().as_default(), tf.Session() as session:
+        keys = tf.placeholder(tf.string, [None], name="keys")
+        table = tf.get_variable("ent", [rows, 2])
+        looked_up = tf.nn.embedding_lookup(table, tf.strings.to_hash_bucket_fast(keys, 8))
+        session.run(tf.global_variables_initializer())
+        tf.saved_model.simple_save(session, directory, {"keys": keys}, {"rows": looked_up})
+
+    def grow():
+        return pe.grow_saved_model(directory, output, rows={"ent": 12}, show=None)
+
+    if rows == 8:
+        with pytest.raises(ValueError, match="ent are 8 buckets of hashed keys.* skip='ent'"):
+            grow()
+    else:  # whose other rows other ids find
+        assert grow() == output
+
+
 @pytest.mark.skipif(tf.__version__.startswith("1."), reason="TensorFlow 2 writes such models")
 def test_a_saved_model_of_objects_is_refused(tmp_path):
     code = (

@@ -436,6 +436,11 @@ def test_an_output_that_is_a_directory_or_has_keys_of_another(write_checkpoint, 
     quietly(base, output, vocabularies={"ent": (list("abc"), list("cbad"))})
     with pytest.raises(ValueError, match="would stand beside a checkpoint that has no vocabulary"):
         quietly(base, output, rows={"ent": 4})
+    linked = tmp_path / "linked"
+    linked.symlink_to(tmp_path)
+    for path in (output, str(linked / "g")):
+        with pytest.raises(ValueError, match="would be replaced. Name another"):
+            quietly(output, path, rows={"ent": 4})
 
 
 def test_a_variable_that_is_left_out_and_has_an_entry_a_key(write_checkpoint, tmp_path, capsys):
