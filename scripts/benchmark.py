@@ -12,7 +12,8 @@ lines alike; with --together from one process for all of them, which is quicker,
 about memory. Steps are taken in turns as turns.py says.
 
 Memory is the most a process ever held, less what one holds that has imported TensorFlow and run a
-tiny session, in units of the table. Checkpoints take 12 times the table's size on disk.
+tiny session, in units of the table. Checkpoints take 12 times the table's size on disk, and 4
+times with --noslots.
 """
 
 import collections
@@ -33,6 +34,7 @@ import turns
 from absl import app, flags
 
 Setting = collections.namedtuple("Setting", "rows dim new_rows batch directory")
+ADAM = ", Adam"  # what the names of parts with Adam's slots end with
 # By part: {line: (function of measures.py, its arguments)}. The first line of each is plain.
 PARTS = {
     "load": {
@@ -46,7 +48,7 @@ PARTS = {
         "saving: `tf.train.Saver.save` of the whole table": ("files", True, "whole", True),
         "`pe.Saver.save`, whole": ("files", False, None, True),
     },
-    "save, Adam": {
+    "save" + ADAM: {
         "saving with Adam's slots: `tf.train.Saver.save`": ("files", True, "whole", True, True),
         "`pe.Saver.save`, whole, with slots": ("files", False, None, True, True),
     },
@@ -54,7 +56,7 @@ PARTS = {
         "merging: plain restore and save": ("files", True, "whole", "both"),
         "`merge_checkpoint` of base and delta": ("merge", False),
     },
-    "merge, Adam": {
+    "merge" + ADAM: {
         "merging with Adam's slots: plain restore and save": ("files", True, "whole", "both", True),
         "`merge_checkpoint`, with slots": ("merge", True),
     },
@@ -193,13 +195,21 @@ def meet_steps(at, its, forms, seconds, python_of_peers=()):
 
 def measure_parts(at, values, found):
     """Measures the parts that the flags ask for, into `found`; yields it after each of them."""
-    parts = {part: its for part, its in PARTS.items() if part.split(",")[0] in values.only}
+    parts = {
+        part: its
+        for part, its in PARTS.items()
+        if part.split(",")[0] in values.only and (values.slots or not part.endswith(ADAM))
+    }
     if not parts:
         return
     with tempfile.TemporaryDirectory(dir=at.directory) as directory:
         there = at._replace(directory=directory)
-        if {"load", "save", "merge", "grow"} & set(values.only):
-            measure(there, "prepare")
+        if {"load", "save", "merge", "grow"} & set(parts):
+            measure(there, "prepare", False)
+        if any(part.endswith(ADAM) for part in parts):
+            measure(there, "prepare", True)
+        if "grow" in parts:
+            measure(there, "prepare_keys")
         empty = 0
         if not values.together:
             empty = statistics.median(measure(there, "nothing")[1] for _ in range(values.repeats))
@@ -304,6 +314,9 @@ if __name__ == "__main__":
     flags.DEFINE_integer("batch", 1024, "Ids in a batch of sparse lookups.", lower_bound=2)
     flags.DEFINE_integer("repeats", 3, "Processes for each line.", lower_bound=1)
     flags.DEFINE_boolean("together", False, "One process for a part, which tells no memory.")
+    flags.DEFINE_boolean(
+        "slots", True, "Save and merge with Adam's slots, too: 3 tables in memory."
+    )
     flags.DEFINE_string("directory", None, "Where checkpoints are put and removed again.")
     some_of("only", NAMES, NAMES[:-1], "Which parts, with commas between.")
     # Steps. The first of each list is the base, at which the others are varied.

@@ -57,18 +57,22 @@ def make_trained(at, rows, slots):
         tf.train.AdamOptimizer(0.1).minimize(tf.reduce_sum(last))
 
 
-def prepare(at):
-    """Writes bases, deltas, and the whole tables they stand for, without and with slots."""
-    for slots in (False, True):
-        for rows, savers in (
-            (at.rows, {"base": tf.train.Saver}),
-            (None, {"delta": lambda: pe.Saver(delta=True), "whole": pe.Saver}),
-        ):
-            with tf.Graph().as_default(), tf.Session() as session:
-                make_trained(at, rows, slots)
-                session.run(tf.global_variables_initializer())
-                for name, saver in savers.items():
-                    saver().save(session, place(at, name, slots), write_meta_graph=False)
+def prepare(at, slots):
+    """Writes a base, a delta, and the whole table they stand for, with Adam's slots if asked."""
+    for rows, savers in (
+        (at.rows, {"base": tf.train.Saver}),
+        (None, {"delta": lambda: pe.Saver(delta=True), "whole": pe.Saver}),
+    ):
+        with tf.Graph().as_default(), tf.Session() as session:
+            make_trained(at, rows, slots)
+            session.run(tf.global_variables_initializer())
+            for name, saver in savers.items():
+                saver().save(session, place(at, name, slots), write_meta_graph=False)
+    return 0.0
+
+
+def prepare_keys(at):
+    """Writes the keys of the base, and those of the grown table, which are in another order."""
     keys = [f"key{number}" for number in range(at.rows + at.new_rows)]
     moved = np.random.RandomState(0).permutation(len(keys))
     for name, its in (("old", keys[: at.rows]), ("new", [keys[number] for number in moved])):

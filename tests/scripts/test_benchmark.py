@@ -18,8 +18,9 @@ LINES = [(part, line) for part, lines in benchmark.PARTS.items() for line in lin
 def at(tmp_path_factory):
     """Small sizes, in a directory where everything is prepared."""
     at = benchmark.Setting(50, 4, 5, 8, str(tmp_path_factory.mktemp("benchmark")))
-    with tf.Graph().as_default():
-        measures.prepare(at)
+    for slots in (False, True):
+        measures.prepare(at, slots)
+    measures.prepare_keys(at)
     return at
 
 
