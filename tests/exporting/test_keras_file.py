@@ -10,11 +10,11 @@ import tensorflow.compat.v1 as tf
 
 import partial_embed as pe
 
-IS_OLD = not getattr(tf.keras, "__version__", "2").startswith("3")
-needs_keras = pytest.mark.skipif(IS_OLD, reason="TensorFlow 1.15 has no Keras 3.")
+HAS_KERAS_3 = getattr(tf.keras, "__version__", "2").startswith("3")
+needs_keras = pytest.mark.skipif(not HAS_KERAS_3, reason="This TensorFlow has no Keras 3.")
 
 
-@pytest.mark.skipif(not IS_OLD, reason="This TensorFlow has Keras 3.")
+@pytest.mark.skipif(HAS_KERAS_3, reason="This TensorFlow has Keras 3.")
 def test_refused_where_keras_is_older(write_checkpoint, folder):
     prefix = write_checkpoint({"e": np.ones([2, 2], "f")})
     with pytest.raises(ValueError, match="TensorFlow 2.16|Install keras>=3"):
