@@ -6,6 +6,7 @@ an exit status or None. TensorFlow is imported when one of them runs, so that he
 
 import argparse
 import importlib
+import re
 
 from absl import app, flags, logging
 from absl.flags import argparse_flags
@@ -23,6 +24,12 @@ Each has --help with an example. A PATH of a checkpoint is a prefix, a directory
 `checkpoint` file. The exit status is 0 if all went well, else 1 or more."""
 # In the order in which help lists them.
 COMMANDS = ("inspect", "grow", "grow-saved-model", "merge", "diff", "audit", "export", "check")
+# What arguments of the library are called here, where its errors tell what to do.
+_OPTIONS = {
+    **{name: name for name in ("rows", "columns", "skip", "policy", "allow_nonfinite")},
+    **{"tables": "table", "names": "name", "slots": "slot", "constants": "constant"},
+    **{"tensor_name": "tensor", "vocabulary": "vocabulary", "vocabularies": "vocabulary"},
+}
 
 
 def parser():
@@ -65,4 +72,23 @@ def _run_quietly(arguments):
         import_tensorflow()
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)
-    return arguments.module.run(arguments)
+    return run_subcommand(arguments)
+
+
+def run_subcommand(arguments):
+    """Runs what was parsed; returns its exit status. Its errors name options, not arguments."""
+    try:
+        return arguments.module.run(arguments)
+    except ValueError as error:
+        raise ValueError(_as_options(str(error), arguments)) from error
+
+
+def _as_options(message, arguments):
+    """Returns an error's text that names options of a subcommand in place of arguments."""
+    for name, option in _OPTIONS.items():
+        if hasattr(arguments, option):
+            argument = rf"(?<![-\w]){name}="
+            message = re.sub(argument + r"\{('[^']*'): (.*?)\}", rf"--{option} \1=\2", message)
+            message = re.sub(argument + r"(True)?(?=[ .,])", f"--{option}", message)
+            message = re.sub(argument, f"--{option} ", message)
+    return message

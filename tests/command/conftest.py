@@ -27,7 +27,7 @@ def command(capsys):
         except SystemExit as end:
             return Ran(end.code, *capsys.readouterr())
         name = f"partial-embed {arguments.command}"
-        status = run_told_in_a_line(name, arguments.module.run, arguments)
+        status = run_told_in_a_line(name, main.run_subcommand, arguments)
         return Ran(status, *capsys.readouterr())
 
     return command

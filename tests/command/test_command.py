@@ -355,3 +355,20 @@ def test_options_that_would_be_of_no_use(base, folder, command):
         found = command("grow", base[0], folder("g"), *words)
         assert (found.status, found.output) == (1, "")
         assert message in found.errors
+
+
+def test_errors_name_options_and_no_arguments(write_checkpoint, folder, command):
+    tables = {name: np.ones([3, 2], "f") for name in ("a", "b", "a/Odd")}
+    prefix, nan = write_checkpoint(tables), {"a": np.full([3, 2], np.nan, "f")}
+    broken, output = write_checkpoint(nan, name="broken"), folder("out")
+    for words, remedy in (
+        (["export", prefix, output + ".npy"], "Name the one that is meant with --table."),
+        (["export", prefix, output + ".npy", "--table=a", "--name=b=c"], ": --name has b, which"),
+        (["export", broken, output + ".npy"], "or pass --allow_nonfinite to export"),
+        (["grow", prefix, output, "--rows=a=4"], "Say --slot '*/Odd'=0.0, or"),
+        (["grow", prefix, output], "give --rows, --columns or --vocabulary."),
+        (["inspect", prefix, "--rows=x"], ": --rows=x: expected"),
+    ):
+        found = command(*words)
+        assert found.status == 1
+        assert remedy in found.errors
