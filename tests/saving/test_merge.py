@@ -342,12 +342,14 @@ def test_the_vocabulary_of_renumbered_rows(folder):
     assert not os.path.exists(folder("other.index"))
 
 
+@pytest.mark.parametrize("axis", [0, 1], ids=["rows", "columns"])
 @pytest.mark.parametrize("delta", [False, True], ids=["whole", "merged"])
-def test_slots_of_partitioned_variables_that_growing_froze(folder, delta):
+def test_slots_of_partitioned_variables_that_growing_froze(folder, delta, axis):
     def script(rows):
         with tf.variable_scope("m", partitioner=tf.fixed_size_partitioner(2)):
             table = tf.get_variable("table", [rows, 3])
-            weight = tf.get_variable("weight", [3, 2])
+            divided = tf.fixed_size_partitioner(2, axis)
+            weight = tf.get_variable("weight", [3, 2], partitioner=divided)
         loss = tf.reduce_sum(tf.matmul(tf.nn.embedding_lookup(table, [0, rows - 1]), weight) ** 2)
         return tf.train.AdamOptimizer(0.1).minimize(loss)
 
