@@ -68,8 +68,8 @@ class Built:
                     place = slot.name, spec
                     dtype = slot.variable.dtype.base_dtype
                     writers[place] = SlotWriter(variable.device, *place, shape, dtype)
-        for saved, name, slot in self._content.unchanged_slots():
-            dtype, device = slot.variable.dtype.base_dtype, saved.variable.device
+        for saved, name, _ in self._content.unchanged_slots():
+            dtype, device = saved.source.dtype, saved.variable.device
             writers[name, ""] = SlotWriter(device, name, "", saved.full_shape, dtype)
         return writers
 
@@ -167,7 +167,7 @@ class Built:
                 elif table.embedding.plan.num_frozen_rows:
                     self._write_joined_slot(session, stage, table, slot)
         for saved, name, slot in self._content.unchanged_slots():
-            base, dtype = saved.source.checkpoint, slot.variable.dtype.base_dtype
+            base, dtype = saved.source.checkpoint, saved.source.dtype
             there = renamed(name, saved.own_name, saved.source.name)
             there = name_in(base, there, saved.source.name)
             found = stored(base, there) if there in base else None
