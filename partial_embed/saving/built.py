@@ -1,6 +1,7 @@
 """What a Saver knows once its graph is complete: what it saves, and where frozen rows are."""
 
 import os
+import weakref
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -47,7 +48,7 @@ class Built:
         self._delta = delta
         self._ops = RestoreOps(content, builder.saveables, allow_nonfinite)
         self._frozen_rows = FrozenRows() if delta else None
-        self._digests = None
+        self._digests = weakref.WeakKeyDictionary()  # by session, of what is frozen in it
         self._writers = {} if delta else self._slot_writers()
         self._warned = False
         # By table: what holds its frozen rows' slots, the newest, and what they were loaded from.
@@ -107,7 +108,7 @@ class Built:
         for name, source in restoration.sources.items():
             base = source.base if isinstance(source, DeltaTable) else source
             self._sources[name] = self._origins[name] = base
-        self._digests = None
+        self._digests.pop(session, None)
         return restoration
 
     def generations(self):
@@ -152,9 +153,9 @@ class Built:
     def write_rest(self, session, stage):
         """Writes what the variables lack: the manifest of a delta, else the rest of slots."""
         if self._delta:
-            if self._digests is None:
-                self._digests = self._frozen_rows.digests(session)
-            text = manifest_of(self._content, self._sources, self._digests, session)
+            if session not in self._digests:
+                self._digests[session] = self._frozen_rows.digests(session)
+            text = manifest_of(self._content, self._sources, self._digests[session], session)
             write_part(stage.part(), [(DELTA_KEY, "", np.array(text, object))])
             return
         for table in self._content.tables:
