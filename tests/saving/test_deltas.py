@@ -133,6 +133,7 @@ def test_a_delta_in_a_plain_graph(session, folder, base):
         (tf.bool, np.array([[True, False], [False, True]])),
         (tf.float16, np.array([[1, 2], [3, 4]], np.float16)),
         (tf.complex64, np.array([[1 + 2j, 0], [3j, 4]], np.complex64)),
+        (tf.uint16, np.array([[1, 2], [3, 1 << 15]], np.uint16)),
     ],
 )
 def test_tables_and_frozen_variables_of_any_dtype(folder, write_checkpoint, dtype, rows):
