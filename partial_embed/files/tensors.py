@@ -59,9 +59,10 @@ def restore(prefix, name, dtype, spec="", shape=None):
 def can_slice(dtype):
     """Returns whether TensorFlow reads part of such a tensor, and joins its slices.
 
-    In the new format it can do neither in half precision; texts its Python reader cannot join.
+    In the new format it can do neither in half precision and of unsigned numbers of more than a
+    byte; texts its Python reader cannot join.
     """
-    return dtype not in (tf.float16, tf.string)
+    return dtype not in (tf.float16, tf.string, tf.uint16, tf.uint32, tf.uint64)
 
 
 def _restore_stored(prefix, name, dtype, spec=""):

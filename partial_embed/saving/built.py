@@ -1,6 +1,7 @@
 """What a Saver knows once its graph is complete: what it saves, and where frozen rows are."""
 
 import os
+import weakref
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -47,7 +48,7 @@ class Built:
         self._delta = delta
         self._ops = RestoreOps(content, builder.saveables, allow_nonfinite)
         self._frozen_rows = FrozenRows() if delta else None
-        self._digests = None
+        self._digests = weakref.WeakKeyDictionary()  # by session, of what is frozen in it
         self._writers = {} if delta else self._slot_writers()
         self._warned = False
         # By table: what holds its frozen rows' slots, the newest, and what they were loaded from.
@@ -68,8 +69,8 @@ class Built:
                     place = slot.name, spec
                     dtype = slot.variable.dtype.base_dtype
                     writers[place] = SlotWriter(variable.device, *place, shape, dtype)
-        for saved, name, slot in self._content.unchanged_slots():
-            dtype, device = slot.variable.dtype.base_dtype, saved.variable.device
+        for saved, name, _ in self._content.unchanged_slots():
+            dtype, device = saved.source.dtype, saved.variable.device
             writers[name, ""] = SlotWriter(device, name, "", saved.full_shape, dtype)
         return writers
 
@@ -107,7 +108,7 @@ class Built:
         for name, source in restoration.sources.items():
             base = source.base if isinstance(source, DeltaTable) else source
             self._sources[name] = self._origins[name] = base
-        self._digests = None
+        self._digests.pop(session, None)
         return restoration
 
     def generations(self):
@@ -152,9 +153,9 @@ class Built:
     def write_rest(self, session, stage):
         """Writes what the variables lack: the manifest of a delta, else the rest of slots."""
         if self._delta:
-            if self._digests is None:
-                self._digests = self._frozen_rows.digests(session)
-            text = manifest_of(self._content, self._sources, self._digests, session)
+            if session not in self._digests:
+                self._digests[session] = self._frozen_rows.digests(session)
+            text = manifest_of(self._content, self._sources, self._digests[session], session)
             write_part(stage.part(), [(DELTA_KEY, "", np.array(text, object))])
             return
         for table in self._content.tables:
@@ -167,7 +168,7 @@ class Built:
                 elif table.embedding.plan.num_frozen_rows:
                     self._write_joined_slot(session, stage, table, slot)
         for saved, name, slot in self._content.unchanged_slots():
-            base, dtype = saved.source.checkpoint, slot.variable.dtype.base_dtype
+            base, dtype = saved.source.checkpoint, saved.source.dtype
             there = renamed(name, saved.own_name, saved.source.name)
             there = name_in(base, there, saved.source.name)
             found = stored(base, there) if there in base else None

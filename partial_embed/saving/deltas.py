@@ -50,7 +50,7 @@ def _grown_at_the_end(plan, known):
     In ends of runs: a list of all rows would take its part of a large table's memory.
     """
     held = plan.checkpoint_rows
-    older = [[[0, held]]]
+    older = [[[0, held]]] if held else []
     if known and known["rows"] >= held:
         older = [
             [[start, min(stop, held)] for start, stop in part if start < held]

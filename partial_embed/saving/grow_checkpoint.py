@@ -237,7 +237,8 @@ class _Writer:
 
 def _rows_at(places, old, new, axis):
     """Returns rows of an array, by their numbers in it; -1 stands for the next of new ones."""
-    values = np.take(old, np.maximum(places, 0), axis)
+    # Of a table that had no rows, all are new ones.
+    values = np.take(old if old.shape[axis] else new, np.maximum(places, 0), axis)
     np.moveaxis(values, axis, 0)[places < 0] = np.moveaxis(new, axis, 0)
     return values
 

@@ -169,8 +169,7 @@ def _merged_variables(base, deltas, tables, policy):
             initial = policy.one(f"the initial value of {slot}", *zip(*found))
             there = renamed(slot, name, entry["base_name"])
             held = stored(base, there) if there in base else None
-            dtype = held.dtype if held and held.dtype == value.dtype else value.dtype
-            merged[slot] = slot_or_start(held, value, initial, dtype, value.shape).tensor
+            merged[slot] = slot_or_start(held, value, initial, value.dtype, value.shape).tensor
     return sorted(merged.items())
 
 

@@ -12,7 +12,7 @@ from partial_embed.files.tensors import read_tensors, reason, restore
 from partial_embed.saving.same_base import check_base, compare_base
 from partial_embed.saving.saveables import Saved
 from partial_embed.saving.source import read_all
-from partial_embed.table.embedding import parts_of
+from partial_embed.table.embedding import divides_rows, parts_of
 from partial_embed.table.on_disk import Whole
 
 
@@ -74,7 +74,11 @@ class RestoreOps:
     def _hashed(self, content):
         """Returns {name: `_Frozen`} of what deltas can stand on: it is hashed as it is read."""
         named = {table.name: table.embedding.frozen_parts for table in content.tables}
-        named.update((saved.disk_name, parts_of(saved.whole)) for saved in content.unchanged)
+        named.update(
+            (saved.disk_name, parts_of(saved.whole))
+            for saved in content.unchanged
+            if not divides_rows(saved.whole)  # else the base's file is compared
+        )
         found = {}
         for name, variables in named.items():
             names = [variable.op.name for variable in variables]

@@ -83,7 +83,8 @@ def stored(checkpoint, name, which=None, spec="", axis=0):
     part = with_rows(shape, axis, len(which))
     if isinstance(which, range) and which == range(shape[axis]):
         return Stored(checkpoint, name, "", None, shape, axis)
-    if isinstance(which, range) and can_slice(checkpoint.dtypes[name]):
+    # A slice of no rows is none.
+    if isinstance(which, range) and len(which) and can_slice(checkpoint.dtypes[name]):
         spec = slice_spec(shape, offset_of(shape, axis, which.start), part)
         return Stored(checkpoint, name, spec, None, part, axis)
     return Stored(checkpoint, name, "", np.asarray(which, np.int64), part, axis)

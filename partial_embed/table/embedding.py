@@ -43,6 +43,12 @@ def parts_of(variable):
     return list(variable) if isinstance(variable, PartitionedVariable) else [variable]
 
 
+def divides_rows(variable):
+    """Returns whether the partitions of a variable hold parts of each row, not whole rows."""
+    parts = parts_of(variable)
+    return len(parts) > 1 and parts[0].shape.as_list()[0] == variable.get_shape().as_list()[0]
+
+
 class PartialEmbedding(Assignable, Scoring, VariableLike):
     """A table [rows, ...] whose old rows are frozen and whose new rows train.
 

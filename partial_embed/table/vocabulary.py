@@ -122,7 +122,8 @@ def align_vocabularies(old, new, num_oov_buckets=0):
         `vocabularies=` of `growing`; one serves any number of tables.
 
     Raises:
-        ValueError: see `read_vocabulary`; or if they have no key in common.
+        ValueError: see `read_vocabulary`; if a list holds what no line of a file says; or
+            if they have no key in common.
 
     Example:
         >>> keys = pe.align_vocabularies(["ann", "bob"], ["bob", "eve", "ann"])
@@ -130,7 +131,7 @@ def align_vocabularies(old, new, num_oov_buckets=0):
         [1, -1, 0]
     """
     old, new = (
-        _checked(keys) if isinstance(keys, (list, tuple)) else read_vocabulary(keys)
+        read_vocabulary(keys) if isinstance(keys, (str, bytes, os.PathLike)) else _checked(keys)
         for keys in (old, new)
     )
     num_oov_buckets = int(num_oov_buckets)
@@ -154,14 +155,26 @@ def align_vocabularies(old, new, num_oov_buckets=0):
 def _checked(keys):
     """Returns a list of keys that somebody gave; raises ValueError if it is none."""
     try:
-        texts = len(keys) and all(map(str.strip, keys))
+        texts = isinstance(keys, (list, tuple)) and keys and all(map(str.strip, keys))
     except TypeError:
         texts = False
     if not texts:
-        raise ValueError("Keys must be texts that are not empty, one for each row.")
+        raise ValueError("Keys must be texts that are not empty, a list with one for each row.")
     if len(set(keys)) != len(keys):
         raise ValueError("A list of keys holds some more than once. A key has one row.")
+    if _as_read(keys) != list(keys):
+        wrong = next(key for key in keys if _as_read([key]) != [key])
+        raise ValueError(
+            f"A list of keys holds one that is no line of a vocabulary file: {short(wrong)}. Leave "
+            "out ends of lines and a byte order mark, or give the path of the file."
+        )
     return keys
+
+
+def _as_read(keys):
+    """Returns the keys of the vocabulary file that would say these; None if none can."""
+    content = "\n".join(keys).encode("utf-8", "surrogatepass")
+    return None if content.startswith(codecs.BOM_UTF8) else _keys_at_once(content)
 
 
 def as_vocabulary(given):

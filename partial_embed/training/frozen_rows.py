@@ -18,7 +18,12 @@ from partial_embed.files.hashes import (
     row_hashes,
 )
 from partial_embed.files.runs import describe_runs, to_runs
-from partial_embed.table.embedding import embeddings_in, frozen_variables_in, parts_of
+from partial_embed.table.embedding import (
+    divides_rows,
+    embeddings_in,
+    frozen_variables_in,
+    parts_of,
+)
 from partial_embed.table.report import listed
 from partial_embed.training.graph import find_writers
 from partial_embed.training.writers import moving_state, refuse_writers
@@ -50,14 +55,16 @@ class FrozenRows:
         embeddings = embeddings_in() if everything else list(embeddings)
         # name -> (its variables in order of rows, which rows of it they are)
         self._parts = {e.table_name: (e.frozen_parts, e.plan.frozen_rows()) for e in embeddings}
+        hashed = {e.table_name: e.frozen_parts for e in embeddings}
         for variable, _, _ in frozen_variables_in() if everything else []:
+            count = (variable.get_shape().as_list() or [1])[0]
             parts = parts_of(variable)
-            count = sum((part.shape.as_list() or [1])[0] for part in parts)
             self._parts[frozen_name(variable)] = (parts, range(count))
+            hashed[frozen_name(variable)] = [variable] if divides_rows(variable) else parts
         axes = {e.table_name: e.plan.axis for e in embeddings}
         self._hashes = {
             name: [_hashes(part, axes.get(name, 0)) for part in parts]
-            for name, (parts, _) in self._parts.items()
+            for name, parts in hashed.items()
             if parts
         }
         self._digests = {
@@ -195,7 +202,7 @@ class FrozenRowsHook(tf.train.SessionRunHook):
 
 def _hashes(variable, axis):
     """Returns the hashes of a variable's rows, computed where it is; of texts the rows."""
-    with tf.name_scope(None, "frozen_rows"), tf.device(variable.device):
+    with tf.name_scope(None, "frozen_rows"), tf.device(parts_of(variable)[0].device):
         value = tf.convert_to_tensor(variable)
         if can_hash(value.dtype):
             return hash_rows(value, axis)

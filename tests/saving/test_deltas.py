@@ -133,6 +133,7 @@ def test_a_delta_in_a_plain_graph(session, folder, base):
         (tf.bool, np.array([[True, False], [False, True]])),
         (tf.float16, np.array([[1, 2], [3, 4]], np.float16)),
         (tf.complex64, np.array([[1 + 2j, 0], [3j, 4]], np.complex64)),
+        (tf.uint16, np.array([[1, 2], [3, 1 << 15]], np.uint16)),
     ],
 )
 def test_tables_and_frozen_variables_of_any_dtype(folder, write_checkpoint, dtype, rows):
@@ -230,6 +231,22 @@ def test_rows_that_are_not_those_of_the_base_any_more(session, folder, base):
     saved = saver.save(session, folder("delta.ckpt"))
     with pytest.raises(ValueError, match="the frozen rows differ"):
         pe.merge_checkpoint(base[0], saved, folder("merged"))
+
+
+def test_rows_of_another_session_are_its_own(session, folder, base):
+    """One Saver serves both, and says of each delta what its session had."""
+    model, _ = grow(session, base[0])
+    saver = pe.Saver(delta=True)
+    change = tf.assign_add(model.table.frozen, np.full([OLD, 4], 1e-3, np.float32)).op
+    saver.save(session, folder("delta.ckpt"))
+    with tf.Session() as second:
+        second.run(tf.global_variables_initializer())
+        second.run(change)
+        saver.save(second, folder("second.ckpt"))
+    saver.save(session, folder("third.ckpt"))
+    pe.merge_checkpoint(base[0], folder("third.ckpt"), folder("merged"))
+    with pytest.raises(ValueError, match="the frozen rows differ"):
+        pe.merge_checkpoint(base[0], folder("second.ckpt"), folder("merged"))
 
 
 @pytest.mark.parametrize("delta", [False, True])

@@ -105,6 +105,13 @@ def test_rows_and_columns_by_number(write_checkpoint, read_checkpoint, tmp_path)
     assert not os.path.exists(grown + ".vocabulary.txt")
 
 
+def test_a_table_without_rows(write_checkpoint, read_checkpoint, tmp_path):
+    base = write_checkpoint({"ent": np.zeros([0, 2], np.float32)})
+    start = [[1.0, 2.0], [3.0, 4.0]]
+    grown = quietly(base, str(tmp_path / "grown"), rows={"ent": 2}, initializers=start)
+    assert read_checkpoint(grown)["ent"].tolist() == start
+
+
 @pytest.mark.parametrize("turned", [False, True])
 def test_large_tables_are_written_in_blocks(
     turned, write_checkpoint, read_checkpoint, tmp_path, monkeypatch

@@ -90,6 +90,27 @@ def test_from_an_earlier_generation(folder, base):
     assert entry["generations"] == [[[0, OLD]], [[OLD, OLD + 2]]]
 
 
+@pytest.mark.parametrize("held, trainable", [(0, None), (3, [0, 1, 2])])
+def test_where_nothing_is_frozen(folder, write_checkpoint, held, trainable):
+    """All rows train, of the base too, or it has none: a delta stands on nothing, and is read."""
+    base = write_checkpoint({"ent": np.ones([held, 2], np.float32)})
+    with tf.Graph().as_default(), tf.Session() as session:
+        table = pe.get_embedding("ent", [4, 2], checkpoint=base, trainable_rows=trainable)
+        session.run(tf.global_variables_initializer())
+        whole = pe.Saver().save(session, folder("whole.ckpt"))
+        saver = pe.Saver(delta=True)
+        delta = saver.save(session, folder("delta.ckpt"))
+        expected = session.run(table.value())
+        session.run(tf.assign(table.trainable, tf.zeros([4, 2])).op)
+        saver.restore(session, delta)
+        assert session.run(table.value()).tolist() == expected.tolist()
+    assert_merged(pe.merge_checkpoint(base, delta, folder("merged.ckpt")), whole)
+    with tf.Graph().as_default(), tf.Session() as session:
+        table = pe.get_embedding("ent", [5, 2], checkpoint=whole)
+        session.run(tf.global_variables_initializer())
+        assert session.run(table.value())[:4].tolist() == expected.tolist()
+
+
 @pytest.mark.parametrize("dtype", [tf.float16, tf.bfloat16, tf.float64])
 @pytest.mark.parametrize("row", [[], [2, 3]])
 def test_dtypes_and_ranks(folder, write_checkpoint, dtype, row, random):
@@ -342,12 +363,14 @@ def test_the_vocabulary_of_renumbered_rows(folder):
     assert not os.path.exists(folder("other.index"))
 
 
+@pytest.mark.parametrize("axis", [0, 1], ids=["rows", "columns"])
 @pytest.mark.parametrize("delta", [False, True], ids=["whole", "merged"])
-def test_slots_of_partitioned_variables_that_growing_froze(folder, delta):
+def test_slots_of_partitioned_variables_that_growing_froze(folder, delta, axis):
     def script(rows):
         with tf.variable_scope("m", partitioner=tf.fixed_size_partitioner(2)):
             table = tf.get_variable("table", [rows, 3])
-            weight = tf.get_variable("weight", [3, 2])
+            divided = tf.fixed_size_partitioner(2, axis)
+            weight = tf.get_variable("weight", [3, 2], partitioner=divided)
         loss = tf.reduce_sum(tf.matmul(tf.nn.embedding_lookup(table, [0, rows - 1]), weight) ** 2)
         return tf.train.AdamOptimizer(0.1).minimize(loss)
 

@@ -191,6 +191,35 @@ def test_integer_tables(session, folder, write_checkpoint):
     assert Checkpoint(saved).read("codes").tolist() == session.run(table).tolist()
 
 
+@pytest.mark.parametrize("merge", [False, True])
+def test_a_frozen_variable_of_another_dtype_than_the_table(folder, merge):
+    """Its slots are of its own dtype, or the plain script does not restore them."""
+
+    def script(rows):
+        table, weight = tf.get_variable("ent", [rows, 2], tf.float64), tf.get_variable("w", [2])
+        loss = tf.reduce_sum(table) + tf.cast(tf.reduce_sum(weight), tf.float64)
+        return tf.train.MomentumOptimizer(0.1, 0.9).minimize(loss)
+
+    def train(step, saver, name):
+        with tf.Session() as session:
+            session.run(tf.global_variables_initializer())
+            session.run(step)
+            return saver.save(session, folder(name))
+
+    with tf.Graph().as_default():
+        base = train(script(4), tf.train.Saver(), "base")
+    with tf.Graph().as_default():
+        with pe.growing(base):
+            step = script(6)
+        saved = train(step, pe.Saver(delta=merge), "grown")
+    if merge:
+        saved = pe.merge_checkpoint(base, saved, folder("merged"))
+    with tf.Graph().as_default(), tf.Session() as session:
+        script(6)
+        tf.train.Saver().restore(session, saved)  # every variable
+        assert session.run("w/Momentum:0").tolist() == [1, 1]
+
+
 @pytest.mark.parametrize("version", [tf.train.SaverDef.V1, tf.train.SaverDef.V2])
 def test_slots_that_a_plain_saver_cut(session, folder, base, version):
     message = "holds only a part of model/ent/Adam.*: a plain tf.train.Saver saved what had grown"

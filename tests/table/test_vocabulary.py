@@ -206,6 +206,25 @@ def test_a_list_with_a_key_twice():
         pe.align_vocabularies(["a", ""], ["a"])
 
 
+@pytest.mark.parametrize("key", ["c\nd", "c\n", "c\r", "c\ud800"])
+def test_a_list_with_a_key_that_no_line_of_a_file_says(key):
+    """Of a file read without care; what is written beside a checkpoint would say other keys."""
+    with pytest.raises(ValueError, match="no line of a vocabulary file: 'c"):
+        pe.align_vocabularies(["a", "b"], ["a", "b", key])
+
+
+def test_a_list_that_begins_with_a_byte_order_mark():
+    with pytest.raises(ValueError, match=r"no line of a vocabulary file: .*a'"):
+        pe.align_vocabularies(["a", "b"], ["\ufeffa", "b", "c"])
+    assert pe.align_vocabularies(["a"], ["a", "\ufeffb", "c\u2028", "d\re"]).source is None
+
+
+@pytest.mark.parametrize("keys", [np.array(["a", "b"]), {"a": 1, "b": 0}, 3, None])
+def test_what_is_neither_a_list_nor_a_path(keys):
+    with pytest.raises(ValueError, match="Keys must be texts"):
+        pe.align_vocabularies(["a"], keys)
+
+
 @pytest.mark.parametrize(
     "old, new, message",
     [

@@ -7,6 +7,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 import partial_embed as pe
+from partial_embed.files.hashes import fingerprint_of
 
 
 @pytest.mark.parametrize("use_resource", [False, True])
@@ -85,6 +86,23 @@ def test_variables_that_growing_froze_whole(write_checkpoint, start):
     frozen.record(session)
     session.run(change_scale)
     with pytest.raises(RuntimeError, match="1 of 1 frozen rows of layer/scale changed"):
+        frozen.verify(session)
+
+
+@pytest.mark.parametrize("dtype", [tf.float32, tf.string])
+def test_a_variable_that_is_divided_by_columns(write_checkpoint, start, dtype):
+    rows = np.arange(6).reshape([3, 2]).astype(dtype.as_numpy_dtype)
+    rows = rows if dtype == tf.float32 else np.array([[b"%d" % i for i in row] for row in rows])
+    with pe.growing(write_checkpoint({"weight": rows})):
+        divided = tf.fixed_size_partitioner(2, axis=1)
+        weight = tf.get_variable("weight", [3, 2], dtype, partitioner=divided)
+    change = tf.assign(list(weight)[1], rows[::-1, 1:])
+    session = start()
+    frozen = pe.record_frozen_rows(session)
+    assert frozen.verify(session) == 3
+    assert frozen.digests(session) == {weight.name: fingerprint_of(rows)}
+    session.run(change)
+    with pytest.raises(RuntimeError, match="2 of 3 frozen rows of weight changed: rows 0, 2. "):
         frozen.verify(session)
 
 
