@@ -31,6 +31,8 @@ from partial_embed.training.frozen_rows import FrozenRows
 
 # How often a checkpoint is read that is replaced all the while.
 _MOST_READS = 5
+# By session, {`Built`: digests of what is frozen there}, until a Saver restores other rows.
+_DIGESTS = weakref.WeakKeyDictionary()
 
 
 class Built:
@@ -48,7 +50,6 @@ class Built:
         self._delta = delta
         self._ops = RestoreOps(content, builder.saveables, allow_nonfinite)
         self._frozen_rows = FrozenRows() if delta else None
-        self._digests = weakref.WeakKeyDictionary()  # by session, of what is frozen in it
         self._writers = {} if delta else self._slot_writers()
         self._warned = False
         # By table: what holds its frozen rows' slots, the newest, and what they were loaded from.
@@ -108,7 +109,7 @@ class Built:
         for name, source in restoration.sources.items():
             base = source.base if isinstance(source, DeltaTable) else source
             self._sources[name] = self._origins[name] = base
-        self._digests.pop(session, None)
+        _DIGESTS.pop(session, None)
         return restoration
 
     def generations(self):
@@ -153,9 +154,10 @@ class Built:
     def write_rest(self, session, stage):
         """Writes what the variables lack: the manifest of a delta, else the rest of slots."""
         if self._delta:
-            if session not in self._digests:
-                self._digests[session] = self._frozen_rows.digests(session)
-            text = manifest_of(self._content, self._sources, self._digests[session], session)
+            digests = _DIGESTS.setdefault(session, {})
+            if self not in digests:
+                digests[self] = self._frozen_rows.digests(session)
+            text = manifest_of(self._content, self._sources, digests[self], session)
             write_part(stage.part(), [(DELTA_KEY, "", np.array(text, object))])
             return
         for table in self._content.tables:

@@ -249,6 +249,21 @@ def test_rows_of_another_session_are_its_own(session, folder, base):
         pe.merge_checkpoint(base[0], folder("second.ckpt"), folder("merged"))
 
 
+def test_rows_that_another_saver_restored(session, folder, base, write_checkpoint):
+    """It has them too, whoever saved deltas of that session before."""
+    model, _ = grow(session, base[0])
+    saver, other = pe.Saver(delta=True), pe.Saver()
+    saver.save(session, folder("delta.ckpt"))
+    whole = Checkpoint(other.save(session, folder("whole.ckpt")))
+    tensors = {name: whole.read(name) for name in whole.shapes}
+    tensors["model/ent"] = tensors["model/ent"] + np.float32(1e-3)
+    prefix = write_checkpoint(tensors, name="other.ckpt")
+    other.restore(session, prefix, allow_other_base=True)
+    saver.save(session, folder("second.ckpt"))
+    with pytest.raises(ValueError, match="the frozen rows differ"):
+        pe.merge_checkpoint(base[0], folder("second.ckpt"), folder("merged"))
+
+
 @pytest.mark.parametrize("delta", [False, True])
 def test_the_base_is_read_once(session, folder, base, delta, monkeypatch):
     """Hashed as it is read: no op reads it a second time, and Python never does."""
