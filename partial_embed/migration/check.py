@@ -5,6 +5,8 @@ from partial_embed.migration.findings import SYNTAX, Finding
 from partial_embed.migration.script import Script
 from partial_embed.migration.tables import Tables
 
+_TO_PYTHON_3 = "If it is Python 2: `2to3 -w` of a Python up to 3.12, and again."
+
 
 def check_script(text, path):
     """Returns what is found in a script, without running or importing it.
@@ -18,6 +20,9 @@ def check_script(text, path):
     """
     try:
         return _findings(Script(text, path))
+    except TabError as error:
+        mend = "`expand -i old.py > new.py` makes spaces of tabs, as Python 2 read them: and again."
+        return [_unreadable(path, error.lineno or 1, error.msg, (error.text or "").strip(), mend)]
     except SyntaxError as error:
         return [_unreadable(path, error.lineno or 1, error.msg, (error.text or "").strip())]
     except (ValueError, RecursionError, MemoryError) as error:  # no text, or nested too deeply
@@ -39,6 +44,7 @@ def _findings(script):
     return sorted(set(found), key=lambda its: (its.line, its.kind, its.seen))
 
 
-def _unreadable(path, line, message, seen):
-    remedy = f"not read: {message}. If it is Python 2: `2to3 -w` of a Python up to 3.12, and again."
-    return Finding(path, line, SYNTAX, seen[:96], remedy, "Scripts in Python 2")
+def _unreadable(path, line, message, seen, mend=_TO_PYTHON_3):
+    return Finding(
+        path, line, SYNTAX, seen[:96], f"not read: {message}. {mend}", "Scripts in Python 2"
+    )

@@ -24,6 +24,11 @@ SUCCESSORS = {
     ),
     "tf.contrib.layers.l2_regularizer": ("`lambda w: scale * tf.nn.l2_loss(w)`", HEADING),
     "tf.contrib.layers.l1_regularizer": ("`lambda w: scale * tf.reduce_sum(tf.abs(w))`", HEADING),
+    "tf.contrib.layers.apply_regularization": (
+        "`tf.add_n([regularizer(w) for w in weights])`",
+        HEADING,
+    ),
+    "tf.contrib.layers.optimize_loss": ("`minimize` of an optimizer", HEADING),
     "tf.contrib.layers.fully_connected": (
         '`tf.keras.layers.Dense(n, "relu")`, whose weights have other names',
         HEADING,
@@ -103,6 +108,12 @@ COMPAT_ONLY = frozenset(f"tf.{name}" for name in _COMPAT_ONLY.split())
 # What absl has, of which TensorFlow 1 had copies.
 _ABSL = {"tf.app": "absl.app", "tf.flags": "absl.flags", "tf.logging": "absl.logging"}
 
+# What flags had until TensorFlow took those of absl.
+_OLD_FLAGS = {
+    "_parse_flags": "since 1.5 flags are read when the first is asked for: take the line out.",
+    "__flags": "since 1.5 it holds no values: `FLAGS.flag_values_dict()`.",
+}
+
 
 def findings(script):
     """Yields a finding for each name that is gone, at the first line that has it."""
@@ -125,6 +136,10 @@ def findings(script):
         else:
             remedy, heading = SUCCESSORS[key]
         yield script.finding(found[0][0], GONE, remedy + ".", heading, _named(found))
+    for node in script.nodes:
+        remedy = _OLD_FLAGS.get(getattr(node, "attr", None))
+        if remedy is not None and text(node.value).endswith("FLAGS"):
+            yield script.finding(node, GONE, remedy, HEADING)
     for call in script.calls_of("tf.concat"):
         if call.args and is_number(call.args[0]):
             yield script.finding(call, GONE, "since 1.0: `tf.concat(values, axis)`.", HEADING)

@@ -50,8 +50,7 @@ def _numbers_uniques(script, call):
     data, index = argument(call, 0, "data"), argument(call, 1, "index")
     if not isinstance(data, ast.Call) or text(data.func) not in _RANGES or index is None:
         return False
-    values = script.values.expressions(index)
-    return any(not isinstance(its, Parameter) and _order(script, its) for its in values)
+    return _order_of(script, index) is not None
 
 
 def _is_shown(script, call):
@@ -71,12 +70,16 @@ def _as_they_appear(script, node):
     if not isinstance(target, ast.Subscript) or isinstance(index_of(target), ast.Slice):
         return
     dictionary = text(target.value)
-    number = node.value.left if isinstance(node.value, ast.BinOp) else node.value  # len(ids) + 1
-    by_length = _is_length(number, dictionary)
+    by_length = _is_length(_without_offset(node.value), dictionary)
     is_name = isinstance(node.value, (ast.Name, ast.Attribute))
     by_number = is_name and _counts(script, node) and _asks(script, node)
     if by_length or by_number:
         yield script.finding(node, TRAP, f"ids as keys appear: {_REMEDY}", HEADING, _seen(node))
+
+
+def _without_offset(number):
+    """`n` of `n + 1`."""
+    return number.left if isinstance(number, ast.BinOp) else number
 
 
 def _is_length(node, dictionary):
@@ -102,22 +105,30 @@ def _seen(node):
 
 
 def _counts(script, node):
-    """Returns whether the number is counted on in the same function, `n += 1`."""
+    """Returns whether the number is counted on in the same function: `n += 1`, `n = n + 1`."""
     around = script.values.function_of[node]
     values = script.values.expressions(node.value)
     names = {text(its) for its in values if isinstance(its, (ast.Name, ast.Attribute))}
     return any(
-        isinstance(its, ast.AugAssign)
-        and isinstance(its.op, ast.Add)
-        and text(its.target) in names
-        and script.values.function_of[its] is around
-        for its in script.nodes
+        _adds_to(its) in names and script.values.function_of[its] is around for its in script.nodes
     )
 
 
+def _adds_to(node):
+    """Returns what a statement adds to, as written; None if it does not add."""
+    if isinstance(node, ast.AugAssign) and isinstance(node.op, ast.Add):
+        return text(node.target)
+    if isinstance(node, ast.Assign) and isinstance(node.value, ast.BinOp):
+        target = text(node.targets[0])
+        if isinstance(node.value.op, ast.Add) and text(node.value.left) == target:
+            return target
+    return None
+
+
 def _asks(script, node):
-    """Returns whether an `if` of the same function asks whether the key is there."""
-    wanted, around = text(node.targets[0].value), script.values.function_of[node]
+    """Returns whether an `if` of the same function asks whether the key is there, or in a set."""
+    target, around = node.targets[0], script.values.function_of[node]
+    wanted, key = text(target.value), text(index_of(target))
     for its in script.nodes:
         if not isinstance(its, ast.If) or script.values.function_of[its] is not around:
             continue
@@ -125,7 +136,7 @@ def _asks(script, node):
             if isinstance(test, ast.Compare) and isinstance(test.ops[0], (ast.In, ast.NotIn)):
                 asked = test.comparators[0]
                 keys = isinstance(asked, ast.Call) and text(asked.func) == wanted + ".keys"
-                if keys or text(asked) == wanted:
+                if keys or text(asked) == wanted or text(test.left) == key:
                     return True
     return False
 
@@ -146,15 +157,21 @@ def _in_order(script, call):
     if not _becomes_dict(script, call):
         return
     for its in call.args:
-        for value in script.values.expressions(its):
-            if isinstance(value, Parameter):
-                continue
-            order = _order(script, value)
-            if order:
-                seen = text(script.values.parent_of.get(call, call))
-                seen = text(call) if seen == "..." else seen
-                yield script.finding(call, TRAP, f"ids {order}: {_REMEDY}", HEADING, seen)
-                return
+        order = _sorted_in_place(script, its) or _order_of(script, its)
+        if order:
+            seen = text(script.values.parent_of.get(call, call))
+            seen = text(call) if seen == "..." else seen
+            yield script.finding(call, TRAP, f"ids {order}: {_REMEDY}", HEADING, seen)
+            return
+
+
+def _sorted_in_place(script, node):
+    """Returns the order of what the same function sorts, `words.sort()`; else None."""
+    around = script.values.function_of[node]
+    for call in script.methods("sort"):
+        if text(call.func.value) == text(node) and script.values.function_of[call] is around:
+            return _ORDERS["sorted"] if argument(call, None, "key") is None else "by count"
+    return None
 
 
 def _becomes_dict(script, call):
@@ -170,22 +187,38 @@ def _becomes_dict(script, call):
             first = parent.target.elts[0] if isinstance(parent.target, ast.Tuple) else None
             return first is not None and any(
                 isinstance(its, ast.Assign)
-                and isinstance(its.targets[0], ast.Subscript)
-                and text(its.value) == text(first)
+                and _is_entry(its.targets[0])
+                and text(_without_offset(its.value)) == text(first)
                 for its in ast.walk(parent)
             )
     return False
+
+
+def _is_entry(target):
+    """`ids[w]`, and `vocab[w].index`."""
+    target = target.value if isinstance(target, ast.Attribute) else target
+    return isinstance(target, ast.Subscript)
+
+
+def _order_of(script, node, depth=4):
+    """Returns the first order of what an expression may stand for; else None."""
+    values = script.values.expressions(node)
+    orders = (_order(script, its, depth) for its in values if not isinstance(its, Parameter))
+    return next(filter(None, orders), None)
 
 
 def _order(script, node, depth=4):
     """Returns the order of an expression's entries, if more data may change it; else None."""
     if isinstance(node, (ast.Set, ast.SetComp)):
         return "in the order of a set"
-    if not isinstance(node, ast.Call) or not depth:
+    source = _source(node)
+    if not depth or (source is None and not isinstance(node, ast.Call)):
         return None
+    if source is not None:
+        return _order_of(script, source, depth - 1)
     called = "unique" if text(node.func).endswith(".unique") else text(node.func)
-    if script.names.of(node.func) == "numpy.unique":
-        called = "numpy.unique"
+    if script.names.of(node.func) in _ORDERS:
+        called = script.names.of(node.func)
     if called == "sorted" and argument(node, None, "key") is not None:
         return "by count"
     if called in _ORDERS:
@@ -195,18 +228,25 @@ def _order(script, node, depth=4):
         for its in ast.walk(function):
             if isinstance(its, ast.Return):
                 order = order or _order(script, its.value, depth - 1)
-    if called in ("list", "tuple", "np.array", "zip") and node.args:
-        inner = node.args[0]
-        inner = inner.value if isinstance(inner, ast.Starred) else inner
-        for value in script.values.expressions(inner):
-            if not isinstance(value, Parameter):
-                order = order or _order(script, value, depth - 1)
     return order
 
 
+def _source(node):
+    """Returns what an expression has its entries from, in their order; None if there is none."""
+    if isinstance(node, ast.ListComp):  # [words[i] for i in np.argsort(counts)]
+        return node.generators[0].iter
+    if isinstance(node, ast.Subscript) and isinstance(index_of(node), ast.Slice):
+        return node.value
+    passes_on = isinstance(node, ast.Call) and text(node.func) in _PASS_ON and node.args
+    first = node.args[0] if passes_on else None
+    return first.value if isinstance(first, ast.Starred) else first
+
+
+_PASS_ON = ("list", "tuple", "np.array", "zip")
 _ORDERS = {
     "set": "in the order of a set",
     "sorted": "in the keys' own order",
     "numpy.unique": "in the keys' own order",
+    "numpy.argsort": "by count",
     "unique": "as keys appear",
 }

@@ -6,7 +6,9 @@ import re
 from partial_embed.migration.findings import TRAP
 from partial_embed.migration.syntax import MISSING, argument, is_false, is_number, literal, text
 
-_ARRAYS = re.compile(r"emb|vec|matri|pretrain|array|weights|glove|word2vec|feature|adj|data", re.I)
+_ARRAYS = re.compile(
+    r"emb|vec|matri|pre_?train|array|weights|glove|word2vec|feature|adj|data", re.I
+)
 _NO_ARRAY = re.compile(r"init(ializer)?$|rate|lr$|step|epoch|size|scale|regular", re.I)
 _STEP = re.compile(r"(^|[._])(global_)?steps?$|^(i|it|iter)_?step", re.I)
 _DECAYS = (
@@ -109,6 +111,8 @@ def _counters(script):
 
 def _own_counters(script):
     """Yields the variables that count: whole numbers that do not train, and global steps."""
+    given = (argument(call, None, "global_step") for call, _ in script.calls)
+    steps = {its for step in given if step is not None for its in script.values.expressions(step)}
     for call in script.calls_of("tf.Variable", "tf.get_variable"):
         parent = script.values.parent_of.get(call)
         called = text(parent.targets[0]) if isinstance(parent, ast.Assign) else ""
@@ -117,7 +121,8 @@ def _own_counters(script):
         start = start_of(call, script.names.of(call.func))
         whole = start is not None and type(literal(start)) is int
         trains = not is_false(argument(call, None, "trainable"))
-        if not trains and (whole or any("global_step" in word for word in words)):
+        named_step = any("global_step" in word for word in words)
+        if call in steps or (not trains and (whole or named_step)):
             yield call
 
 

@@ -48,7 +48,9 @@ def _chosen(script, tables, var_list):
     """`compute_gradients(loss, rows)` of rows that were looked up, and `var_list=[table]`."""
     if var_list is None:
         return
-    parts = var_list.elts if isinstance(var_list, (ast.List, ast.Tuple)) else [var_list]
+    values = script.values.expressions(var_list)
+    written = next((its for its in values if isinstance(its, (ast.List, ast.Tuple))), None)
+    parts = [var_list] if written is None else written.elts
     for part in parts:
         for value in script.values.expressions(part):
             if isinstance(value, ast.Call) and script.names.of(value.func) in LOOKUPS:
@@ -58,7 +60,7 @@ def _chosen(script, tables, var_list):
                 )
                 yield script.finding(part, TRAP, remedy, "The lines")
                 return
-    if isinstance(var_list, (ast.List, ast.Tuple)):
+    if written is not None:
         for part in parts:
             direct = tables.tables_in(part) if not isinstance(part, ast.Call) else None
             if direct:

@@ -135,7 +135,7 @@ def _sizes_in(script, start, depth=4):
             yield named
         elif script.names.of(node.func) in ("numpy.random.rand", "numpy.random.randn"):
             yield ast.copy_location(ast.List(elts=node.args, ctx=ast.Load()), node)
-        else:
+        elif text(node.func).split(".")[-1] != "run":  # whose list is of what to fetch
             for its in node.args:
                 if isinstance(its, ast.Call):
                     yield from _sizes_in(script, its, depth - 1)

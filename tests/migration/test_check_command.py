@@ -62,6 +62,17 @@ def test_a_script_in_python_2(tmp_path, capsys):
     assert "2 scripts: 1 table, 1 gone, 0 traps; 1 script not read." in output
 
 
+def test_tabs_among_spaces_are_what_2to3_does_not_mend(tmp_path, capsys):
+    script = b"if x:\n        y = 1\n\tprint y\n"
+    (tmp_path / "old.py").write_bytes(script)
+    assert run(tmp_path) == 1
+    output = capsys.readouterr().out
+    assert "`expand -i" in output and "2to3" not in output
+    (tmp_path / "old.py").write_bytes(script.expandtabs())
+    assert run(tmp_path) == 1
+    assert "2to3" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     "content",
     [b"x = '\xff\xfe'\n", b"x = 1\x00\n", b"x = " + b"(" * 9999, b"if x:\n        y\n\tz\n"],

@@ -161,5 +161,14 @@ def test_a_star_brings_tensorflow(check):
     assert check_script("x = tf.placeholder(tf.int32)\n", "models.py") == []
 
 
+def test_what_absl_has_not_of_the_flags_before_it(check):
+    flags = "FLAGS = tf.app.flags.FLAGS\n"
+    (found,) = check(flags + "FLAGS._parse_flags()")
+    assert (found.line, found.kind, found.heading) == (2, "gone", HEADING)
+    (found,) = check(flags + "for name, value in FLAGS.__flags.items():\n    print(name)")
+    assert found.line == 2 and "`FLAGS.flag_values_dict()`" in found.remedy
+    assert check(flags + "n = self.__flags") == []
+
+
 def test_the_order_of_concat(said):
     assert said("x = tf.concat(0, [a, b])") == {(1, "gone", HEADING)}

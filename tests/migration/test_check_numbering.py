@@ -15,6 +15,15 @@ HEADING = "Ids that were renumbered"
         (3, "if k in ids:\n    continue\nids[k] = n\nn += 1"),
         (2, "if u not in self.ids:\n    self.ids[u] = self.n\n    self.n += 1"),
         (1, "ids[k] = len(ids.keys())"),
+        (2, "if w not in ids:\n    ids[w] = n\n    n = n + 1"),
+        (5, "if k in seen:\n    i = ids[k]\nelse:\n    i = n; n += 1\n    ids[k] = i; seen.add(k)"),
+        (2, "words.sort(key=count, reverse=True)\nids = {w: i for i, w in enumerate(words)}"),
+        (2, "words.sort()\nfor i, w in enumerate(words):\n    vocab[w].index = i"),
+        (
+            3,
+            "order = np.argsort(freqs)\nwords = [words[i] for i in order[::-1]]\n"
+            "for i, w in enumerate(words):\n    ids[w] = i + 2",
+        ),
         (1, "i = ids.setdefault(k, len(ids))"),
         (1, "ids = collections.defaultdict(lambda: len(ids))"),
         (4, "if k in ids:\n    i = ids[k]\nelse:\n    ids[k] = i; n += 1; i = n"),
@@ -56,6 +65,11 @@ def test_ids_that_more_data_renumbers(said, line, source):
         "        self.w = load(f)\n        self.v = dict(zip(self.w, range(9)))",
         "users = data.user.unique()",
         "while words:\n    vocab[token] = index",
+        "for i, w in enumerate(sorted(words)):\n    first[w] = i < 2",
+        "if i in seen:\n    rows[k] = n\nn += 1",
+        "def a():\n    w.sort()\ndef b():\n    ids = {k: i for i, k in enumerate(w)}",
+        "for i, w in enumerate(sorted(words)):\n    w.rank = i",
+        "order = np.argsort(x)\nfor i, k in enumerate(order):\n    print(i + 2, k)",
     ],
 )
 def test_numbers_that_are_no_ids(said, source):

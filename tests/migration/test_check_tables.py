@@ -78,6 +78,16 @@ def test_what_a_variable_starts_from_says_its_rows(check, start, rows):
     assert tables(check, source) == [(1, f"{rows} rows")]
 
 
+def test_what_a_session_is_asked_for_is_no_shape(check):
+    source = """
+    vectors, b = sess.run([old_e, old_b])
+    e = tf.Variable(vectors, name="e")
+    bias = tf.Variable(b, name="bias")
+    tf.gather(e, ids)
+    """
+    assert tables(check, source) == [(2, "as many rows as its array has")]
+
+
 def test_the_shape_that_was_assigned_last(check):
     source = """
     shape = [n_users, 3]
