@@ -201,8 +201,8 @@ def draw_costs(path, found):
     axes.set_yticks([-place for place in range(len(bars))])
     axes.set_yticklabels([title.replace("`", "") for title, _, _ in bars], fontsize=9)
     axes.set_xscale("log")
-    left = min(min(ratio, *ends) for _, ratio, ends in bars)
-    axes.set_xlim(min(left / 1.6, 0.5), max(max(ratio, *ends) for _, ratio, ends in bars) * 1.3)
+    numbers = [number for _, ratio, ends in bars for number in (ratio, *ends)]
+    axes.set_xlim(min(min(numbers) / 3, 0.5), max(numbers) * 1.6)  # and room for the labels
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter("")
     axes.spines[["top", "right", "left"]].set_visible(False)

@@ -78,7 +78,8 @@ def within(ratio):
     """Returns a ratio with its quartiles."""
     if not ratio:
         return "?"
-    decimals = 3 if ratio["median"] < 0.1 else 2 if ratio["median"] < 10 else 0
+    limits = ((10, 0), (0.1, 2), (0.01, 3), (0, 4))
+    decimals = next(decimals for least, decimals in limits if ratio["median"] >= least)
     low, high = ratio["quartiles"]
     return f"{ratio['median']:.{decimals}f} [{low:.{decimals}f}, {high:.{decimals}f}]"
 
