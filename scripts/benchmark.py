@@ -18,6 +18,7 @@ times with --noslots.
 
 import collections
 import contextlib
+import functools
 import itertools
 import json
 import os
@@ -32,6 +33,8 @@ import environments
 import report
 import turns
 from absl import app, flags
+
+from partial_embed.command.quiet import run_told_in_a_line
 
 Setting = collections.namedtuple("Setting", "rows dim new_rows batch directory")
 ADAM = ", Adam"  # what the names of parts with Adam's slots end with
@@ -284,7 +287,10 @@ def main(arguments):
         return
     if values.read:
         with open(values.read, encoding="utf-8") as file:
-            found = json.load(file)
+            try:
+                found = json.load(file)
+            except ValueError as error:
+                raise ValueError(f"{values.read} is no file that --json wrote: {error}.") from error
     else:
         for found in run(at, values):
             if values.json:  # What has been measured is kept, whatever comes after it.
@@ -303,8 +309,31 @@ def some_of(name, choices, default, what):
     """Defines a flag that is a list of words."""
     flags.DEFINE_list(name, default, what)
     flags.register_validator(
-        name, lambda its: set(its) <= set(choices), f"must be some of {', '.join(choices)}."
+        name,
+        lambda its: its and set(its) <= set(choices),
+        f"must be some of {', '.join(choices)}.",
     )
+
+
+def sizes(name, default, what):
+    """Defines a flag that is a list of numbers."""
+    flags.DEFINE_list(name, default, what)
+    flags.register_validator(
+        name,
+        lambda its: its and all(size.isdecimal() and int(size) for size in its),
+        "must be numbers above 0, with commas between.",
+    )
+
+
+def place(name, what, is_there, expected):
+    """Defines a flag that is a path."""
+    flags.DEFINE_string(name, None, what)
+    flags.register_validator(name, lambda path: path is None or is_there(path), expected)
+
+
+def is_beside(path):
+    """Returns whether a file can be written there."""
+    return os.path.isdir(os.path.dirname(path) or ".")
 
 
 if __name__ == "__main__":
@@ -317,12 +346,13 @@ if __name__ == "__main__":
     flags.DEFINE_boolean(
         "slots", True, "Save and merge with Adam's slots, too: 3 tables in memory."
     )
-    flags.DEFINE_string("directory", None, "Where checkpoints are put and removed again.")
+    directory = os.path.isdir, "must be a directory that is there."
+    place("directory", "Where checkpoints are put and removed again.", *directory)
     some_of("only", NAMES, NAMES[:-1], "Which parts, with commas between.")
     # Steps. The first of each list is the base, at which the others are varied.
-    flags.DEFINE_list("step_rows", ["1000000", "10000", "100000", "10000000"], "Old rows.")
-    flags.DEFINE_list("step_dims", ["32", "64"], "Numbers a row.")
-    flags.DEFINE_list("step_batches", ["1024", "256"], "Ids in a batch.")
+    sizes("step_rows", ["1000000", "10000", "100000", "10000000"], "Old rows.")
+    sizes("step_dims", ["32", "64"], "Numbers a row.")
+    sizes("step_batches", ["1024", "256"], "Ids in a batch.")
     some_of("step_new", ["half", "all"], ["half", "all"], "How many of these are new.")
     some_of("forms", report.TITLES, list(report.TITLES), "Forms of a step.")
     some_of(
@@ -333,10 +363,11 @@ if __name__ == "__main__":
     )
     flags.DEFINE_boolean("product", False, "Every value of one list with every one of the others.")
     flags.DEFINE_float("seconds", 2.0, "How long each form of a step plays.", lower_bound=0)
-    flags.DEFINE_list("peer_rows", ["10000", "100000", "1000000"], "Old rows, beside peers.")
-    flags.DEFINE_string("json", None, "Where all figures go.")
-    flags.DEFINE_string("pictures", None, "The directory where pictures of them go.")
-    flags.DEFINE_string("read", None, "Figures of an earlier run, in place of measuring.")
+    sizes("peer_rows", ["10000", "100000", "1000000"], "Old rows, beside peers.")
+    place("json", "Where all figures go.", is_beside, "must be in a directory that is there.")
+    place("pictures", "The directory where pictures of them go.", *directory)
+    read = "Figures of an earlier run, in place of measuring."
+    place("read", read, os.path.isfile, "must be a file that --json wrote.")
     flags.DEFINE_string("measure", None, "Used by the script itself: the one thing to measure.")
     flags.DEFINE_string("serve", None, "Used by the script itself: players that take turns.")
-    app.run(main)
+    app.run(functools.partial(run_told_in_a_line, "benchmark", main))

@@ -4,6 +4,7 @@ import os
 import sys
 
 import benchmark
+import forks
 import measures
 import pytest
 import report
@@ -106,3 +107,19 @@ def test_players_of_tensorflow_and_of_a_program_that_fails_meet(at):
         f"| {report.OURS}",
         "| no_such_program.py",
     ]
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["--only="], "must be some of load, save"),
+        (["--only=step", "--step_rows=0"], "must be numbers above 0"),
+        (["--json=not/there.json"], "must be in a directory that is there"),
+        ([f"--read={__file__}"], "is no file that --json wrote"),
+    ],
+)
+def test_what_is_asked_for_is_looked_at_before_it_is_measured(scripts, words, message):
+    found = forks.run(os.path.join(scripts, "benchmark.py"), *words)
+    assert found.returncode == 1
+    assert message in found.stderr + found.stdout
+    assert "Traceback" not in found.stderr
