@@ -76,6 +76,14 @@ PARTS = {
         "of a grown table": ("build", False, 50),
         "of a grown table, all of the same ids": ("build", False, 50, True),
     },
+    "first": {
+        "building 50 tables and a step of Adagrad: one variable each": ("first", True, False),
+        "of grown tables": ("first", False, False),
+    },
+    "first, step": {
+        "all of it to its first step: initial values, a plain restore": ("first", True, True),
+        "of grown tables, which load themselves": ("first", False, True),
+    },
     "ops": {
         "the ops of 50 lookups of one variable": ("build", True, 50, False, True),
         "of a grown table, in ops": ("build", False, 50, False, True),
@@ -213,6 +221,8 @@ def measure_parts(at, values, found):
             measure(there, "prepare", True)
         if "grow" in parts:
             measure(there, "prepare_keys")
+        if "first" in parts:
+            measure(there, "prepare_tables")
         empty = 0
         if not values.together:
             empty = statistics.median(measure(there, "nothing")[1] for _ in range(values.repeats))

@@ -23,6 +23,8 @@ from models import hyperparameters  # noqa: F401 (defines the flags)
 
 import partial_embed as pe
 
+TABLES = 50  # of the model whose first step is measured
+
 
 def seconds_of(function, *arguments, **options):
     """Returns how many seconds a call took."""
@@ -78,6 +80,16 @@ def prepare_keys(at):
     for name, its in (("old", keys[: at.rows]), ("new", [keys[number] for number in moved])):
         with open(os.path.join(at.directory, name), "w", encoding="utf-8") as stream:
             stream.writelines(key + "\n" for key in its)
+    return 0.0
+
+
+def prepare_tables(at):
+    """Writes a base of `TABLES` tables, which have the rows together."""
+    with tf.Graph().as_default(), tf.Session() as session:
+        for number in range(TABLES):
+            tf.get_variable(f"table{number}", [max(1, at.rows // TABLES), at.dim])
+        session.run(tf.global_variables_initializer())
+        tf.train.Saver().save(session, place(at, "tables", False), write_meta_graph=False)
     return 0.0
 
 
@@ -187,6 +199,43 @@ def build(at, plain, number, shared=False, count_ops=False):
             before = len(graph.get_operations())
             seconds = seconds_of(look_up, table, ids * number if shared else ids)
             values.append(len(graph.get_operations()) - before if count_ops else seconds)
+    return float(np.median(values[1:]))
+
+
+def first(at, plain, stepping):
+    """Builds a model of `TABLES` tables; if `stepping`, loads them and takes a step as well."""
+    base, rows = place(at, "tables", False), max(1, at.rows // TABLES)
+    batch = np.random.RandomState(0).randint(rows, size=at.batch)
+
+    def make():
+        more = 0 if plain else max(1, at.new_rows // TABLES)
+        shape = [rows + more, at.dim]
+        return [tf.get_variable(f"table{number}", shape) for number in range(TABLES)]
+
+    def run():
+        ids = tf.placeholder(tf.int32, [None])
+        if plain:
+            tables = make()
+        else:
+            with pe.growing(base, show=None):
+                tables = make()
+        summed = tf.add_n([tf.nn.embedding_lookup(table, ids) for table in tables])
+        weight = tf.get_variable("weight", [at.dim, 2])
+        loss = tf.reduce_mean(tf.square(tf.matmul(summed, weight) - 1.0))
+        step = tf.train.AdagradOptimizer(0.1).minimize(loss)
+        if not stepping:
+            return
+        saver = tf.train.Saver(tables) if plain else None
+        with tf.Session() as session:
+            session.run(tf.global_variables_initializer())
+            if plain:
+                saver.restore(session, base)
+            session.run(step, {ids: batch})
+
+    values = []
+    for _ in range(4):  # The first one is slower.
+        with tf.Graph().as_default():
+            values.append(seconds_of(run))
     return float(np.median(values[1:]))
 
 

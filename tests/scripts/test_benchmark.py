@@ -22,6 +22,7 @@ def at(tmp_path_factory):
     for slots in (False, True):
         measures.prepare(at, slots)
     measures.prepare_keys(at)
+    measures.prepare_tables(at)
     return at
 
 
