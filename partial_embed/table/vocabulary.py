@@ -55,8 +55,8 @@ def read_vocabulary(path):
         List of str.
 
     Raises:
-        ValueError: if there is no such file, or a line is empty, stands twice or is
-            not UTF-8, with its number.
+        ValueError: if there is no such file, or a line is empty, stands twice, is
+            not UTF-8 or ends twice, with its number.
     """
     content = read_file(path)
     if content is None:
@@ -78,6 +78,8 @@ def _keys_at_once(content):
         keys.pop()
     if b"\r" in content:
         keys = [key[:-1] if key.endswith("\r") else key for key in keys]
+        if any(key.endswith("\r") for key in keys):
+            return None
     return keys if all(map(str.strip, keys)) and len(set(keys)) == len(keys) else None
 
 
@@ -97,6 +99,11 @@ def _keys_by_line(path, content):
         if not key.strip():
             raise ValueError(
                 f"{path}, line {number}: empty. Each line is a key, and its number the row."
+            )
+        if key.endswith("\r"):
+            raise ValueError(
+                f"{path}, line {number}: ends with several carriage returns. Save the file with "
+                "one end of a line after each key."
             )
         if key in first_line:
             raise ValueError(

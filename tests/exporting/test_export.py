@@ -287,13 +287,15 @@ def test_vocabularies_that_do_not_fit(folder, write_checkpoint, refuses):
     for key in ("a b", "a\tb"):
         keys = ["a", "b", key]
         refuses("The key .*a.* of e holds white space", prefix, output, vocabularies=keys)
+    refuses("white space", prefix, folder("p"), "projector", vocabularies=keys)
     for key in ("a\nb", "a\r"):
         keys = ["a", "b", key]
         refuses("one that is no line of a vocabulary file", prefix, output, vocabularies=keys)
-        if " " not in key:
-            refuses("white space", prefix, folder("p"), "projector", vocabularies=keys)
-        if key in ("a\nb", "a\r"):
-            refuses("end of a line", prefix, folder("s"), "saved_model", vocabularies=keys)
+    keys = folder("returns")
+    for key, message in ((b"a\rc", "holds the end of a line"), (b"a\r\r", "several carriage")):
+        with open(keys, "wb") as stream:
+            stream.write(b"a\nb\n" + key + b"\n")
+        refuses(message, prefix, folder("s"), "saved_model", vocabularies=keys)
 
 
 def test_keys_that_the_growth_record_denies(folder, write_checkpoint, refuses):
