@@ -147,6 +147,42 @@ def test_damaged_examples_are_refused(directories, tmp_path, damage):
         grow(old, tmp_path / "grown")
 
 
+@pytest.mark.parametrize(
+    "name, values",
+    [
+        ("head", np.arange(3)),
+        ("old/head", np.arange(3)),
+        ("train/head", np.zeros([3, 2], int)),
+        ("train/head", np.array(["e00"])),
+    ],
+)
+def test_a_file_of_other_arrays_is_no_file_of_examples(directories, tmp_path, name, values):
+    old = without_examples(directories, tmp_path)
+    columns = {f"train/{column}": np.zeros([len(values)], int) for column in small_triples.COLUMNS}
+    columns[name] = values
+    arrays.write(os.path.join(old["base"], job_examples.EXAMPLES), columns)
+    with pytest.raises(ValueError, match=f"examples.npz holds {name}, which is no column of train"):
+        grow(old, tmp_path / "grown")
+
+
+def test_all_examples_may_be_taken_out(directories, tmp_path):
+    old = without_examples(directories, tmp_path)
+    arrays.write(os.path.join(old["base"], job_examples.EXAMPLES), {})
+    assert grow(old, tmp_path / "grown", replay=0).finished
+
+
+def test_a_new_key_without_a_train_example_is_told(directories, tmp_path, caplog):
+    """Its row is what was drawn, and a growth from here would keep that."""
+    shutil.copytree(directories["second"], str(tmp_path / "data"))
+    with open(str(tmp_path / "data" / "test.txt"), "a") as file:
+        file.write("e00\tplus1\tnever\n")
+    grow(directories, tmp_path / "grown", replay=0)
+    assert "stay as they start" not in caplog.text
+    settings = dict(SMALL, checkpoint_dir=str(tmp_path / "told"), grow_from=directories["base"])
+    train(Config(data_dir=str(tmp_path / "data"), **settings))
+    assert "entities: 1 new rows stay as they start" in caplog.text and "(never)" in caplog.text
+
+
 # numpy 1.19 stumbles over what it could not open once more when it lets go of it.
 @pytest.mark.filterwarnings("ignore:.*NpzFile.__del__:pytest.PytestUnraisableExceptionWarning")
 def test_every_damaged_byte_is_noticed_or_changes_nothing(tmp_path):
