@@ -22,6 +22,7 @@ def log_sum_exp(x, variable, score):
         Tensor [batch].
     """
     count = variable.shape.as_list()[0]
+    wide = tf.float32 if x.dtype.size < 4 else x.dtype  # A sum of more than 65504 is inf in halves.
     with tf.device(variable.device):
         rows = tf.stop_gradient(tf.convert_to_tensor(variable))
 
@@ -40,18 +41,20 @@ def log_sum_exp(x, variable, score):
             def add(block, highest, total):
                 scores = score(x, block)
                 higher = tf.maximum(highest, tf.reduce_max(scores, 1))
-                new = tf.reduce_sum(tf.exp(scores - higher[:, tf.newaxis]), 1)
-                return higher, total * tf.exp(highest - higher) + new
+                new = tf.reduce_sum(tf.cast(tf.exp(scores - higher[:, tf.newaxis]), wide), 1)
+                return higher, total * tf.cast(tf.exp(highest - higher), wide) + new
 
             zeros = tf.zeros_like(x[:, 0])
-            highest, total = over_blocks(add, x, (zeros + x.dtype.min, zeros))
-            result = highest + tf.log(total)
+            highest, total = over_blocks(add, x, (zeros + x.dtype.min, tf.cast(zeros, wide)))
+            result = highest + tf.cast(tf.log(total), x.dtype)
 
             def gradient(upstream):
+                finite = tf.maximum(result, x.dtype.min)  # where every score is -inf
+
                 def add(block, found):
                     here = tf.identity(x)
                     scores = score(here, block)
-                    weights = tf.exp(scores - result[:, tf.newaxis]) * upstream[:, tf.newaxis]
+                    weights = tf.exp(scores - finite[:, tf.newaxis]) * upstream[:, tf.newaxis]
                     return (found + tf.gradients(scores, here, weights)[0],)
 
                 return over_blocks(add, x, (tf.zeros_like(x),))[0]

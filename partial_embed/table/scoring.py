@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from partial_embed.table.log_sum_exp import log_sum_exp
-from partial_embed.table.lookup import beside
+from partial_embed.table.lookup import after_check, beside
 
 
 class Scoring:
@@ -86,10 +86,12 @@ class Scoring:
         """
         self._expect_rows("frozen_log_sum_exp")
         with tf.name_scope(name, self.table_name.replace("/", "_") + "_log_sum_exp") as scope:
-            x = tf.convert_to_tensor(x, self.dtype)
+            x = self._batch(x)
             parts = [log_sum_exp(x, part, score or _product) for part in self.frozen_parts]
             if not parts:
                 return tf.fill(tf.shape(x)[:1], tf.constant(-np.inf, self.dtype), name=scope)
+            if len(parts) == 1:
+                return tf.identity(parts[0], name=scope)
             return tf.reduce_logsumexp(tf.stack(parts, 1), 1, name=scope)
 
     def log_sum_exp(self, x, frozen_log_sum_exp=None, score=None, name=None):
@@ -112,25 +114,24 @@ class Scoring:
             `frozen_log_sum_exp` that is given is a constant to x.
 
         Raises:
-            ValueError: if the table is not [rows, d].
+            ValueError: if the table is not [rows, d], or `frozen_log_sum_exp` not [batch].
+            tf.errors.InvalidArgumentError: if only the step that runs can tell that.
         """
         self._expect_rows("log_sum_exp")
         with tf.name_scope(name, self.table_name.replace("/", "_") + "_log_sum_exp") as scope:
-            x = tf.convert_to_tensor(x, self.dtype)
+            x = self._batch(x)
             if frozen_log_sum_exp is None:
-                frozen_log_sum_exp = self.frozen_log_sum_exp(x, score)
-            known = tf.convert_to_tensor(frozen_log_sum_exp, self.dtype)
+                known = self.frozen_log_sum_exp(x, score)
+            else:
+                known = tf.convert_to_tensor(frozen_log_sum_exp, self.dtype)
+                known = _one_each(known, known, x, "frozen_log_sum_exp")
             if self.trainable is None:
                 return tf.identity(known, name=scope)
             new = beside(self.trainable, lambda: (score or _product)(x, self.trainable))
             if not self.frozen_parts:
                 return tf.reduce_logsumexp(new, 1, name=scope)
-            # By one op, for which the frozen rows are one candidate, and the right one.
-            less = tf.nn.sparse_softmax_cross_entropy_with_logits(
-                labels=tf.zeros(tf.shape(known), tf.int32),
-                logits=tf.concat([known[:, tf.newaxis], new], 1),
-            )
-            return tf.add(known, less, name=scope)
+            # The frozen rows are one candidate, with a score that may be far below all others.
+            return tf.reduce_logsumexp(tf.concat([known[:, tf.newaxis], new], 1), 1, name=scope)
 
     def softmax_cross_entropy(self, x, labels, frozen_log_sum_exp=None, name=None):
         """Returns `log(sum_r exp(x . r)) - x . row[label]`, over all rows r of the table.
@@ -147,12 +148,15 @@ class Scoring:
             Tensor [batch]. Its gradients reach the trainable rows and x.
 
         Raises:
-            ValueError: if the table is not [rows, d].
+            ValueError: if the table is not [rows, d], or the labels are not [batch].
+            tf.errors.InvalidArgumentError: when the step runs, if only that can tell,
+                or a label names no row.
         """
         self._expect_rows("softmax_cross_entropy")
         with tf.name_scope(name, self.table_name.replace("/", "_") + "_cross_entropy") as scope:
-            x = tf.convert_to_tensor(x, self.dtype)
-            right = tf.reduce_sum(x * self.lookup(labels), 1)
+            x, labels = self._batch(x), tf.convert_to_tensor(labels)
+            rows = _one_each(self.lookup(labels), labels, x, "labels")
+            right = tf.reduce_sum(x * rows, 1)
             return tf.subtract(self.log_sum_exp(x, frozen_log_sum_exp), right, name=scope)
 
     def _expect_rows(self, what):
@@ -161,6 +165,25 @@ class Scoring:
                 f"{what} needs a table [rows, d] that grows by rows; {self.table_name} has shape "
                 f"{self.shape.as_list()} and grows along axis {self.plan.axis}."
             )
+
+    def _batch(self, x):
+        x = tf.convert_to_tensor(x, self.dtype)
+        if not x.shape.is_compatible_with([None, None]):
+            raise ValueError(f"x for {self.table_name} must be [batch, d]; it has shape {x.shape}.")
+        return x
+
+
+def _one_each(value, given, x, what):
+    """Returns a tensor, after a check that what was `given` is [batch]: nothing is broadcast."""
+    batch = x.shape.with_rank(2)[:1]
+    wanted = f"{what} must be [batch], as x is [batch, d]"
+    if not given.shape.is_compatible_with(batch):
+        raise ValueError(f"{wanted}; it has shape {given.shape}, and the batch is {batch}.")
+    if given.shape.is_fully_defined() and batch.is_fully_defined():
+        return value
+    fits = tf.equal(tf.rank(given), 1) & tf.equal(tf.size(given), tf.shape(x)[0])
+    shapes = tf.concat([tf.shape(given), tf.shape(x)], 0)
+    return after_check([value], f"{wanted}. Its shape, and that of x:", fits, shapes)[0]
 
 
 def _product(x, rows):

@@ -46,6 +46,8 @@ def with_those_of_base(data, checkpoint):
     if data.pipeline or not os.path.exists(path):
         return data, 0
     kept = _read(path)
+    if not kept:  # All was taken out of it.
+        return data, 0
     columns = set(next(iter(data.splits.values())))
     other = {name for its in kept.values() for name in columns.symmetric_difference(its)}
     if other:
@@ -79,6 +81,11 @@ def _read(path):
         raise ValueError(f"{error} Remove it to grow without it.") from error
     for key, values in arrays.items():
         split, _, name = key.partition("/")
+        if split not in job_data.SPLITS or values.ndim != 1 or values.dtype.kind not in "iuf":
+            raise ValueError(
+                f"{path} holds {key}, which is no column of train, valid or test. Remove it to "
+                "grow without it."
+            )
         dtype = np.int64 if values.dtype.kind in "iu" else np.float64
         found.setdefault(split, {})[name] = values.astype(dtype)
     return found

@@ -73,6 +73,25 @@ def _say_rows(config, base, data, label):
             text += f": {old} of {base.checkpoint} as they are, then {len(keys) - old} new"
         path = os.path.join(config.checkpoint_dir, name + ".txt")
         logging.info("%s%s: %s; in the order of %s", label, name, text, path)
+        never = [keys[row] for row in _never_learned(data, name)]
+        if never:
+            logging.warning(
+                "%s%s: %d new rows stay as they start, for no train example has their keys (%s): "
+                "leave those out until one does, as a growth from this run takes them for learned.",
+                label,
+                name,
+                len(never),
+                ", ".join(never[:3]) + (", ..." if len(never) > 3 else ""),
+            )
+
+
+def _never_learned(data, name):
+    """The new rows of a vocabulary of which no train example is."""
+    if data.pipeline:
+        return []
+    columns = [data.splits["train"][column] for column, its in data.columns.items() if its == name]
+    rows = np.arange(data.num_old[name], len(data.vocabularies[name]))
+    return rows[~np.isin(rows, np.concatenate([np.zeros([0], np.int64), *columns]))]
 
 
 def _nothing_new(config, base, data, given):

@@ -105,14 +105,15 @@ class Normalizers:
         except ValueError:
             logging.warning("%s cannot be read, and is computed again.", self._path)
             return
-        if str(arrays["base"]) != self._base:
+        if str(arrays.get("base")) != self._what():
             return
         numbers = range(len(self._asked))
         kept = [(arrays[f"keys/{number}"], arrays[f"values/{number}"]) for number in numbers]
         for asked, (keys, values) in zip(self._asked, kept):
             some = keys[:: max(1, len(keys) // _PROBES)]
             now = self._compute(session, feature_feeds, asked, self._examples(asked, some))
-            if not np.allclose(now, values[np.isin(keys, some)], rtol=1e-3):
+            # They are logarithms: what differs by .01 is a sum of 1% more.
+            if not np.allclose(now, values[np.isin(keys, some)], rtol=1e-5, atol=1e-4):
                 logging.warning("%s is of another model, and is computed again.", self._path)
                 return
         self._kept = kept
@@ -136,10 +137,14 @@ class Normalizers:
             order = np.argsort(keys)
             self._kept[number] = keys[order], known[order]
         if self._path:
-            arrays = {"base": np.array(self._base)}
+            arrays = {"base": np.array(self._what())}
             for number, (keys, values) in enumerate(self._kept):
                 arrays[f"keys/{number}"], arrays[f"values/{number}"] = keys, values
             job_arrays.write(self._path, arrays)
+
+    def _what(self):
+        """What tells these sums from those of another base, or of other questions."""
+        return " ".join([self._base, *(",".join(asked.columns) for asked in self._asked)])
 
     def _compute(self, session, feature_feeds, asked, examples):
         others = [other.known for other in self._asked if other is not asked]

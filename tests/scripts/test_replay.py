@@ -147,6 +147,42 @@ def test_damaged_examples_are_refused(directories, tmp_path, damage):
         grow(old, tmp_path / "grown")
 
 
+@pytest.mark.parametrize(
+    "name, values",
+    [
+        ("head", np.arange(3)),
+        ("old/head", np.arange(3)),
+        ("train/head", np.zeros([3, 2], int)),
+        ("train/head", np.array(["e00"])),
+    ],
+)
+def test_a_file_of_other_arrays_is_no_file_of_examples(directories, tmp_path, name, values):
+    old = without_examples(directories, tmp_path)
+    columns = {f"train/{column}": np.zeros([len(values)], int) for column in small_triples.COLUMNS}
+    columns[name] = values
+    arrays.write(os.path.join(old["base"], job_examples.EXAMPLES), columns)
+    with pytest.raises(ValueError, match=f"examples.npz holds {name}, which is no column of train"):
+        grow(old, tmp_path / "grown")
+
+
+def test_all_examples_may_be_taken_out(directories, tmp_path):
+    old = without_examples(directories, tmp_path)
+    arrays.write(os.path.join(old["base"], job_examples.EXAMPLES), {})
+    assert grow(old, tmp_path / "grown", replay=0).finished
+
+
+def test_a_new_key_without_a_train_example_is_told(directories, tmp_path, caplog):
+    """Its row is what was drawn, and a growth from here would keep that."""
+    shutil.copytree(directories["second"], str(tmp_path / "data"))
+    with open(str(tmp_path / "data" / "test.txt"), "a") as file:
+        file.write("e00\tplus1\tnever\n")
+    grow(directories, tmp_path / "grown", replay=0)
+    assert "stay as they start" not in caplog.text
+    settings = dict(SMALL, checkpoint_dir=str(tmp_path / "told"), grow_from=directories["base"])
+    train(Config(data_dir=str(tmp_path / "data"), **settings))
+    assert "entities: 1 new rows stay as they start" in caplog.text and "(never)" in caplog.text
+
+
 # numpy 1.19 stumbles over what it could not open once more when it lets go of it.
 @pytest.mark.filterwarnings("ignore:.*NpzFile.__del__:pytest.PytestUnraisableExceptionWarning")
 def test_every_damaged_byte_is_noticed_or_changes_nothing(tmp_path):
@@ -400,7 +436,7 @@ def test_a_question_of_old_keys_is_computed_once(tmp_path, start):
     assert found.of(none)[0].size == 0
 
 
-@pytest.mark.parametrize("other", ["", "base", "model", "bytes"])
+@pytest.mark.parametrize("other", ["", "base", "model", "nearly", "bytes", "arrays"])
 def test_what_is_known_is_kept_beside_the_run(tmp_path, start, caplog, other):
     """For the same base and model; whatever else lies there is computed again."""
     found, features, _ = small_normalizers(tmp_path, [])
@@ -409,7 +445,9 @@ def test_what_is_known_is_kept_beside_the_run(tmp_path, start, caplog, other):
     found.fill(session, features, ASKED)
     if other == "bytes":
         (tmp_path / NORMALIZERS).write_bytes(b"no arrays")
-    computed, scale = [], 2.0 if other == "model" else 1.0
+    if other == "arrays":
+        arrays.write(str(tmp_path / NORMALIZERS), {"keys/0": np.arange(2)})
+    computed, scale = [], {"model": 2.0, "nearly": 1.0005}.get(other, 1.0)
     base = "another" if other == "base" else "one"
     found, features, _ = small_normalizers(tmp_path, computed, base, scale)
     session = start()
@@ -420,8 +458,23 @@ def test_what_is_known_is_kept_beside_the_run(tmp_path, start, caplog, other):
     (fed,) = found.of(ASKED)
     expected = scale * np.array([2, 10, 10, np.nan, np.nan]) + np.log(2)
     np.testing.assert_allclose(fed, expected, rtol=1e-6)
-    said = {"model": "is of another model", "bytes": "cannot be read"}.get(other)
+    said = {"bytes": "cannot be read"}
+    said = said.get(other, "is of another model" if scale != 1 else "")
     assert said in caplog.text if said else not caplog.text
+
+
+def test_what_is_known_of_other_questions_is_not_taken(tmp_path, start):
+    """As an own model's, after an edit: it asked once, and asks twice."""
+    found, features, _ = small_normalizers(tmp_path, [])
+    session = start()
+    found.fill(session, features, ASKED)
+    found, features, _ = small_normalizers(tmp_path, [])
+    table = pe.get_embedding("other", [3, 1], num_frozen_rows=2, initializer=tf.ones_initializer())
+    found(("item",), tf.ones([tf.size(features["item"]), 1]), table, None)
+    session = start()
+    found.open(session, features)
+    found.fill(session, features, ASKED)
+    assert [int(np.isfinite(fed).sum()) for fed in found.of(ASKED)] == [3, 4]
 
 
 def test_old_rows_that_may_move_do_and_no_others(directories, tmp_path):

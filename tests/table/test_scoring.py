@@ -1,5 +1,7 @@
 """Scores against all rows, and the softmax over them: plain TensorFlow on one whole table."""
 
+import functools
+
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
@@ -59,10 +61,10 @@ def test_values_and_gradients_are_those_of_one_table(
         np.testing.assert_allclose(dense(gradient, len(rows)), of_rows[rows], rtol=1e-4, atol=1e-5)
 
 
-def dense(gradient, count):
+def dense(gradient, count, width=4):
     if isinstance(gradient, np.ndarray):
         return gradient
-    found = np.zeros([count, 4], np.float32)
+    found = np.zeros([count, width], np.float32)
     np.add.at(found, gradient.indices, gradient.values)
     return found
 
@@ -197,3 +199,66 @@ def test_a_large_batch_scores_bit_for_bit(start, same_bits, plan, use_resource):
     assert same_bits(*scores) and same_bits(found[0], of_x)
     for gradient in found[1:]:
         assert same_bits(dense(gradient, len(gradient)), of_rows[table.plan.trainable_rows])
+
+
+MASKS = [-np.inf, -1e9]
+
+
+def scores_but(masked, by, x, rows):
+    """The product, less where the first number of a row says that it is no candidate."""
+    mask = tf.where_v2(rows[:, 0] < masked, tf.cast(by, x.dtype), tf.zeros([], x.dtype))
+    return tf.matmul(x, rows, transpose_b=True) + mask
+
+
+@pytest.mark.parametrize("by", MASKS)
+def test_a_batch_for_which_no_frozen_row_is_a_candidate(start, by):
+    """The new rows' sum is what is left, to the last digit, and so are the gradients."""
+    values = np.random.RandomState(0).randn(11, 4).astype(np.float32)
+    values[:, 0] = [-1] * 7 + [1] * 4
+    table = pe.get_embedding("table", [11, 4], initializer=values, num_frozen_rows=7)
+    x, whole = tf.constant(values[:5] + 1), tf.constant(values)
+    score = functools.partial(scores_but, 0, by)
+    wanted = tf.reduce_logsumexp(score(x, whole), 1)
+    known = table.frozen_log_sum_exp(tf.stop_gradient(x), score)
+    found = [table.log_sum_exp(x, None, score), table.log_sum_exp(x, known, score)]
+    of_x, of_rows = tf.gradients(wanted, [x, whole])
+    gradients = [tf.gradients(one, [x, table.trainable]) for one in found]
+    wanted, found, of_x, of_rows, gradients = start().run([wanted, found, of_x, of_rows, gradients])
+    for one, its in zip(found, gradients):
+        np.testing.assert_allclose(one, wanted, rtol=1e-5)
+        np.testing.assert_allclose(its[0], of_x, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(its[1], of_rows[7:], rtol=1e-4, atol=1e-6)
+
+
+def test_halves_of_many_rows(start):
+    """Of which the largest number is 65504."""
+    values = np.zeros([70000, 2], np.float16)
+    table = pe.get_embedding(
+        "table", [70000, 2], tf.float16, initializer=values, num_frozen_rows=69999
+    )
+    x = tf.ones([2, 2], tf.float16)
+    found = table.softmax_cross_entropy(x, [0, 69999])
+    found, gradient = start().run([found, tf.gradients(found, table.trainable)[0]])
+    np.testing.assert_allclose(found, np.log(70000), rtol=1e-3)
+    np.testing.assert_allclose(dense(gradient, 1, 2), [[-1, -1]], rtol=1e-2)
+
+
+@pytest.mark.parametrize("plan", PLANS[:3:2])
+@pytest.mark.parametrize("given", [0, [0], [[0], [1], [2], [3]], [0, 1, 2, 3, 4]])
+def test_what_is_not_one_for_each_of_the_batch_is_refused(start, plan, given):
+    """Four labels or sums for a batch of four: whatever else there is would be broadcast."""
+    table = make(plan, True)[0]
+    x, open_x = tf.ones([4, 4]), tf.placeholder_with_default(tf.ones([4, 4]), None)
+    known = tf.constant(given, tf.float32)
+    calls = {
+        "labels": lambda x, its: table.softmax_cross_entropy(x, tf.cast(its, tf.int32)),
+        "frozen_log_sum_exp": lambda x, its: table.softmax_cross_entropy(x, [0] * 4, its),
+    }
+    session = start()
+    for name, call in calls.items():
+        with pytest.raises(ValueError, match=rf"^{name} must be \[batch\], as x is \[batch, d\]; "):
+            call(x, known)
+        with pytest.raises(tf.errors.InvalidArgumentError, match=rf"{name} must be \[batch\], as"):
+            session.run(call(open_x, tf.placeholder_with_default(known, None)))
+    with pytest.raises(ValueError, match=r"x for table must be \[batch, d\]; it has shape \(4,\)"):
+        table.log_sum_exp(tf.ones([4]))
