@@ -18,7 +18,6 @@ times with --noslots.
 
 import collections
 import contextlib
-import functools
 import itertools
 import json
 import os
@@ -275,6 +274,11 @@ def machine():
 
 
 def main(arguments):
+    return run_told_in_a_line("benchmark", measure_and_show, arguments)
+
+
+def measure_and_show(arguments):
+    """Does what the flags ask for."""
     if arguments[1:]:
         raise app.UsageError(f"expected flags alone, found {' '.join(arguments[1:])}")
     values = flags.FLAGS
@@ -380,4 +384,4 @@ if __name__ == "__main__":
     place("read", read, os.path.isfile, "must be a file that --json wrote.")
     flags.DEFINE_string("measure", None, "Used by the script itself: the one thing to measure.")
     flags.DEFINE_string("serve", None, "Used by the script itself: players that take turns.")
-    app.run(functools.partial(run_told_in_a_line, "benchmark", main))
+    app.run(main)
