@@ -17,6 +17,7 @@ import tensorflow.compat.v1 as tf
 from partial_embed._tensorflow import SavedModel
 from partial_embed.exporting.format import FLOATS, INTEGERS, Format
 from partial_embed.exporting.table import file_name, plain_name, reading, variables_of
+from partial_embed.files.hashes import keys_text
 from partial_embed.files.tensors import cpu_only, fail_unless
 
 
@@ -78,7 +79,7 @@ def _from_keys(table, variable, file, options):
                 "file has one key a line. Rename the key."
             )
     with open(file, "w", encoding="utf-8", newline="\n") as stream:
-        stream.writelines(key + "\n" for key in table.keys)
+        stream.write(keys_text(table.keys))
     keys = tf.placeholder(tf.string, None, "keys")
     initializer = tf.lookup.TextFileInitializer(
         file,

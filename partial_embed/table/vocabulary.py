@@ -169,8 +169,8 @@ def _checked(keys):
         raise ValueError("Keys must be texts that are not empty, a list with one for each row.")
     if len(set(keys)) != len(keys):
         raise ValueError("A list of keys holds some more than once. A key has one row.")
-    if _as_read(keys) != list(keys):
-        wrong = next(key for key in keys if _as_read([key]) != [key])
+    if not _are_lines(keys):
+        wrong = next(key for key in keys if not _are_lines([key]))
         raise ValueError(
             f"A list of keys holds one that is no line of a vocabulary file: {short(wrong)}. Leave "
             "out ends of lines and a byte order mark, or give the path of the file."
@@ -178,10 +178,15 @@ def _checked(keys):
     return keys
 
 
-def _as_read(keys):
-    """Returns the keys of the vocabulary file that would say these; None if none can."""
-    content = "\n".join(keys).encode("utf-8", "surrogatepass")
-    return None if content.startswith(codecs.BOM_UTF8) else _keys_at_once(content)
+def _are_lines(keys):
+    """Returns whether a vocabulary file can say these keys: read again, they are the same."""
+    text = "\n".join(keys) + "\n"
+    try:
+        content = text.encode("utf-8")
+    except UnicodeEncodeError:  # half of a pair of surrogates
+        return False
+    is_marked = content.startswith(codecs.BOM_UTF8)
+    return text.count("\n") == len(keys) and "\r\n" not in text and not is_marked
 
 
 def as_vocabulary(given):

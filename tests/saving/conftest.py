@@ -7,6 +7,8 @@ import pytest
 import tensorflow.compat.v1 as tf
 from small_model import train_base
 
+import partial_embed as pe
+
 TESTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
@@ -27,6 +29,32 @@ def folder(tmp_path):
 def base(folder):
     """(prefix, values) of a trained base, with Adam's slots."""
     return train_base(folder("base.ckpt"))
+
+
+@pytest.fixture
+def grown_script(folder):
+    """Returns `grown_script(script, merge)`: (base, grown) of a script that grows from 4 to 6 rows.
+
+    `script(rows)` makes the graph and returns its step, of which each run takes one. What is grown
+    is saved whole, or as a delta that is merged.
+    """
+
+    def train(step, saver, name):
+        with tf.Session() as session:
+            session.run(tf.global_variables_initializer())
+            session.run(step)
+            return saver.save(session, folder(name))
+
+    def grown_script(script, merge):
+        with tf.Graph().as_default():
+            base = train(script(4), tf.train.Saver(), "base")
+        with tf.Graph().as_default():
+            with pe.growing(base):
+                step = script(6)
+            saved = train(step, pe.Saver(delta=merge), "grown")
+        return base, pe.merge_checkpoint(base, saved, folder("merged")) if merge else saved
+
+    return grown_script
 
 
 @pytest.fixture

@@ -365,7 +365,7 @@ def test_the_vocabulary_of_renumbered_rows(folder):
 
 @pytest.mark.parametrize("axis", [0, 1], ids=["rows", "columns"])
 @pytest.mark.parametrize("delta", [False, True], ids=["whole", "merged"])
-def test_slots_of_partitioned_variables_that_growing_froze(folder, delta, axis):
+def test_slots_of_partitioned_variables_that_growing_froze(grown_script, delta, axis):
     def script(rows):
         with tf.variable_scope("m", partitioner=tf.fixed_size_partitioner(2)):
             table = tf.get_variable("table", [rows, 3])
@@ -374,20 +374,7 @@ def test_slots_of_partitioned_variables_that_growing_froze(folder, delta, axis):
         loss = tf.reduce_sum(tf.matmul(tf.nn.embedding_lookup(table, [0, rows - 1]), weight) ** 2)
         return tf.train.AdamOptimizer(0.1).minimize(loss)
 
-    def train(step, saver, name):
-        with tf.Session() as session:
-            session.run(tf.global_variables_initializer())
-            session.run(step)
-            return saver.save(session, folder(name))
-
-    with tf.Graph().as_default():
-        base = train(script(4), tf.train.Saver(), "base")
-    with tf.Graph().as_default():
-        with pe.growing(base):
-            step = script(6)
-        saved = train(step, pe.Saver(delta=delta), "grown")
-    if delta:
-        saved = pe.merge_checkpoint(base, saved, folder("merged"))
+    base, saved = grown_script(script, delta)
     with tf.Graph().as_default(), tf.Session() as session:
         script(6)
         tf.train.Saver().restore(session, saved)  # every variable

@@ -192,7 +192,7 @@ def test_integer_tables(session, folder, write_checkpoint):
 
 
 @pytest.mark.parametrize("merge", [False, True])
-def test_a_frozen_variable_of_another_dtype_than_the_table(folder, merge):
+def test_a_frozen_variable_of_another_dtype_than_the_table(grown_script, merge):
     """Its slots are of its own dtype, or the plain script does not restore them."""
 
     def script(rows):
@@ -200,20 +200,7 @@ def test_a_frozen_variable_of_another_dtype_than_the_table(folder, merge):
         loss = tf.reduce_sum(table) + tf.cast(tf.reduce_sum(weight), tf.float64)
         return tf.train.MomentumOptimizer(0.1, 0.9).minimize(loss)
 
-    def train(step, saver, name):
-        with tf.Session() as session:
-            session.run(tf.global_variables_initializer())
-            session.run(step)
-            return saver.save(session, folder(name))
-
-    with tf.Graph().as_default():
-        base = train(script(4), tf.train.Saver(), "base")
-    with tf.Graph().as_default():
-        with pe.growing(base):
-            step = script(6)
-        saved = train(step, pe.Saver(delta=merge), "grown")
-    if merge:
-        saved = pe.merge_checkpoint(base, saved, folder("merged"))
+    _, saved = grown_script(script, merge)
     with tf.Graph().as_default(), tf.Session() as session:
         script(6)
         tf.train.Saver().restore(session, saved)  # every variable
