@@ -4,6 +4,7 @@ import os
 import sys
 
 import benchmark
+import benchmark_parts
 import forks
 import measures
 import pytest
@@ -12,7 +13,7 @@ import tensorflow.compat.v1 as tf
 
 from partial_embed.files.checkpoint import Checkpoint
 
-LINES = [(part, line) for part, lines in benchmark.PARTS.items() for line in lines]
+LINES = [(part, line) for part, lines in benchmark_parts.PARTS.items() for line in lines]
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,7 @@ def at(tmp_path_factory):
 
 @pytest.mark.parametrize("part, line", LINES, ids=[line for _, line in LINES])
 def test_every_line_can_be_measured(at, part, line):
-    function, *arguments = benchmark.PARTS[part][line]
+    function, *arguments = benchmark_parts.PARTS[part][line]
     arguments = [5 if its == 50 else its for its in arguments]  # lookups in one graph
     assert getattr(measures, function)(at, *arguments) > 0
 

@@ -1,0 +1,78 @@
+"""The parts of benchmark.py: which lines each has, and what measures them."""
+
+ADAM = ", Adam"  # what the names of parts with Adam's slots end with
+# By part: {line: (function of measures.py, its arguments)}. The first line of each is plain.
+PARTS = {
+    "load": {
+        "loading: `tf.train.Saver.restore` of one whole variable": ("files", True, "base"),
+        "a grown table's own initializer": ("files", False, None),
+        "`pe.Saver.restore` of the base": ("files", False, "base"),
+        "of a whole checkpoint": ("files", False, "whole"),
+        "of a delta": ("files", False, "delta"),
+    },
+    "save": {
+        "saving: `tf.train.Saver.save` of the whole table": ("files", True, "whole", True),
+        "`pe.Saver.save`, whole": ("files", False, None, True),
+    },
+    "save" + ADAM: {
+        "saving with Adam's slots: `tf.train.Saver.save`": ("files", True, "whole", True, True),
+        "`pe.Saver.save`, whole, with slots": ("files", False, None, True, True),
+    },
+    "merge": {
+        "merging: plain restore and save": ("files", True, "whole", "both"),
+        "`merge_checkpoint` of base and delta": ("merge", False),
+    },
+    "merge" + ADAM: {
+        "merging with Adam's slots: plain restore and save": ("files", True, "whole", "both", True),
+        "`merge_checkpoint`, with slots": ("merge", True),
+    },
+    "grow": {
+        "growing by keys in another order: `tf.train.warm_start`, and a save": ("grow", True),
+        "`grow_checkpoint`": ("grow", False),
+    },
+    "prove": {
+        "frozen rows, a pass: read them, keep a copy": ("prove", False),
+        "`record_frozen_rows`: hash them": ("prove", True),
+    },
+    "build": {
+        "building 50 lookups of one variable": ("build", True, 50),
+        "of a grown table": ("build", False, 50),
+        "of a grown table, all of the same ids": ("build", False, 50, True),
+    },
+    "first": {
+        "building 50 tables and a step of Adagrad: one variable each": ("first", True, False),
+        "of grown tables": ("first", False, False),
+    },
+    "first, step": {
+        "all of it to its first step: initial values, a plain restore": ("first", True, True),
+        "of grown tables, which load themselves": ("first", False, True),
+    },
+    "ops": {
+        "the ops of 50 lookups of one variable": ("build", True, 50, False, True),
+        "of a grown table, in ops": ("build", False, 50, False, True),
+        "of the same ids, in ops": ("build", False, 50, True, True),
+    },
+}
+for _model, _what in (
+    ("complex", "a bare loop of `make_callable`, ComplEx at UMLS's size"),
+    ("matrix_factorization", "the same, ratings and a table of all rows"),
+):
+    PARTS[f"loop, {_model}"] = {
+        _what: ("loop", _model, True),
+        f"the training job, {_model}": ("loop", _model, False),
+    }
+# Contests of forms that take turns: which of players.py, and what it is given beside sizes.
+CONTESTS = {
+    "sparse": ("sparse", False),
+    "sparse, safe": ("sparse", True),
+    "decoder": ("decoder",),
+}
+# What `--only` knows.
+NAMES = [
+    *dict.fromkeys(part.split(",")[0] for part in PARTS),
+    "sparse",
+    "decoder",
+    "wrong",
+    "step",
+    "peers",
+]
