@@ -222,13 +222,13 @@ class growing:
         """Raises ValueError if a pattern, or slots=True, was of no use to any variable."""
         if self._open:
             return  # There may be more.
+        made = {name for report in self._reports.values() for name in report.variables}
+        self._treatment.expect_keys_obeyed(made)
         unmatched = self._treatment.unmatched()
         if unmatched:
-            made = {name for report in self._reports.values() for name in report.variables}
             raise ValueError(
                 f"The patterns {unmatched} match no variable that could obey them. They are "
-                f"shell-style, like decoder/*.{self._treatment.keys_unmatched()} There are: "
-                f"{nearest(unmatched[0], made)}."
+                f"shell-style, like decoder/*. There are: {nearest(unmatched[0], made)}."
             )
         for report in self._reports.values() if self._slots else ():
             report.expect_slots()

@@ -52,7 +52,20 @@ def run(arguments):
         print(json.dumps([dict(its._asdict(), same=its.same, **_far(its)) for its in found]))
     else:
         print("\n".join(lines_of(found)))
+        if not arguments.vocabulary:
+            _hint_at_keys(arguments.b, [its.name for its in found if its.values])
     return 1 if any(its.shapes[0] is not None and not its.same for its in found) else 0
+
+
+def _hint_at_keys(b, names):
+    """Says of tables that differ row by row if their rows are known by keys."""
+    from partial_embed.files.checkpoint import Checkpoint
+    from partial_embed.files.growth import read_generations
+
+    known = read_generations(Checkpoint(b))
+    keyed = [name for name in names if "vocabulary" in known.get(name, {})]
+    if keyed:
+        print(f"Rows of {', '.join(keyed)} follow keys in B: compare by --vocabulary OLD NEW.")
 
 
 def _far(its):

@@ -34,6 +34,7 @@ FORMATS = {
     "word2vec": WORD2VEC,
     "projector": PROJECTOR,
 }
+_WITHOUT_KEYS = {"keras", "npy", "safetensors"}
 _ENDINGS = {".npy": "npy", ".safetensors": "safetensors", ".keras": "keras"}
 _ENDINGS.update(dict.fromkeys(BINARY_ENDINGS + TEXT_ENDINGS, "word2vec"))
 
@@ -141,7 +142,7 @@ def export(
                     FORMATS[format].write(chosen, place, Options(output, unknown_keys))
                     source.check()
                     put(place, output, kind)
-    return Exported(output, format, {table.name: _describe(table) for table in chosen})
+    return Exported(output, format, {table.name: _describe(table, format) for table in chosen})
 
 
 def _local(output):
@@ -280,10 +281,11 @@ def _beside(tables, format):
     return record or None, text
 
 
-def _describe(table):
+def _describe(table, format):
     text = f"{table.shape} {table.dtype.name}"
     if table.keys is not None:
-        text += f", {len(table.keys)} keys"
+        keys = f"{len(table.keys)} keys"
         if table.num_oov_buckets:
-            text += f" and {table.num_oov_buckets} rows for others"
+            keys += f" and {table.num_oov_buckets} rows for others"
+        text += f", without its {keys}" if format in _WITHOUT_KEYS else f", {keys}"
     return text

@@ -147,8 +147,13 @@ def expect_keys(prefix, name, entry, keys):
         prefix: prefix of the checkpoint.
         name: the table's name there.
         entry: dict, what a growth record or a manifest says of the table.
-        keys: `keys_fingerprint` of the keys its rows are thought to have.
+        keys: `keys_fingerprint` of the keys its rows are thought to have, or None.
     """
+    if keys is None and "vocabulary" in entry:
+        raise ValueError(
+            f"The rows of {name} in {prefix} follow keys, and here the table grew without a "
+            "vocabulary. Give the one that it was saved with."
+        )
     if entry.get("vocabulary", keys) != keys:
         raise ValueError(
             f"The rows of {name} in {prefix} are of other keys, or in another order, than the "

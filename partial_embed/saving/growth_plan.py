@@ -164,6 +164,13 @@ def plan_growth(base, rows, columns, vocabularies, initializers, skip, slots, al
         raise ValueError(f"{what} in {base.prefix}. Variables there: {listed}.")
     grown = {table.name for table in tables}
     copied = [name for name in inventory.variables if name not in grown]
+    counts = {base.shapes[t.name][t.plan.rows.axis] for t in tables if t.vocabulary is None}
+    alike = [n for n in copied if counts.intersection(base.shapes[n]) and not skipped.get(n)]
+    if alike:
+        warnings.append(
+            f"{', '.join(alike)} has as many rows or columns as what grows, and stays as it is: "
+            "if they are of the same keys, let it grow too"
+        )
     return Growth(base.prefix, tables, copied, warnings, starts)
 
 

@@ -70,11 +70,21 @@ def merge_checkpoint(base, deltas, output, policy=None, vocabulary=None, allow_n
         raise ValueError(f"{base.prefix} is a delta. Give the base first, then deltas.")
     base.expect_whole(base.shapes)
     deltas = [_Delta(path, base) for path in deltas]
+    places = [os.path.realpath(delta.prefix) for delta in deltas]
+    twice = sorted({place for place in places if places.count(place) > 1})
+    if twice:
+        raise ValueError(f"The delta {twice[0]} was given more than once. Name it once.")
     names = sorted({name for delta in deltas for name in delta.tables})
     tables = [MergedTable(name, base, deltas, policy) for name in names]
     variables = _merged_variables(base, deltas, tables, policy)
     keys = None if vocabulary is None else _merged_keys(vocabulary, tables, base, deltas)
     with staging(output) as stage:
+        if os.path.realpath(output) == os.path.realpath(base.prefix):
+            logging.warning(
+                "%s is the base, and is replaced: no other delta that stands on it can be merged "
+                "any more. Merge into another name.",
+                output,
+            )
         for table in tables:
             table.write(stage, allow_nonfinite)
         for name, value in variables:

@@ -11,6 +11,7 @@ from partial_embed.files.growth import (
     read_generations,
     rows_of_generation,
 )
+from partial_embed.files.nearest import nearest
 from partial_embed.saving.source import (
     BaseTable,
     open_delta,
@@ -89,10 +90,12 @@ def plan_restoration(content, checkpoint, known, reports, generation=None):
 
     for table in content.tables:
         source, plan = sources[table.name], table.embedding.plan
-        if source.is_complete and table.embedding.keys:
+        base, keys = table.embedding.source, table.embedding.keys
+        # Of what it grew from, rows are known by their numbers.
+        if source.is_complete and (keys or base is None or checkpoint.prefix != base.prefix):
             entries = manifest["tables"] if manifest else read_generations(checkpoint)
             entry = entries.get(table.name, {})
-            expect_keys(checkpoint.prefix, table.name, entry, table.embedding.keys)
+            expect_keys(checkpoint.prefix, table.name, entry, keys)
         values += [(variable, source.rows(which)) for variable, which in table.frozen()]
         if manifest:
             entry, rows = manifest["tables"][table.name], source.base.rows(plan.frozen_rows())
@@ -106,7 +109,13 @@ def plan_restoration(content, checkpoint, known, reports, generation=None):
                 continue
             found = source.slot_rows(slot.name, rows) if slot else source.rows(rows)
             if found is None and not growing:
-                checkpoint.expect(slot.name)
+                its = [n for n in checkpoint.shapes if belongs_to(n, table.name)]
+                raise ValueError(
+                    f"The checkpoint {checkpoint.prefix} holds no slot {slot.name}, which the "
+                    f"optimizer here keeps; of {table.name} it holds "
+                    f"{nearest(slot.name, its)}. Build the optimizer that it was saved with. No "
+                    "variable was changed."
+                )
             if found is None:
                 untouched.append(variable)
             else:

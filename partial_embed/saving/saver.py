@@ -1,6 +1,7 @@
 """`Saver`: whole tables on disk, or only what training can change."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -136,17 +137,21 @@ class Saver(OpenSaver):
                 "the newest one."
             )
         with staging(prefix) as stage:
-            self._built.warn_of_base(prefix)
             if self._built.stands_on(prefix):
                 raise ValueError(
                     f"{prefix} holds rows that the delta leaves out, and they would be lost. Save "
                     "it under another name."
                 )
-            sess.run(
-                self.saver_def.save_tensor_name,
-                {self.saver_def.filename_tensor_name: stage.part()},
-            )
-            self._built.write_rest(sess, stage)
+            self._built.warn_of_base(prefix)
+            part = {self.saver_def.filename_tensor_name: stage.part()}
+            # The rest comes from other checkpoints, one tensor after the other: two at a time would
+            # be quicker still, and hold both.
+            with ThreadPoolExecutor(1) as pool:
+                variables = pool.submit(sess.run, self.saver_def.save_tensor_name, part)
+                try:
+                    self._built.write_rest(sess, stage)
+                finally:
+                    variables.result()
             publish(stage, self._built.generations())
             if not self._delta:
                 self._built.note_saved(prefix)

@@ -40,6 +40,10 @@ class Patterns:
         """Returns the value of "*", None if there is none; no name has matched it for that."""
         return self._values.get("*")
 
+    def values(self):
+        """Returns the values of all patterns."""
+        return self._values.values()
+
     def get(self, name):
         """Returns the value of the first pattern that `name` matches, None if there is none."""
         return self.find(name)[1]

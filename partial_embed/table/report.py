@@ -29,6 +29,7 @@ class Report:
         variables: dict of a variable's name to (its fate, its name in the
             checkpoint or None, what else is to be said).
         unkeyed: list of names of tables that grew and follow no vocabulary.
+        alike: list of those of them that gained as many rows as a vocabulary keys.
         held: list of variables whose own updates shall do nothing.
         slots: set of names in the checkpoint of optimizer state that goes on.
     """
@@ -38,6 +39,7 @@ class Report:
         self.checkpoint = checkpoint
         self.variables = {}
         self.unkeyed = []
+        self.alike = []
         self.held = []
         self.slots = set()
         self._shown = None
@@ -101,6 +103,19 @@ class Report:
                 f"{listed(divided)} was divided by a partitioner when it was saved: unless the old "
                 'script said partition_strategy="div", its lookups dealt the ids out in turn, and '
                 "row i is not id i. docs/migration.md has the vocabulary that puts them in order"
+            )
+        known = read_generations(self.checkpoint)
+        keyed = [n for n in self.unkeyed if "vocabulary" in known.get(self.variables[n][1], {})]
+        if keyed:
+            found.append(
+                f"rows of {listed(keyed)} follow keys in the checkpoint, and no vocabulary was "
+                "given: unless the new keys are the old ones and more after them, give it: "
+                'vocabularies={"*": (old, new)}'
+            )
+        if self.alike:
+            found.append(
+                f"{listed(self.alike)} gained as many rows as a vocabulary keys, and follows "
+                'none. If these are its keys, name it too, or all: vocabularies={"*": (old, new)}'
             )
         if self._unmatched():
             found.append(f"no variable obeys {listed(self._unmatched())}, so far")

@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from partial_embed.files.growth import VOCABULARY_SUFFIX, read_generations, untrained_rows
+from partial_embed.files.nearest import nearest, short
 from partial_embed.table import report
 from partial_embed.table.initial_values import COUNTER, DATA, kind_of, needs_no_shape
 from partial_embed.table.loading import load_unchanged
@@ -66,13 +67,22 @@ class Treatment:
         kinds += (self._vocabularies, self._initializers)
         return sorted(set().union(*[patterns.unmatched for patterns in kinds]))
 
-    def keys_unmatched(self):
-        """Returns how many keys the vocabulary of "*" has if nothing obeyed it, else ""."""
+    def expect_keys_obeyed(self, made):
+        """Raises ValueError if the vocabulary of "*" has other numbers of keys than any table rows.
+
+        Args:
+            made: set of the names of variables that were made.
+        """
         vocabulary = "*" in self._vocabularies.unmatched and self._vocabularies.of_all()
-        if not vocabulary:
-            return ""
-        old, new = (len(keys) + vocabulary.num_oov_buckets for keys in vocabulary[:2])
-        return f" Of keys, * means what has one entry a key, {old} before and {new} now."
+        if vocabulary:
+            old, new = (len(keys) + vocabulary.num_oov_buckets for keys in vocabulary[:2])
+            there = {self._there(name) for name in made}.intersection(self.checkpoint.shapes)
+            raise ValueError(
+                f"The vocabulary of '*' has {old} keys before and {new} now, and no variable has "
+                "one entry for each of them. The checkpoint holds: "
+                f"{nearest('', there, describe=self.checkpoint.describe) or 'none that was made'}. "
+                "Give (the vocabulary that it was trained with, that of the graph)."
+            )
 
     def concerns(self, name, trainable=False):
         """Returns whether the checkpoint says anything about a variable of that name."""
@@ -187,6 +197,9 @@ class Treatment:
         table = find_or_make(getter, name, options, **kwargs)
         if vocabulary is None and name not in noted.unkeyed:
             noted.unkeyed.append(name)
+            known = shape.is_fully_defined() and self._vocabularies.values()
+            if known and any(its.axes(held, shape.as_list()) for its in known):
+                noted.alike.append(name)
         plan, told = table.plan, [renamed] if renamed else []
         what = "new, not trainable" if kwargs.get("trainable") is False else "train"
         unit = {0: "rows", 1: "columns"}.get(plan.axis, f"slices along axis {plan.axis}")
@@ -199,6 +212,8 @@ class Treatment:
         if plan.source is not None:
             dropped = plan.checkpoint_rows - int((plan.source >= 0).sum())
             told += [f"{dropped} of the checkpoint's dropped"] if dropped else []
+        if vocabulary is not None:
+            told.append(f"rows follow keys{_moved(plan, vocabulary)}")
         noted.note(name, report.GREW, there, ", ".join(told))
         return table
 
@@ -237,6 +252,16 @@ class Treatment:
                     f"vocabulary, or skip={name!r}; if those at its end are of keys in no "
                     f"vocabulary, say so: (old, new, {was - old})."
                 )
+
+
+def _moved(plan, vocabulary):
+    """Returns in words where one row was that moved: a person sees by it if keys are right."""
+    source = np.arange(0) if plan.source is None else plan.source
+    moved = np.flatnonzero((source >= 0) & (source != np.arange(len(source))))
+    if not len(moved):
+        return ""
+    row = moved[0]
+    return f" ({short(vocabulary.all_keys('new_keys')[row])} from {source[row]} to {row})"
 
 
 def _expect_dicts(**arguments):

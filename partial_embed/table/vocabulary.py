@@ -168,7 +168,9 @@ def _checked(keys):
     if not texts:
         raise ValueError("Keys must be texts that are not empty, a list with one for each row.")
     if len(set(keys)) != len(keys):
-        raise ValueError("A list of keys holds some more than once. A key has one row.")
+        seen = set()
+        twice = next(key for key in keys if key in seen or seen.add(key))
+        raise ValueError(f"A list of keys holds {short(twice)} more than once. A key has one row.")
     if not _are_lines(keys):
         wrong = next(key for key in keys if not _are_lines([key]))
         raise ValueError(

@@ -261,6 +261,20 @@ def test_diff(grown, base, command):
     assert "match no tensor" in found.errors
 
 
+def test_diff_of_rows_that_follow_keys(write_checkpoint, command, tmp_path):
+    base = write_checkpoint({"e": np.float32([[1], [2]]), "same": np.ones(2)})
+    keys = [tmp_path / "old", tmp_path / "new"]
+    keys[0].write_text("a\nb\n")
+    keys[1].write_text("b\na\nc\n")
+    grown = str(tmp_path / "grown")
+    pe.grow_checkpoint(base, grown, vocabularies={"e": keys}, show=None)
+    hint = "Rows of e follow keys in B: compare by --vocabulary OLD NEW."
+    status, output, _ = command("diff", base, grown)
+    assert (status, output.splitlines()[-1]) == (1, hint)
+    status, output, _ = command("diff", base, grown, "--vocabulary", *map(str, keys))
+    assert status == 0 and hint not in output
+
+
 def test_diff_says_where_and_how_far(write_checkpoint, command):
     old = np.zeros([5, 3], np.float32)
     new = old.copy()

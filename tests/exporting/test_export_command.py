@@ -51,6 +51,8 @@ def test_vocabularies(run, write_checkpoint, folder):
     buckets = ["--vocabulary", f"a={paths[0]}", "--num_oov_buckets", "1", "--table", "a"]
     printed = run(prefix, output, "--format=saved_model", *buckets)
     assert printed.endswith("a [3, 2] float32, 2 keys and 1 rows for others.\n")
+    printed = run(prefix, folder("b.npy"), "--vocabulary", paths[0], "--table=b")
+    assert printed.endswith("b [2, 2] float32, without its 2 keys.\n")
     with pytest.raises(ValueError, match="give that by --vocabulary"):
         run(prefix, folder("e.npy"), "--num_oov_buckets", 1)
     with pytest.raises(ValueError, match="no tensor 'c'"):

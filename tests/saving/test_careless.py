@@ -59,13 +59,14 @@ def test_paths_as_bytes(grown, folder, read_checkpoint):
     assert read_checkpoint(merged)["ent"].shape == (6, 2)
 
 
-def test_a_delta_never_takes_the_place_of_its_base(grown, folder, read_checkpoint):
+def test_a_delta_never_takes_the_place_of_its_base(grown, folder, read_checkpoint, caplog):
     prefix, session = grown
     os.symlink(os.path.dirname(prefix), folder("link"))
     saver = pe.Saver(delta=True)
     for name in (prefix, folder("link", "base"), os.path.relpath(prefix)):
         with pytest.raises(ValueError, match="holds rows that the delta leaves out"):
             saver.save(session, name)
+    assert "is replaced" not in caplog.text
     assert read_checkpoint(prefix)["ent"].shape == (4, 2)
     # What the deltas stand on now is the checkpoint that was restored.
     whole = pe.Saver().save(session, folder("whole"))

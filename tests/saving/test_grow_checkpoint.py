@@ -91,6 +91,14 @@ def test_all_that_has_one_entry_a_key_follows_its_keys(
     assert tables["ent"]["untrained"] == [1]
 
 
+def test_others_that_have_as_many_rows_are_told(write_checkpoint, tmp_path, capsys):
+    base = write_checkpoint({"ent": np.ones([3, 2]), "out": np.ones([4, 3]), "w": np.ones([2, 5])})
+    pe.grow_checkpoint(base, str(tmp_path / "g"), rows={"ent": 4})
+    assert "warning: out has as many rows or columns as what grows" in capsys.readouterr().err
+    pe.grow_checkpoint(base, str(tmp_path / "g"), rows={"ent": 4}, skip="out")
+    assert "warning" not in capsys.readouterr().err
+
+
 def test_rows_and_columns_by_number(write_checkpoint, read_checkpoint, tmp_path):
     arrays = everything()
     base = write_checkpoint(arrays)

@@ -125,7 +125,7 @@ def test_dtypes_and_ranks(folder, write_checkpoint, dtype, row, random):
 
 
 @pytest.mark.parametrize("turns", [4])
-def test_over_the_base_and_over_itself(folder, base, turns):
+def test_over_the_base_and_over_itself(folder, base, turns, caplog):
     whole, delta = grow(base[0], folder)
     expected = read(whole)
     for _ in range(turns):
@@ -134,7 +134,9 @@ def test_over_the_base_and_over_itself(folder, base, turns):
     data = {name for name in os.listdir(folder()) if name.startswith("merged.ckpt.data")}
     assert len({name.rsplit("-", 1)[1] for name in data}) == 1
     assert len(data) == int(next(iter(data)).rsplit("-", 1)[1])
+    assert "is the base, and is replaced" not in caplog.text
     assert pe.merge_checkpoint(base[0], delta, base[0]) == base[0]
+    assert f"{base[0]} is the base, and is replaced" in caplog.text
     assert_same(read(base[0]), expected)
     with pytest.raises(ValueError, match="Give the base it was trained on"):
         pe.merge_checkpoint(base[0], delta, base[0])  # It is not the base any more.
@@ -142,6 +144,12 @@ def test_over_the_base_and_over_itself(folder, base, turns):
 
 
 # --- several ----------------------------------------------------------------------------
+
+
+def test_a_delta_that_is_named_twice(folder, base):
+    _, delta = grow(base[0], folder)
+    with pytest.raises(ValueError, match="delta.* was given more than once"):
+        pe.merge_checkpoint(base[0], [delta, os.path.relpath(delta)], folder("merged.ckpt"))
 
 
 @pytest.fixture

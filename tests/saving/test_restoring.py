@@ -231,6 +231,15 @@ def test_a_variable_that_is_missing(session, folder, base):
     assert_same(values(session), before)
 
 
+def test_slots_of_another_optimizer(session, folder, base):
+    _, saver = grow(session, base[0], optimizer="Adam")
+    saved = saver.save(session, folder("saved.ckpt"))
+    with tf.Graph().as_default(), tf.Session() as second:
+        _, saver = grow(second, base[0], optimizer="Adagrad")
+        with pytest.raises(ValueError, match="no slot .*/Adagrad.*Build the optimizer that it was"):
+            saver.restore(second, saved)
+
+
 def test_other_numbers_of_rows(session, folder, base):
     _, saver = grow(session, base[0])
     for rows in (5, 8, 10):

@@ -200,8 +200,8 @@ def test_moved_dropped_and_new_keys():
 
 
 def test_a_list_with_a_key_twice():
-    with pytest.raises(ValueError, match="more than once"):
-        pe.align_vocabularies(list("aa"), list("ab"))
+    with pytest.raises(ValueError, match="holds 'a' more than once"):
+        pe.align_vocabularies(list("caba"), list("ab"))
     with pytest.raises(ValueError, match="Keys must be texts"):
         pe.align_vocabularies(["a", ""], ["a"])
 
@@ -346,6 +346,29 @@ def test_keys_that_are_dropped_are_counted(write_checkpoint):
     assert "2 rows frozen, 1 train, 2 of the checkpoint's dropped" in growing.summary()
 
 
+def test_where_a_row_was_is_told(write_checkpoint):
+    prefix = write_checkpoint({"table": np.zeros([3, 2], np.float32)})
+    for new, told in (("abcd", "train, rows follow keys\n"), ("xacb", "keys ('a' from 0 to 1)\n")):
+        with tf.Graph().as_default():
+            with pe.growing(prefix, vocabularies={"*": (list("abc"), list(new))}) as growing:
+                tf.get_variable("table", [4, 2])
+            assert told in growing.summary() + "\n"
+
+
+def test_rows_that_may_have_keys_and_got_none(write_checkpoint, start, tmp_path):
+    base = write_checkpoint({name: np.zeros([3, 2], np.float32) for name in ("u", "v", "w")})
+    keys = list("abc"), list("bcad")
+    with pe.growing(base, vocabularies={"u": keys}) as growing:
+        for name, rows in (("u", 4), ("v", 4), ("w", 5)):
+            tf.get_variable(name, [rows, 2])
+    assert "warning: v gained as many rows as a vocabulary keys" in growing.summary()
+    saved = pe.Saver().save(start(), str(tmp_path / "saved"))
+    with tf.Graph().as_default(), pe.growing(saved) as growing:
+        for name in ("u", "v", "w"):
+            tf.get_variable(name, [6, 2])
+    assert "warning: rows of u follow keys in the checkpoint" in growing.summary()
+
+
 @pytest.mark.parametrize("delta", [False, True])
 def test_what_was_saved_under_other_keys_is_not_restored(write_checkpoint, start, tmp_path, delta):
     base = write_checkpoint({"e": np.ones([2, 2], np.float32)})
@@ -365,6 +388,37 @@ def test_what_was_saved_under_other_keys_is_not_restored(write_checkpoint, start
                 continue
             with pytest.raises(ValueError, match="saved are of other keys, or in another order"):
                 pe.Saver(delta=delta).restore(session, saved)
+
+
+@pytest.mark.parametrize("delta", [False, True])
+def test_what_was_saved_by_keys_is_not_restored_without(write_checkpoint, start, tmp_path, delta):
+    """Rows that moved would be taken for those that stayed, new ones for old ones."""
+    base = write_checkpoint({"e": np.ones([2, 2], np.float32)})
+    with pe.growing(base, vocabularies={"e": (["a", "b"], ["c", "a", "b"])}):
+        tf.get_variable("e", [3, 2])
+    saved = pe.Saver(delta=delta).save(start(), str(tmp_path / "saved"))
+    with tf.Graph().as_default():
+        with pe.growing(base):
+            table = tf.get_variable("e", [3, 2])
+        session = start()
+        before = session.run(table.value())
+        told = "follow keys, and here the table grew without a vocabulary|here rows 2 of 3 train"
+        with pytest.raises(ValueError, match=told):
+            pe.Saver(delta=delta).restore(session, saved)
+        assert session.run(table.value()).tolist() == before.tolist()
+
+
+def test_earlier_generations_of_a_base_with_keys_are_restored(write_checkpoint, start, tmp_path):
+    base = write_checkpoint({"e": np.ones([2, 2], np.float32)})
+    with pe.growing(base, vocabularies={"e": (["a", "b"], ["a", "b", "c"])}):
+        table = tf.get_variable("e", [3, 2])
+    session = start()
+    saved, expected = pe.Saver().save(session, str(tmp_path / "saved")), session.run(table.value())
+    with tf.Graph().as_default():
+        table = pe.get_embedding("e", [3, 2], checkpoint=saved, generation=0)
+        session = start()
+        pe.Saver().restore(session, saved)
+        assert session.run(table.value()).tolist() == expected.tolist()
 
 
 def test_a_base_that_was_saved_under_other_keys_is_none(write_checkpoint, start, tmp_path):
