@@ -355,6 +355,14 @@ def test_where_a_row_was_is_told(write_checkpoint):
             assert told in growing.summary() + "\n"
 
 
+def test_a_plain_saver_and_a_base_in_another_order(write_checkpoint, start):
+    base = write_checkpoint({"table": np.zeros([2, 2], np.float32)})
+    with pe.growing(base, vocabularies={"*": (list("ab"), list("bca"))}):
+        tf.get_variable("table", [3, 2])
+    with pytest.raises(tf.errors.NotFoundError, match="Key table/frozen not found in checkpoint"):
+        tf.train.Saver().restore(start(), base)
+
+
 def test_rows_that_may_have_keys_and_got_none(write_checkpoint, start, tmp_path):
     base = write_checkpoint({name: np.zeros([3, 2], np.float32) for name in ("u", "v", "w")})
     keys = list("abc"), list("bcad")
