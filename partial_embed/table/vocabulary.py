@@ -58,6 +58,7 @@ def read_vocabulary(path):
         ValueError: if there is no such file, or a line is empty, stands twice, is
             not UTF-8 or ends twice, with its number.
     """
+    path = os.fsdecode(path)  # TensorFlow 1.15 opens no `Path`
     content = read_file(path)
     if content is None:
         raise ValueError(f"There is no vocabulary file {path}.")
