@@ -12,6 +12,7 @@ from partial_embed.files.growth import (
     rows_of_generation,
 )
 from partial_embed.files.nearest import nearest
+from partial_embed.saving.deltas import generations_of
 from partial_embed.saving.source import (
     BaseTable,
     open_delta,
@@ -90,12 +91,10 @@ def plan_restoration(content, checkpoint, known, reports, generation=None):
 
     for table in content.tables:
         source, plan = sources[table.name], table.embedding.plan
-        base, keys = table.embedding.source, table.embedding.keys
-        # Of what it grew from, rows are known by their numbers.
-        if source.is_complete and (keys or base is None or checkpoint.prefix != base.prefix):
-            entries = manifest["tables"] if manifest else read_generations(checkpoint)
-            entry = entries.get(table.name, {})
-            expect_keys(checkpoint.prefix, table.name, entry, keys)
+        if manifest:
+            _expect_keys(checkpoint, table, manifest["tables"][table.name])
+        elif source.is_complete:
+            _expect_keys(checkpoint, table, read_generations(checkpoint).get(table.name, {}))
         values += [(variable, source.rows(which)) for variable, which in table.frozen()]
         if manifest:
             entry, rows = manifest["tables"][table.name], source.base.rows(plan.frozen_rows())
@@ -138,6 +137,29 @@ def plan_restoration(content, checkpoint, known, reports, generation=None):
     for variable, value in values:
         _check(variable, value, variable.shape.as_list())
     return Restoration(checkpoint, values, untouched, sources, list(standing.values()))
+
+
+def _expect_keys(checkpoint, table, entry):
+    """Raises ValueError if rows that grew stand by other keys than here, or not by keys.
+
+    Args:
+        checkpoint: `Checkpoint`, whole or a delta.
+        table: `Table` of a Saver.
+        entry: dict, what is known of it there, {} for nothing.
+    """
+    embedding, base = table.embedding, table.embedding.source
+    if embedding.keys is None and base is not None and checkpoint.prefix == base.prefix:
+        return  # Rows of what it grew from are known by their numbers.
+    expect_keys(checkpoint.prefix, table.name, entry, embedding.keys)
+    if embedding.keys is None or embedding.plan.source is None or not entry:
+        return
+    here = generations_of(embedding.plan, base, embedding.tensor_name)["generations"]
+    if "vocabulary" not in entry and entry["generations"] != here:
+        raise ValueError(
+            f"The rows of {table.name} in {checkpoint.prefix} stand by their numbers: it grew "
+            "without the vocabulary that is given here. Grow from its base again, with that, or "
+            "leave out the vocabulary. No variable was changed."
+        )
 
 
 def _open_deltas(content, checkpoint, entries, known):

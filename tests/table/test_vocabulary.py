@@ -416,6 +416,29 @@ def test_what_was_saved_by_keys_is_not_restored_without(write_checkpoint, start,
         assert session.run(table.value()).tolist() == before.tolist()
 
 
+@pytest.mark.parametrize("delta", [False, True])
+def test_what_was_saved_by_numbers_is_not_restored_by_keys(
+    write_checkpoint, start, tmp_path, delta
+):
+    base = write_checkpoint({"e": np.ones([2, 2], np.float32)})
+    with pe.growing(base):
+        tf.get_variable("e", [3, 2])
+    saved = pe.Saver(delta=delta).save(start(), str(tmp_path / "saved"))
+    for new in ("abc", "cab"):
+        with tf.Graph().as_default():
+            with pe.growing(base, vocabularies={"e": (list("ab"), list(new))}):
+                table = tf.get_variable("e", [3, 2])
+            session = start()
+            before = session.run(table.value())
+            if new == "abc":  # Old rows stand where they stood.
+                pe.Saver(delta=delta).restore(session, saved)
+                continue
+            told = "grew without the vocabulary that is given here|here rows 0 of 3 train"
+            with pytest.raises(ValueError, match=told):
+                pe.Saver(delta=delta).restore(session, saved)
+            assert session.run(table.value()).tolist() == before.tolist()
+
+
 def test_earlier_generations_of_a_base_with_keys_are_restored(write_checkpoint, start, tmp_path):
     base = write_checkpoint({"e": np.ones([2, 2], np.float32)})
     with pe.growing(base, vocabularies={"e": (["a", "b"], ["a", "b", "c"])}):
