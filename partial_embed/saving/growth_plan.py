@@ -9,7 +9,7 @@ from collections import namedtuple
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from partial_embed.files.growth import VOCABULARY_SUFFIX
+from partial_embed.files.growth import VOCABULARY_SUFFIX, read_generations
 from partial_embed.files.nearest import nearest
 from partial_embed.files.runs import describe_runs, to_runs
 from partial_embed.saving.inventory import Inventory
@@ -164,6 +164,7 @@ def plan_growth(base, rows, columns, vocabularies, initializers, skip, slots, al
         raise ValueError(f"{what} in {base.prefix}. Variables there: {listed}.")
     grown = {table.name for table in tables}
     copied = [name for name in inventory.variables if name not in grown]
+    _warn_of_keys(base, [table for table in tables if table.vocabulary is None], warnings)
     counts = {base.shapes[t.name][t.plan.rows.axis] for t in tables if t.vocabulary is None}
     alike = [n for n in copied if counts.intersection(base.shapes[n]) and not skipped.get(n)]
     if alike:
@@ -209,6 +210,17 @@ def _options(base, name, asked, keyed, warnings):
     count = len(vocabulary.new_keys) + vocabulary.num_oov_buckets
     options = {"axis": axes[0], "vocabulary": vocabulary}
     return with_rows(held, axes[0], count), options
+
+
+def _warn_of_keys(base, tables, warnings):
+    """Notes tables that grow by number, and whose rows follow keys."""
+    known = read_generations(base)
+    keyed = [table.name for table in tables if "vocabulary" in known.get(table.name, {})]
+    if keyed:
+        warnings.append(
+            f"rows of {', '.join(keyed)} follow keys, and grow by number: nothing will know them "
+            "by keys any more. Give the vocabularies, old and new, in place of rows"
+        )
 
 
 def _warn_of_skipped(name, held, vocabulary, warnings):

@@ -99,6 +99,14 @@ def test_others_that_have_as_many_rows_are_told(write_checkpoint, tmp_path, caps
     assert "warning" not in capsys.readouterr().err
 
 
+def test_rows_that_follow_keys_and_grow_by_number(write_checkpoint, tmp_path, capsys):
+    base, keyed = write_checkpoint({"ent": np.ones([3, 2])}), str(tmp_path / "keyed")
+    pe.grow_checkpoint(base, keyed, vocabularies={"ent": (list("abc"), list("abcd"))})
+    assert "warning" not in capsys.readouterr().err
+    pe.grow_checkpoint(keyed, str(tmp_path / "more"), rows={"ent": 5})
+    assert "warning: rows of ent follow keys, and grow by number" in capsys.readouterr().err
+
+
 def test_rows_and_columns_by_number(write_checkpoint, read_checkpoint, tmp_path):
     arrays = everything()
     base = write_checkpoint(arrays)
