@@ -151,8 +151,8 @@ def expect_keys(prefix, name, entry, keys):
     """
     if keys is None and "vocabulary" in entry:
         raise ValueError(
-            f"The rows of {name} in {prefix} follow keys, and here the table grew without a "
-            "vocabulary. Give the one that it was saved with."
+            f"The rows of {name} in {prefix} follow keys, and here no vocabulary was given for it. "
+            "Give the one that it was saved with."
         )
     if entry.get("vocabulary", keys) != keys:
         raise ValueError(

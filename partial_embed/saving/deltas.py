@@ -18,12 +18,14 @@ def generations_of(plan, source=None, tensor_name=None, keys=None):
         keys: `keys_fingerprint` of the keys of its rows, or None.
     """
     known = {}
-    count = {"rows": plan.num_rows}
-    count.update({"axis": plan.axis} if plan.axis else {})
-    count.update({"vocabulary": keys} if keys else {})
     if source is not None:
         known = read_generations(source).get(tensor_name, {})
         known = known if known.get("axis", 0) == plan.axis else {}
+    if keys is None and plan.source is None and known.get("rows") == plan.num_rows:
+        keys = known.get("vocabulary")  # No row came or moved.
+    count = {"rows": plan.num_rows}
+    count.update({"axis": plan.axis} if plan.axis else {})
+    count.update({"vocabulary": keys} if keys else {})
     if plan.source is None:
         runs = [to_runs(plan.frozen_rows()), to_runs(plan.trainable_rows)]
         if source is not None:

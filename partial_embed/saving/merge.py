@@ -92,6 +92,8 @@ def merge_checkpoint(base, deltas, output, policy=None, vocabulary=None, allow_n
         for checkpoint in [base, *deltas]:
             checkpoint.expect_unchanged()
         text = keys and keys_text(keys)
+        for table in tables if keys else ():
+            table.generations.setdefault("vocabulary", keys_fingerprint(keys))
         publish(stage, {table.name: table.generations for table in tables}, text)
     logging.info("Merged %d delta(s) into %s.", len(deltas), output)
     return output

@@ -78,7 +78,7 @@ class MergedTable:
     def _join(self):
         """Decides which row of which delta stands where."""
         base_rows = self._base.shapes[self.base_name][self._axis]
-        identities, owners, named = [], {}, True
+        identities, owners, named, adding = [], {}, True, {}
         for delta in self._deltas:
             entry, plan = delta.tables[self.name], delta.plan(self.name)
             if plan.source is not None or entry["checkpoint_rows"] != base_rows:
@@ -87,11 +87,19 @@ class MergedTable:
                     "others."
                 )
             named = named and bool(entry["keys"])
+            if len(plan.trainable_rows) and plan.trainable_rows[-1] >= base_rows:
+                adding.setdefault(bool(entry["keys"]), delta.prefix)
             rows = plan.trainable_rows.tolist()
             keys = entry["keys"] or rows
             identities.append([row if row < base_rows else key for row, key in zip(rows, keys)])
             for key in identities[-1]:
                 owners.setdefault(key, []).append(delta.prefix)
+        if len(adding) > 1:
+            raise ValueError(
+                f"{adding[True]} knows the keys of its new rows of {self.name}, and "
+                f"{adding[False]} does not: which of them are the same cannot be told. Merge one, "
+                "or grow both by vocabularies."
+            )
         twice = [key for key, prefixes in owners.items() if len(prefixes) > 1]
         if twice and not self._policy:
             raise ValueError(

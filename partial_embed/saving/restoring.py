@@ -3,6 +3,8 @@
 import os
 from collections import namedtuple
 
+import numpy as np
+
 from partial_embed.files.checkpoint import Checkpoint
 from partial_embed.files.growth import (
     DELTA_KEY,
@@ -81,7 +83,7 @@ def plan_restoration(content, checkpoint, known, reports, generation=None):
         sources = _open_deltas(content, checkpoint, manifest["tables"], known)
     else:
         manifest = None
-        sources = {t.name: open_table(t, checkpoint, known.get(t.name)) for t in content.tables}
+        sources = {t.name: open_table(t, checkpoint) for t in content.tables}
     growing = any(not source.is_complete for source in sources.values())
     reports = [r for r in reports if growing or checkpoint.is_same(r.checkpoint)]
     growing = growing or bool(reports)
@@ -94,7 +96,7 @@ def plan_restoration(content, checkpoint, known, reports, generation=None):
         if manifest:
             _expect_keys(checkpoint, table, manifest["tables"][table.name])
         elif source.is_complete:
-            _expect_keys(checkpoint, table, read_generations(checkpoint).get(table.name, {}))
+            _expect_keys(checkpoint, table, read_generations(checkpoint).get(source.name, {}))
         values += [(variable, source.rows(which)) for variable, which in table.frozen()]
         if manifest:
             entry, rows = manifest["tables"][table.name], source.base.rows(plan.frozen_rows())
@@ -125,6 +127,11 @@ def plan_restoration(content, checkpoint, known, reports, generation=None):
             known_by = saved.disk_name, entry, parts_of(saved.whole)
             standing[saved.disk_name] = Standing(*known_by, saved.source)
         here = not manifest and saved.disk_name in checkpoint
+        if here:
+            # It grew there, and not here: its rows may stand elsewhere.
+            base = read_generations(saved.source.checkpoint).get(saved.source.name, {})
+            entry = read_generations(checkpoint).get(saved.disk_name, {})
+            expect_keys(checkpoint.prefix, saved.disk_name, entry, base.get("vocabulary"))
         place = (checkpoint, saved.disk_name) if here else saved.source[:2]
         values.append((saved.variable, _checked(saved, *place)))
     kept = {} if generation is None else _kept_rows(checkpoint, generation)
@@ -147,14 +154,12 @@ def _expect_keys(checkpoint, table, entry):
         table: `Table` of a Saver.
         entry: dict, what is known of it there, {} for nothing.
     """
-    embedding, base = table.embedding, table.embedding.source
-    if embedding.keys is None and base is not None and checkpoint.prefix == base.prefix:
-        return  # Rows of what it grew from are known by their numbers.
-    expect_keys(checkpoint.prefix, table.name, entry, embedding.keys)
-    if embedding.keys is None or embedding.plan.source is None or not entry:
+    embedding, plan = table.embedding, table.embedding.plan
+    its = generations_of(plan, embedding.source, embedding.tensor_name, embedding.keys)
+    expect_keys(checkpoint.prefix, table.name, entry, its.get("vocabulary"))
+    if embedding.keys is None or plan.source is None or not entry or "vocabulary" in entry:
         return
-    here = generations_of(embedding.plan, base, embedding.tensor_name)["generations"]
-    if "vocabulary" not in entry and entry["generations"] != here:
+    if ((plan.source >= 0) & (plan.source != np.arange(plan.num_rows))).any():
         raise ValueError(
             f"The rows of {table.name} in {checkpoint.prefix} stand by their numbers: it grew "
             "without the vocabulary that is given here. Grow from its base again, with that, or "

@@ -16,7 +16,7 @@ from collections import namedtuple
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from partial_embed.files.growth import DELTA_ROWS
+from partial_embed.files.growth import DELTA_ROWS, read_generations
 from partial_embed.files.runs import as_range, describe_runs, to_runs
 from partial_embed.files.tensors import can_slice, read_tensors, restore, slice_spec
 from partial_embed.table.optimizer_state import name_in, renamed
@@ -113,7 +113,7 @@ class WholeTable:
 
     def __init__(self, checkpoint, name, axis):
         self.checkpoint = checkpoint
-        self._name = name
+        self.name = name
         self._axis = axis
 
     def rows(self, which):
@@ -122,11 +122,11 @@ class WholeTable:
         Args:
             which: range or int64 array, rows of the table as it is now.
         """
-        return stored(self.checkpoint, self._name, which, axis=self._axis)
+        return stored(self.checkpoint, self.name, which, axis=self._axis)
 
     def slot_rows(self, slot, which):
         """Returns `Stored` rows of a slot, None where the checkpoint has none; see `rows`."""
-        return _slot_rows(self.checkpoint, self._name, slot, which, self._axis)
+        return _slot_rows(self.checkpoint, self.name, slot, which, self._axis)
 
 
 class BaseTable:
@@ -143,19 +143,19 @@ class BaseTable:
 
     def __init__(self, checkpoint, name, plan, name_here):
         self.checkpoint = checkpoint
-        self._name = name
+        self.name = name
         self._plan = plan
         self._name_here = name_here
 
     def rows(self, which):
         """Returns `Stored` rows of the table, None if one of them is new; see `WholeTable`."""
         which, axis = self._held(which), self._plan.axis
-        return None if which is None else stored(self.checkpoint, self._name, which, axis=axis)
+        return None if which is None else stored(self.checkpoint, self.name, which, axis=axis)
 
     def slot_rows(self, slot, which):
         """Returns `Stored` rows of a slot, None where the base has none, or not all."""
-        which, slot = self._held(which), renamed(slot, self._name_here, self._name)
-        place = (self.checkpoint, self._name, name_in(self.checkpoint, slot, self._name))
+        which, slot = self._held(which), renamed(slot, self._name_here, self.name)
+        place = (self.checkpoint, self.name, name_in(self.checkpoint, slot, self.name))
         return None if which is None else _slot_rows(*place, which, self._plan.axis)
 
     def _held(self, which):
@@ -248,13 +248,22 @@ def base_rows(embedding):
     return embedding.source.shapes[embedding.tensor_name][embedding.plan.axis]
 
 
-def open_table(table, checkpoint, known=None):
+def _is_base(embedding, checkpoint):
+    """Returns whether a checkpoint is what a table grew from, a copy of it, or in its place."""
+    source = embedding.source
+    if source is None or checkpoint.is_same(source):
+        return source is not None
+    # In its place may be what grew from it, which its growth record says.
+    grew = embedding.tensor_name in read_generations(checkpoint)
+    return checkpoint.prefix == source.prefix and not grew
+
+
+def open_table(table, checkpoint):
     """Returns a table of a whole checkpoint or a base, as a source.
 
     Args:
         table: `Table` of a Saver.
         checkpoint: `Checkpoint` that is no delta.
-        known: the source that the table has by now, or None.
 
     Raises:
         ValueError: if it holds neither as many rows as the table, nor as many
@@ -266,17 +275,13 @@ def open_table(table, checkpoint, known=None):
     shape, axis = list(checkpoint.shapes[name]), plan.axis
     rows = shape[axis] if axis < len(shape) else 0
     grown_from = plan.checkpoint_rows or plan.num_frozen_rows
-    source = embedding.source
-    place = (checkpoint.prefix, rows)
-    grew_from_it = source is not None and place == (source.prefix, base_rows(embedding))
+    is_base = _is_base(embedding, checkpoint)
+    grew_from_it = is_base and rows == base_rows(embedding)
     drops = plan.source is not None or grew_from_it
     limit = max(rows, plan.num_rows) if drops else plan.num_rows
     most = with_rows(embedding.shape.as_list(), axis, limit)
     checkpoint.check(name, embedding.dtype, most, axis)
-    # The same prefix as the base's: a whole table that was saved over what it grew from.
-    replaced = isinstance(known, WholeTable) and known.checkpoint.prefix == checkpoint.prefix
-    whole = plan.source is None or checkpoint.prefix != source.prefix
-    if rows == plan.num_rows and (whole or replaced):
+    if rows == plan.num_rows and not (is_base and plan.source is not None):
         return WholeTable(checkpoint, name, axis)
     if rows == grown_from or grew_from_it:
         return BaseTable(checkpoint, name, plan, table.name)

@@ -233,7 +233,7 @@ def _old_rows(name, shape, dtype, checkpoint, tensor_name, vocabulary, generatio
     if vocabulary is not None:
         check_vocabulary(vocabulary, name, rows, checkpoint_rows)
         entry = read_generations(checkpoint).get(tensor_name, {})
-        if kept is None and "vocabulary" in entry:
+        if checkpoint_rows == held and "vocabulary" in entry:
             old_keys = keys_fingerprint(vocabulary.all_keys("old_keys"))
             expect_keys(checkpoint.prefix, tensor_name, entry, old_keys)
         source = vocabulary.source

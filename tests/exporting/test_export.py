@@ -281,7 +281,7 @@ def test_vocabularies_that_do_not_fit(folder, write_checkpoint, refuses):
     refuses("is empty; expected", prefix, output, vocabularies=write_lines(folder("none")))
     refuses("There is no vocabulary", prefix, output, vocabularies=folder("gone"))
     refuses("texts that are not empty", prefix, output, vocabularies=[])
-    refuses("some more than once", prefix, output, vocabularies=["a", "b", "a"])
+    refuses("holds .a. more than once", prefix, output, vocabularies=["a", "b", "a"])
     taken = (["a", "<out-of-vocabulary-0>"], 1)
     refuses("is what the row for keys out of", prefix, output, vocabularies=taken)
     for key in ("a b", "a\tb"):

@@ -410,7 +410,7 @@ def test_what_was_saved_by_keys_is_not_restored_without(write_checkpoint, start,
             table = tf.get_variable("e", [3, 2])
         session = start()
         before = session.run(table.value())
-        told = "follow keys, and here the table grew without a vocabulary|here rows 2 of 3 train"
+        told = "follow keys, and here no vocabulary was given|here rows 2 of 3 train"
         with pytest.raises(ValueError, match=told):
             pe.Saver(delta=delta).restore(session, saved)
         assert session.run(table.value()).tolist() == before.tolist()
@@ -465,3 +465,119 @@ def test_a_base_that_was_saved_under_other_keys_is_none(write_checkpoint, start,
                 continue
             with pytest.raises(ValueError, match="saved are of other keys, or in another order"):
                 pe.get_embedding("e", [4, 2], checkpoint=saved, vocabulary=vocabulary)
+
+
+# --- what files know of keys ------------------------------------------------------------
+
+
+@pytest.fixture
+def grow(start, tmp_path):
+    """Grows tables of a checkpoint, restores and saves; returns the first column of each.
+
+    Returned as a list, of several tables in turn. New rows start at 100, or hold the number given.
+    """
+
+    def run(base, tables, keys=None, restore=None, save=None, **options):
+        hundred = tf.constant_initializer(100.0)
+        vocabularies = {name: tuple(map(list, pair)) for name, pair in (keys or {}).items()}
+        with tf.Graph().as_default():
+            with pe.growing(base, vocabularies=vocabularies, show=None, **options):
+                found = [tf.get_variable(n, [r, 7], initializer=hundred) for n, r in tables.items()]
+            session, saver = start(), pe.Saver()
+            if restore:
+                saver.restore(session, restore)
+            if save:
+                saver.save(session, str(tmp_path / save))
+            return [row[0] for table in found for row in session.run(tf.convert_to_tensor(table))]
+
+    return run
+
+
+@pytest.fixture
+def keyed(write_checkpoint):
+    """Writes a checkpoint of tables whose row of "a" holds 1, of "b" 2, and so on."""
+
+    def write(name="base", **tables):
+        rows = {table: np.float32([[ord(k) - 96] * 7 for k in k_]) for table, k_ in tables.items()}
+        return write_checkpoint(rows, name=name)
+
+    return write
+
+
+def test_numbers_are_no_keys_where_old_rows_change_places_alone(grow, keyed, tmp_path):
+    base = keyed(e="ab")
+    grow(base, {"e": 3}, save="saved")
+    with pytest.raises(ValueError, match="stand by their numbers"):
+        grow(base, {"e": 3}, {"e": ("ab", "bac")}, restore=str(tmp_path / "saved"))
+
+
+def test_a_base_is_known_by_what_it_holds(grow, keyed, tmp_path):
+    base, keys = keyed(e="abc"), {"e": ("abc", "cad")}
+    copy = keyed("copy", e="abc")
+    assert grow(base, {"e": 3}, keys, restore=copy) == [3, 1, 100]
+    grow(base, {"e": 3}, keys, save="base")  # over its base
+    assert grow(copy, {"e": 3}, keys, restore=base) == [3, 1, 100]
+
+
+def test_a_base_that_grew_by_keys_meanwhile(start, grow, keyed):
+    base = keyed(e="ab")
+    table = pe.get_embedding("e", [3, 7], checkpoint=base)
+    session = start()
+    grow(base, {"e": 3}, {"e": ("ab", "cab")}, save="base")
+    with pytest.raises(ValueError, match="follow keys"):
+        pe.Saver().restore(session, base)
+    assert session.run(table.value())[:2, 0].tolist() == [1, 2]
+
+
+def test_a_table_of_another_name_follows_its_keys(grow, keyed, tmp_path):
+    base, saved = keyed(e="ab"), str(tmp_path / "saved")
+    grow(base, {"e": 3}, {"e": ("ab", "cab")}, save="saved")
+    with pytest.raises(ValueError, match="follow keys"):
+        grow(base, {"emb": 3}, restore=saved, names={"emb": "e"})
+    its = dict(restore=saved, names={"emb": "e"})
+    assert grow(base, {"emb": 3}, {"emb": ("ab", "cab")}, **its) == [100, 1, 2]
+
+
+def test_a_table_that_grew_there_and_is_frozen_here(grow, keyed, tmp_path):
+    base, saved = keyed(e="ab", f="ab"), str(tmp_path / "saved")
+    keys, tables = {"e": ("ab", "ba"), "f": ("ab", "abc")}, {"e": 2, "f": 3}
+    grow(base, tables, keys, save="saved")
+    assert grow(base, tables, keys, restore=saved) == [2, 1, 1, 2, 100]
+    with pytest.raises(ValueError, match="rows of e .* follow keys"):
+        grow(base, tables, {"f": keys["f"]}, restore=saved)
+
+
+def test_keys_are_known_on_where_no_row_comes(grow, keyed, tmp_path):
+    keys = {"e": (list("ab"), list("cab"))}
+    grown, saved = str(tmp_path / "grown"), str(tmp_path / "saved")
+    pe.grow_checkpoint(keyed(e="ab"), grown, vocabularies=keys, initializers="zeros", show=None)
+    grow(grown, {"e": 3}, save="saved")
+    with pytest.raises(ValueError, match="other keys, or in another order"):
+        grow(saved, {"e": 4}, {"e": ("abc", "abcd")})
+    grow(grown, {"e": 3}, {"e": ("cab", "cab")}, save="saved")
+    assert grow(grown, {"e": 3}, restore=saved) == [0, 1, 2]
+
+
+def test_an_earlier_generation_has_fewer_keys(grow, keyed, tmp_path):
+    grow(keyed(e="ab"), {"e": 3}, {"e": ("ab", "abc")}, save="first")
+    grow(str(tmp_path / "first"), {"e": 4}, {"e": ("abc", "abcd")}, save="second")
+    second = str(tmp_path / "second")
+    found = grow(second, {"e": 5}, {"e": ("ab", "xabwy")}, generation=0)
+    assert found == [100, 1, 2, 100, 100]
+
+
+def test_merged_deltas_know_their_keys(start, grow, keyed, tmp_path):
+    base, deltas = keyed(e="ab"), []
+    for new in ("abc", "abd", None):
+        with tf.Graph().as_default():
+            keys = {"e": (list("ab"), list(new))} if new else {}
+            with pe.growing(base, vocabularies=keys, show=None):
+                tf.get_variable("e", [3, 7])
+            deltas.append(pe.Saver(delta=True).save(start(), str(tmp_path / f"delta{new}")))
+    (tmp_path / "keys").write_text("a\nb\n")
+    merged = str(tmp_path / "merged")
+    pe.merge_checkpoint(base, deltas[:2], merged, vocabulary=str(tmp_path / "keys"))
+    with pytest.raises(ValueError, match="other keys, or in another order"):
+        grow(base, {"e": 4}, {"e": ("ab", "abdc")}, restore=merged)
+    with pytest.raises(ValueError, match="deltaNone does not: which of them are the same"):
+        pe.merge_checkpoint(base, deltas[1:], merged)
