@@ -60,10 +60,10 @@ def run(arguments):
 def _hint_at_keys(b, names):
     """Says of tables that differ row by row if their rows are known by keys."""
     from partial_embed.files.checkpoint import Checkpoint
-    from partial_embed.files.growth import read_generations
+    from partial_embed.files.growth import follows_keys
 
-    known = read_generations(Checkpoint(b))
-    keyed = [name for name in names if "vocabulary" in known.get(name, {})]
+    checkpoint = Checkpoint(b)
+    keyed = [name for name in names if follows_keys(checkpoint, name)]
     if keyed:
         print(f"Rows of {', '.join(keyed)} follow keys in B: compare by --vocabulary OLD NEW.")
 

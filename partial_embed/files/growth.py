@@ -140,6 +140,11 @@ def untrained_rows(checkpoint, name, generation=None):
     return np.sort(from_runs([run for part in later for run in entry["generations"][part]]))
 
 
+def follows_keys(checkpoint, name):
+    """Returns whether the growth record knows that the rows of a table follow keys."""
+    return "vocabulary" in read_generations(checkpoint).get(name, {})
+
+
 def expect_keys(prefix, name, entry, keys):
     """Raises ValueError if a table's entry says that its rows are of other keys than these.
 

@@ -9,7 +9,7 @@ from collections import namedtuple
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from partial_embed.files.growth import VOCABULARY_SUFFIX, read_generations
+from partial_embed.files.growth import VOCABULARY_SUFFIX, follows_keys
 from partial_embed.files.nearest import nearest
 from partial_embed.files.runs import describe_runs, to_runs
 from partial_embed.saving.inventory import Inventory
@@ -214,8 +214,7 @@ def _options(base, name, asked, keyed, warnings):
 
 def _warn_of_keys(base, tables, warnings):
     """Notes tables that grow by number, and whose rows follow keys."""
-    known = read_generations(base)
-    keyed = [table.name for table in tables if "vocabulary" in known.get(table.name, {})]
+    keyed = [table.name for table in tables if follows_keys(base, table.name)]
     if keyed:
         warnings.append(
             f"rows of {', '.join(keyed)} follow keys, and grow by number: nothing will know them "

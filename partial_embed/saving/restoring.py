@@ -3,8 +3,6 @@
 import os
 from collections import namedtuple
 
-import numpy as np
-
 from partial_embed.files.checkpoint import Checkpoint
 from partial_embed.files.growth import (
     DELTA_KEY,
@@ -157,9 +155,9 @@ def _expect_keys(checkpoint, table, entry):
     embedding, plan = table.embedding, table.embedding.plan
     its = generations_of(plan, embedding.source, embedding.tensor_name, embedding.keys)
     expect_keys(checkpoint.prefix, table.name, entry, its.get("vocabulary"))
-    if embedding.keys is None or plan.source is None or not entry or "vocabulary" in entry:
+    if embedding.keys is None or not entry or "vocabulary" in entry:
         return
-    if ((plan.source >= 0) & (plan.source != np.arange(plan.num_rows))).any():
+    if len(plan.moved_rows()):
         raise ValueError(
             f"The rows of {table.name} in {checkpoint.prefix} stand by their numbers: it grew "
             "without the vocabulary that is given here. Grow from its base again, with that, or "

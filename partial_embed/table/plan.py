@@ -76,6 +76,12 @@ class RowPlan:
             return self.source[rows]
         return np.where(rows < self.checkpoint_rows, rows, -1)
 
+    def moved_rows(self):
+        """Returns the rows that stood elsewhere in the checkpoint, as int64."""
+        if self.source is None:
+            return np.zeros(0, np.int64)
+        return np.flatnonzero((self.source >= 0) & (self.source != np.arange(self.num_rows)))
+
 
 def plan_rows(
     name,

@@ -3,7 +3,7 @@
 import tensorflow.compat.v1 as tf
 from absl import logging
 
-from partial_embed.files.growth import read_generations
+from partial_embed.files.growth import follows_keys, read_generations
 from partial_embed.files.index import stored_tensors
 from partial_embed.table.optimizer_state import is_optimizer_state, is_power, owners_of
 
@@ -104,8 +104,8 @@ class Report:
                 'script said partition_strategy="div", its lookups dealt the ids out in turn, and '
                 "row i is not id i. docs/migration.md has the vocabulary that puts them in order"
             )
-        known = read_generations(self.checkpoint)
-        keyed = [n for n in self.unkeyed if "vocabulary" in known.get(self.variables[n][1], {})]
+        there = {name: self.variables[name][1] for name in self.unkeyed}
+        keyed = [name for name in there if follows_keys(self.checkpoint, there[name])]
         if keyed:
             found.append(
                 f"rows of {listed(keyed)} follow keys in the checkpoint, and no vocabulary was "

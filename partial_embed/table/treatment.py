@@ -256,12 +256,11 @@ class Treatment:
 
 def _moved(plan, vocabulary):
     """Returns in words where one row was that moved: a person sees by it if keys are right."""
-    source = np.arange(0) if plan.source is None else plan.source
-    moved = np.flatnonzero((source >= 0) & (source != np.arange(len(source))))
+    moved = plan.moved_rows()
     if not len(moved):
         return ""
     row = moved[0]
-    return f" ({short(vocabulary.all_keys('new_keys')[row])} from {source[row]} to {row})"
+    return f" ({short(vocabulary.all_keys('new_keys')[row])} from {plan.source[row]} to {row})"
 
 
 def _expect_dicts(**arguments):

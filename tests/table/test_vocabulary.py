@@ -472,9 +472,9 @@ def test_a_base_that_was_saved_under_other_keys_is_none(write_checkpoint, start,
 
 @pytest.fixture
 def grow(start, tmp_path):
-    """Grows tables of a checkpoint, restores and saves; returns the first column of each.
+    """Grows tables of a checkpoint, restores and saves; returns their first columns, in turn.
 
-    Returned as a list, of several tables in turn. New rows start at 100, or hold the number given.
+    New rows start at 100.
     """
 
     def run(base, tables, keys=None, restore=None, save=None, **options):
