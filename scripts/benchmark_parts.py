@@ -18,6 +18,10 @@ PARTS = {
         "saving with Adam's slots: `tf.train.Saver.save`": ("files", True, "whole", True, True),
         "`pe.Saver.save`, whole, with slots": ("files", False, None, True, True),
     },
+    "save, again" + ADAM: {
+        "the session's next save, with slots: plain": ("files", True, "whole", 2, True),
+        "`pe.Saver.save`, whole, with slots, again": ("files", False, None, 2, True),
+    },
     "merge": {
         "merging: plain restore and save": ("files", True, "whole", "both"),
         "`merge_checkpoint` of base and delta": ("merge", False),

@@ -124,7 +124,8 @@ def files(at, plain, load, save=False, slots=False):
         at: the `Setting`.
         plain: whether that is one variable and a `tf.train.Saver`; else it grows.
         load: name of the checkpoint that a Saver restores; None: initializers load.
-        save: False: loading is measured; True: saving; "both": both.
+        save: how often it is saved, of which the last time is measured; False: loading is
+            measured; "both": both.
         slots: whether there are Adam's slots.
     """
     rows = at.rows if load == "base" else at.rows + at.new_rows
@@ -138,7 +139,8 @@ def files(at, plain, load, save=False, slots=False):
         if not save:
             return loading
         output = os.path.join(at.directory, "output.ckpt")
-        saving = seconds_of(saver.save, session, output, write_meta_graph=False)
+        for step in range(1 if save == "both" else save):
+            saving = seconds_of(saver.save, session, output, step, write_meta_graph=False)
         return loading + saving if save == "both" else saving
 
 

@@ -1,4 +1,4 @@
-"""How many slices each tensor of a checkpoint is stored in.
+"""The index of a checkpoint: which slices each tensor is stored in, and where these are.
 
 TensorFlow's readers join slices and do not say that they did. Both checkpoint
 formats keep what there is in a sorted table (the file format of LevelDB): V2 in
@@ -8,6 +8,7 @@ formats keep what there is in a sorted table (the file format of LevelDB): V2 in
 import contextlib
 import itertools
 import struct
+import sys
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -22,6 +23,7 @@ from partial_embed.files.regular import expect_file
 
 _MAGIC = 0xDB4775248B80FB57
 _FOOTER = 48
+_BIG = sys.byteorder == "big"
 
 
 @contextlib.contextmanager
@@ -117,6 +119,109 @@ def num_shards(prefix):
             if key == b"":
                 return BundleHeaderProto.FromString(value).num_shards
     return 0
+
+
+def stored_entries(prefix):
+    """Returns where the values of a V2 checkpoint stand.
+
+    Returns:
+        (number of data files, {name: [(start, `BundleEntryProto`), ...]}): for each slice that a
+        tensor is stored in where it begins, a list of ints, and what its own entry says. Nothing
+        of one that was written on a machine of another byte order.
+    """
+    found = {}
+    with _naming(prefix):
+        entries = dict(_entries(prefix + ".index"))
+        header = BundleHeaderProto.FromString(entries.get(b"", b""))
+        if header.endianness != int(_BIG):
+            return header.num_shards, {}
+        for key, value in entries.items():
+            if not key[:1].strip(b"\0"):
+                continue
+            name, entry = key.decode("utf-8"), BundleEntryProto.FromString(value)
+            places = [_extents(part) for part in entry.slices]
+            parts = [entries[slice_key(name, place)] for place in places]
+            found[name] = [
+                ([start for start, _ in place], BundleEntryProto.FromString(part))
+                for place, part in zip(places, parts)
+            ] or [([0] * len(entry.shape.dim), entry)]
+    return header.num_shards, found
+
+
+def _extents(part):
+    """Returns (start, length) of each dimension of a slice, -1 for all of it, as keys have them."""
+    return [(e.start, e.length if e.HasField("length") else -1) for e in part.extent]
+
+
+def slice_key(name, extents):
+    """Returns the key under which the index has a slice of a tensor: it sorts as the slice does.
+
+    Args:
+        name: str.
+        extents: list of (start, length) of its dimensions.
+    """
+    escaped = name.encode("utf-8").replace(b"\0", b"\0\xff")
+    numbers = b"".join(_ordered(number) for extent in extents for number in extent)
+    return b"\0" + escaped + b"\0\1" + bytes([1, len(extents)]) + numbers
+
+
+def _ordered(number):
+    """A number of so many bytes as the ones that it begins with, less 1 for its sign, tell."""
+    length = (number if number >= 0 else ~number).bit_length() // 7 + 1
+    ones = (1 << length) - 1 << 7 * length
+    return (number % (1 << 8 * length) ^ ones).to_bytes(length, "big")
+
+
+def index_of(entries, num_shards=1):
+    """Returns the bytes of an index file.
+
+    Args:
+        entries: dict of key to bytes: a `BundleEntryProto` for each tensor and each slice.
+        num_shards: int, the number of data files.
+    """
+    header = BundleHeaderProto(num_shards=num_shards, endianness=int(_BIG))
+    header.version.producer = 1
+    found = sorted({b"": header.SerializeToString(), **entries}.items())
+    content, handles = b"", []
+    for block in (found, []):  # the meta index is empty
+        handles.append(_handle(content, block))
+        content += _block(block)
+    index = [(found[-1][0], handles[0])]
+    footer = (handles[1] + _handle(content, index)).ljust(_FOOTER - 8, b"\0")
+    return content + _block(index) + footer + struct.pack("<Q", _MAGIC)
+
+
+def _handle(before, block):
+    return _as_varint(len(before)) + _as_varint(len(_block(block)) - 5)
+
+
+def _block(entries):
+    """A block of a sorted table: no key shares what it begins with, and it is not compressed."""
+    content = b"".join(
+        b"\0" + _as_varint(len(key)) + _as_varint(len(value)) + key + value
+        for key, value in entries
+    )
+    content += struct.pack("<II", 0, 1) + b"\0"
+    checksum = _crc32c(content)  # and not as it is: a file can hold checksums itself
+    checksum = (checksum >> 15 | checksum << 17) + 0xA282EAD8 & 0xFFFFFFFF
+    return content + struct.pack("<I", checksum)
+
+
+def _crc32c(content):
+    checksum = 0xFFFFFFFF
+    for byte in content:
+        checksum ^= byte
+        for _ in range(8):
+            checksum = checksum >> 1 ^ 0x82F63B78 * (checksum & 1)
+    return checksum ^ 0xFFFFFFFF
+
+
+def _as_varint(value):
+    content = b""
+    while value > 127:
+        content += bytes([value & 127 | 128])
+        value >>= 7
+    return content + bytes([value])
 
 
 def _entries(path, first_block_only=False):

@@ -19,7 +19,7 @@ import tensorflow.compat.v1 as tf
 
 from partial_embed.files.checkpoint import RECORD_SUFFIX
 from partial_embed.files.growth import VOCABULARY_SUFFIX, growth_text
-from partial_embed.files.index import num_shards
+from partial_embed.files.index import index_of, num_shards
 from partial_embed.files.locate import can_open
 from partial_embed.files.stage import BESIDE, data_files, end, owner, take, tidy, unlink, write
 from partial_embed.files.tensors import merge_parts, reason
@@ -38,12 +38,6 @@ WRITE_ERRORS = (
     tf.errors.ResourceExhaustedError,
     tf.errors.UnknownError,
 )
-# A bundle of no tensors that says it has one data file: the index that TensorFlow would write,
-# could it write one. Merged with others, it changes the number that data files are named by.
-_EMPTY_INDEX = bytes.fromhex(
-    "00000608011a020801000000000100000000629457f9000000000100000000c0f2a1b0000002001100000000"
-    "0100000000ccbf8b5d1608230d" + "00" * 36 + "57fb808b247547db"
-)
 
 
 def publish(stage, tables=None, vocabulary=None):
@@ -60,7 +54,8 @@ def publish(stage, tables=None, vocabulary=None):
     if count == old:
         count += 1
         parts.append(stage.part())
-        write(parts[-1] + ".index", _EMPTY_INDEX)
+        # No tensors, and one data file: it changes the number that data files are named by.
+        write(parts[-1] + ".index", index_of({}))
     merge_parts(parts, merged)
     beside = {VOCABULARY_SUFFIX: vocabulary}
     beside[RECORD_SUFFIX] = growth_text(tables, merged) if tables else None

@@ -34,6 +34,12 @@ def slice_spec(full_shape, offset, shape):
     return tf.Variable.SaveSliceInfo("", full_shape, offset, shape).spec
 
 
+def slice_of(spec):
+    """Returns ([start of each dimension], [length of each]) of the slice that a text names."""
+    extents = [extent.split(",") for extent in spec.split(" ")[-1].split(":")]
+    return tuple([int(extent[at]) for extent in extents] for at in range(2))
+
+
 def restore(prefix, name, dtype, spec="", shape=None):
     """Returns a tensor, read from a checkpoint when it runs.
 
@@ -97,9 +103,7 @@ def _restore_joined(prefix, name, dtype, spec):
     parts = [_restore_stored(prefix, name, dtype, part) for part in specs]
     value = tf.concat(parts, axes[0]) if axes else parts[0]
     if spec:
-        extents = [extent.split(",") for extent in spec.split(" ")[-1].split(":")]
-        begin, size = zip(*[(int(start), int(length)) for start, length in extents])
-        value = tf.slice(value, begin, size)
+        value = tf.slice(value, *slice_of(spec))
     return value
 
 

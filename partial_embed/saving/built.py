@@ -66,13 +66,14 @@ class Built:
         for table in self._content.tables:
             for slot in table.slots if in_slices(table.embedding) else ():
                 for variable, rows in table.frozen():
-                    spec, shape = _slice_of_slot(table, slot, rows)
+                    spec, *shapes = _slice_of_slot(table, slot, rows)
                     place = slot.name, spec
                     dtype = slot.variable.dtype.base_dtype
-                    writers[place] = SlotWriter(variable.device, *place, shape, dtype)
+                    writers[place] = SlotWriter(variable.device, *place, *shapes, dtype)
         for saved, name, _ in self._content.unchanged_slots():
             dtype, device = saved.source.dtype, saved.variable.device
-            writers[name, ""] = SlotWriter(device, name, "", saved.full_shape, dtype)
+            shape = saved.full_shape
+            writers[name, ""] = SlotWriter(device, name, "", shape, shape, dtype)
         return writers
 
     @staticmethod
@@ -211,10 +212,10 @@ class Built:
 
 
 def _slice_of_slot(table, slot, rows):
-    """Returns (text of the slice, its shape) that some rows are of a table's slot."""
+    """Returns (text of the slice, its shape, the shape of all) that some rows are of a slot."""
     plan, shape = table.embedding.plan, slot.variable.shape.as_list()
     whole, part = (with_rows(shape, plan.axis, count) for count in (plan.num_rows, len(rows)))
-    return slice_spec(whole, offset_of(whole, plan.axis, rows[0]), part), part
+    return slice_spec(whole, offset_of(whole, plan.axis, rows[0]), part), part, whole
 
 
 class _Frozen:

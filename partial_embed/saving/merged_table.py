@@ -128,7 +128,9 @@ class MergedTable:
             self._write_slot(stage, slot)
 
     def _write_table(self, stage, allow_nonfinite):
-        base = stored(self._base, self.base_name).read()
+        held = stored(self._base, self.base_name)
+        stored_bytes, base = held.bytes, held.read()
+        stored_bytes.note_read()
         new = self._combined(lambda delta, _: delta.read(self.name + DELTA_ROWS))
         old, frozen = self._rows_first(base), self.plan.frozen_rows()
         # It is written by one processor, so another looks at it; a stage that is not published
@@ -136,8 +138,9 @@ class MergedTable:
         with ThreadPoolExecutor(1) as pool:
             checked = pool.submit(self._check, base, new, allow_nonfinite)
             if not (self.plan.contiguous and len(old) == len(frozen)):
-                old = old[self.plan.source_of(frozen)]
-            self._write(stage, self.name, self._rows_back(old), len(old), new)
+                old, stored_bytes = old[self.plan.source_of(frozen)], None
+            old = self._rows_back(old)
+            self._write(stage, self.name, old, stored_bytes, len(frozen), new)
             checked.result()
 
     def _check(self, base, new, allow_nonfinite):
@@ -190,7 +193,8 @@ class MergedTable:
         found = self._source.slot_rows(slot, which)
         old = slot_or_start(found, self._source.rows(which), initial, dtype, part)
         sliced = self.plan.contiguous and can_slice(dtype)
-        self._write(stage, slot, old.tensor if sliced else old.read(), len(which), new)
+        values = old.tensor if sliced else old.read()
+        self._write(stage, slot, values, getattr(old, "bytes", None), len(which), new)
 
     def _combined(self, rows_of):
         """Returns the rows that train, from each delta's, along the first axis."""
@@ -200,11 +204,12 @@ class MergedTable:
         ]
         return self._policy.combined(self.name, arrays, self._picks, len(self.plan.trainable_rows))
 
-    def _write(self, stage, name, old, count, new):
+    def _write(self, stage, name, old, old_bytes, count, new):
         """Writes a table or slot.
 
         Args:
             old: the rows that did not train, an array or a `Stored.tensor`.
+            old_bytes: the same as `StoredBytes`, or None.
             count: int, how many.
             new: array of those that did, from `_combined`.
         """
@@ -213,11 +218,16 @@ class MergedTable:
             write_part(stage.part(), [(name, "", plan.joined(old, new))])
             return
         shape = with_rows(new.shape, self._axis, plan.num_rows)
-        for rows, start, stop in ((old, 0, count), (new, count, plan.num_rows)):
+        for rows, its, start, stop in (
+            (old, old_bytes, 0, count),
+            (new, None, count, plan.num_rows),
+        ):
             if start < stop:
                 offset = offset_of(shape, self._axis, start)
                 spec = slice_spec(shape, offset, with_rows(shape, self._axis, stop - start))
-                write_part(stage.part(), [(name, spec, rows)])
+                part = stage.part()
+                if not (its and its.copy(part, name, spec, shape)):
+                    write_part(part, [(name, spec, rows)])
 
     def _rows_first(self, array):
         return np.moveaxis(array, self._axis, 0)

@@ -116,7 +116,7 @@ class Saver(OpenSaver):
 
         Raises:
             ValueError: if the name is none that can be found again, or the base
-                checkpoint whose optimizer slots are needed is gone.
+                checkpoint whose optimizer slots are needed is gone or damaged.
             OSError: if it cannot be written, or another writer is at it; what
                 stood there is as it was.
         """

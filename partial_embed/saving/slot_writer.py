@@ -7,18 +7,19 @@ from partial_embed.saving.source import Filled
 
 
 class SlotWriter:
-    """Writes one slice of a slot: copied from a checkpoint, or one number throughout.
+    """Writes one slice of a slot: from a checkpoint, or one number throughout.
 
     Args:
         device: where the rows are that it belongs to.
         name: str, the slot's name on disk.
         spec: text of the slice, "" for all of it.
         shape: list of ints, of the slice.
+        full_shape: list of ints, of all of it.
         dtype: `tf.DType`.
     """
 
-    def __init__(self, device, name, spec, shape, dtype):
-        self._slice = name, spec
+    def __init__(self, device, name, spec, shape, full_shape, dtype):
+        self._slice, self._full_shape = (name, spec), full_shape
         with tf.name_scope("partial_embed_slot"), tf.device(device):
             self._prefix = tf.placeholder(tf.string, [])
             self._place = [tf.placeholder(tf.string, []) for _ in range(3)]
@@ -41,6 +42,8 @@ class SlotWriter:
         if isinstance(value, Filled):
             session.run(self._fill, {self._prefix: prefix, self._number: value.number})
         elif getattr(value, "is_one_slice", False):
+            if value.bytes.copy(prefix, *self._slice, self._full_shape):
+                return
             place = (value.checkpoint.prefix, value.name, value.spec)
             session.run(self._copy, {self._prefix: prefix, **dict(zip(self._place, place))})
         else:

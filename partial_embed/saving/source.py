@@ -18,7 +18,8 @@ import tensorflow.compat.v1 as tf
 
 from partial_embed.files.growth import DELTA_ROWS, read_generations
 from partial_embed.files.runs import as_range, describe_runs, to_runs
-from partial_embed.files.tensors import can_slice, read_tensors, restore, slice_spec
+from partial_embed.files.stored_bytes import StoredBytes
+from partial_embed.files.tensors import can_slice, read_tensors, restore, slice_of, slice_spec
 from partial_embed.table.optimizer_state import name_in, renamed
 from partial_embed.table.plan import offset_of, with_rows
 
@@ -42,6 +43,11 @@ class Stored(namedtuple("Stored", ["checkpoint", "name", "spec", "rows", "shape"
     def is_one_slice(self):
         """Whether one op of TensorFlow reads the values wherever it runs."""
         return self.rows is None and can_slice(self.dtype)
+
+    @property
+    def bytes(self):
+        """The `StoredBytes`, if no rows are to be taken of them; else None."""
+        return StoredBytes(self.checkpoint, self.name, self.spec) if self.rows is None else None
 
     def tensor(self):
         """Returns an op's output that reads the values, in the default graph."""
@@ -78,7 +84,7 @@ def stored(checkpoint, name, which=None, spec="", axis=0):
     shape = list(checkpoint.shapes[name])
     if which is None:
         if spec:
-            shape = [int(part.split(",")[1]) for part in spec.split(" ")[-1].split(":")]
+            shape = slice_of(spec)[1]
         return Stored(checkpoint, name, spec, None, shape, axis)
     part = with_rows(shape, axis, len(which))
     if isinstance(which, range) and which == range(shape[axis]):

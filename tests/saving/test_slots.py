@@ -10,6 +10,7 @@ from small_model import (
     OLD,
     OPTIMIZERS,
     WIDTH,
+    Model,
     assert_same,
     grow,
     plain_values,
@@ -19,6 +20,7 @@ from small_model import (
 
 import partial_embed as pe
 from partial_embed.files.checkpoint import Checkpoint
+from partial_embed.files.stored_bytes import StoredBytes
 
 SOAK = bool(os.environ.get("PARTIAL_EMBED_SOAK"))
 each_optimizer = pytest.mark.parametrize("optimizer", sorted(OPTIMIZERS))
@@ -231,3 +233,58 @@ def test_slots_that_a_plain_saver_cut(session, folder, base, version):
     with tf.Graph().as_default(), tf.Session() as second:
         _, saver = grow(second, whole, rows=11)
         saver.save(second, folder("again"))
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """A list that has an item for each time that bytes are read before they are copied."""
+    found, plain = [], StoredBytes._read
+    monkeypatch.setattr(StoredBytes, "_read", lambda its: (found.append(its), plain(its)))
+    return found
+
+
+@pytest.mark.parametrize("sharded", [False, True])
+def test_slots_are_read_once_and_copied_from_then_on(session, folder, base, reads, sharded):
+    prefix, old = base
+    Model(NEW, "Adam", prefix)
+    saver = pe.Saver(max_to_keep=1, sharded=sharded)
+    session.run(tf.global_variables_initializer())
+    counts = []
+    for step in range(4):
+        saved = Checkpoint(saver.save(session, folder("run"), step))
+        counts.append(len(reads))
+        for name in ("model/ent/Adam", "model/ent/Adam_1", "model/W/Adam", "model/W/Adam_1"):
+            assert saved.read(name)[: len(old[name])].tobytes() == old[name].tobytes()
+            assert saved.shapes[name][0] == (NEW if "ent" in name else WIDTH)
+    assert counts == [4] * 4  # those of the table, and of the weight that is frozen
+
+
+def test_slots_are_those_of_what_was_restored(session, folder, base):
+    prefix, old = base
+    other, others = train_base(folder("other.ckpt"), steps=5)
+    _, saver = grow(session, prefix)
+    first = Checkpoint(saver.save(session, folder("first")))
+    saver.restore(session, other, allow_other_base=True)
+    second = Checkpoint(saver.save(session, folder("second")))
+    saver.restore(session, first.prefix)
+    third = Checkpoint(saver.save(session, folder("third")))
+    for saved, expected in ((first, old), (second, others), (third, old)):
+        for name in ("model/ent", "model/ent/Adam", "model/ent/Adam_1"):
+            assert saved.read(name)[:OLD].tobytes() == expected[name].tobytes()
+
+
+def test_slots_that_are_damaged(session, folder, base):
+    prefix, _ = base
+    _, saver = grow(session, prefix)
+    saved = saver.save(session, folder("saved"))
+    names = [name for name in os.listdir(folder()) if name.startswith("saved.data")]
+    for name in names:  # one byte of each file: the slots are in them all but one
+        with open(folder(name), "r+b") as stream:
+            byte = stream.read(1)[0]
+            stream.seek(0)
+            stream.write(bytes([byte ^ 4]))
+    with pytest.raises(ValueError, match="saved cannot be read: .* It is damaged or incomplete"):
+        saver.save(session, folder("next"))
+    assert not [name for name in os.listdir(folder()) if name.startswith("next")]
+    with pytest.raises(ValueError, match="is damaged"):
+        saver.save(session, saved)
