@@ -128,11 +128,10 @@ class RestoreOps:
             wanted = [(spec.name, spec.slice_spec, spec.dtype) for spec in saveable.specs]
             feeds.update(zip(placeholders, read_tensors(checkpoint.prefix, wanted)))
             ops.append(op)
-        missing = set()
-        if restoration.untouched:
-            missing = {tf.compat.as_text(name) for name in session.run(self._uninitialized)}
+        # Of those that are set it says either; of the others, whether they lack a value.
+        uninitialized = [self._uninitialized] if restoration.untouched else []
         try:
-            session.run(ops, feeds)
+            _, names = session.run([ops, uninitialized], feeds)
         except (tf.errors.UnavailableError, tf.errors.AbortedError):
             raise  # A parameter server is gone: monitored sessions wait for it.
         except tf.errors.OpError as error:
@@ -145,8 +144,10 @@ class RestoreOps:
                 f"Restoring {restoration.checkpoint.prefix} failed: {reason(error)}. No variable "
                 "was changed."
             ) from error
+        missing = {tf.compat.as_text(name) for found in names for name in found}
+        missing = [v.initializer for v in restoration.untouched if v.op.name in missing]
         if missing:
-            session.run([v.initializer for v in restoration.untouched if v.op.name in missing])
+            session.run(missing)
 
     def _expect(self, restoration, feeds):
         """Feeds what a delta must find in its base, or compares it; returns the former."""
