@@ -34,7 +34,6 @@ FORMATS = {
     "word2vec": WORD2VEC,
     "projector": PROJECTOR,
 }
-_WITHOUT_KEYS = {"keras", "npy", "safetensors"}
 _ENDINGS = {".npy": "npy", ".safetensors": "safetensors", ".keras": "keras"}
 _ENDINGS.update(dict.fromkeys(BINARY_ENDINGS + TEXT_ENDINGS, "word2vec"))
 
@@ -287,5 +286,5 @@ def _describe(table, format):
         keys = f"{len(table.keys)} keys"
         if table.num_oov_buckets:
             keys += f" and {table.num_oov_buckets} rows for others"
-        text += f", without its {keys}" if format in _WITHOUT_KEYS else f", {keys}"
+        text += f", {keys}" if FORMATS[format].holds_keys else f", without its {keys}"
     return text

@@ -3,9 +3,10 @@
 from collections import namedtuple
 
 
-class Format(
-    namedtuple("Format", ["write", "kind", "dtypes", "most_tables", "is_two_dimensional"])
-):
+_FIELDS = ["write", "kind", "dtypes", "most_tables", "is_two_dimensional", "holds_keys"]
+
+
+class Format(namedtuple("Format", _FIELDS)):
     """A format that tables are exported to.
 
     Attributes:
@@ -15,6 +16,7 @@ class Format(
         dtypes: set of names of the dtypes that it holds exactly, None for all.
         most_tables: int, how many tables it holds, None for any number.
         is_two_dimensional: bool, whether a table must have rows and columns, and no more.
+        holds_keys: bool, whether the keys of rows are written as well.
     """
 
 

@@ -167,4 +167,4 @@ def _embedding_config(name, table):
     }
 
 
-KERAS = Format(write, "file", FLOATS, most_tables=None, is_two_dimensional=True)
+KERAS = Format(write, "file", FLOATS, most_tables=None, is_two_dimensional=True, holds_keys=False)

@@ -16,4 +16,6 @@ def write(tables, stage, options):
             write_part(stage.part(), [(table.name, "", table.tensor)])
 
 
-CHECKPOINT = Format(write, "checkpoint", None, most_tables=None, is_two_dimensional=False)
+CHECKPOINT = Format(
+    write, "checkpoint", None, most_tables=None, is_two_dimensional=False, holds_keys=True
+)

@@ -18,4 +18,5 @@ NPY = Format(
     (FLOATS - {"bfloat16"}) | INTEGERS | {"bool", "complex64", "complex128"},
     most_tables=1,
     is_two_dimensional=False,
+    holds_keys=False,
 )

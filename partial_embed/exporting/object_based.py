@@ -37,4 +37,5 @@ OBJECT = Format(
     FLOATS | INTEGERS | {"bool", "complex64", "complex128"},
     most_tables=None,
     is_two_dimensional=False,
+    holds_keys=True,
 )

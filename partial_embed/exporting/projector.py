@@ -54,4 +54,5 @@ PROJECTOR = Format(
     {"float16", "bfloat16", "float32"},
     most_tables=None,
     is_two_dimensional=True,
+    holds_keys=True,
 )

@@ -57,4 +57,6 @@ def _write_bytes(stream, values):
         stream.write(values.reshape([-1]).view(np.uint8).data)
 
 
-SAFETENSORS = Format(write, "file", set(_DTYPES), most_tables=None, is_two_dimensional=False)
+SAFETENSORS = Format(
+    write, "file", set(_DTYPES), most_tables=None, is_two_dimensional=False, holds_keys=False
+)

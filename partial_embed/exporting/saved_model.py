@@ -133,4 +133,5 @@ SAVED_MODEL = Format(
     FLOATS | INTEGERS | {"bool", "complex64", "complex128"},
     most_tables=None,
     is_two_dimensional=False,
+    holds_keys=True,
 )

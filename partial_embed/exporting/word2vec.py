@@ -37,5 +37,10 @@ def write(tables, path, options):
 
 
 WORD2VEC = Format(
-    write, "file", {"float16", "bfloat16", "float32"}, most_tables=1, is_two_dimensional=True
+    write,
+    "file",
+    {"float16", "bfloat16", "float32"},
+    most_tables=1,
+    is_two_dimensional=True,
+    holds_keys=True,
 )

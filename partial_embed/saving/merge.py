@@ -79,12 +79,6 @@ def merge_checkpoint(base, deltas, output, policy=None, vocabulary=None, allow_n
     variables = _merged_variables(base, deltas, tables, policy)
     keys = None if vocabulary is None else _merged_keys(vocabulary, tables, base, deltas)
     with staging(output) as stage:
-        if os.path.realpath(output) == os.path.realpath(base.prefix):
-            logging.warning(
-                "%s is the base, and is replaced: no other delta that stands on it can be merged "
-                "any more. Merge into another name.",
-                output,
-            )
         for table in tables:
             table.write(stage, allow_nonfinite)
         for name, value in variables:
@@ -96,6 +90,12 @@ def merge_checkpoint(base, deltas, output, policy=None, vocabulary=None, allow_n
             table.generations.setdefault("vocabulary", keys_fingerprint(keys))
         publish(stage, {table.name: table.generations for table in tables}, text)
     logging.info("Merged %d delta(s) into %s.", len(deltas), output)
+    if os.path.realpath(output) == os.path.realpath(base.prefix):
+        logging.warning(
+            "%s was the base, and is replaced: no other delta that stands on it can be merged any "
+            "more. Merge into another name.",
+            output,
+        )
     return output
 
 
