@@ -2,7 +2,6 @@
 
 from collections import namedtuple
 
-
 _FIELDS = ["write", "kind", "dtypes", "most_tables", "is_two_dimensional", "holds_keys"]
 
 
