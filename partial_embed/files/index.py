@@ -140,11 +140,14 @@ def stored_entries(prefix):
                 continue
             name, entry = key.decode("utf-8"), BundleEntryProto.FromString(value)
             places = [_extents(part) for part in entry.slices]
-            parts = [entries[slice_key(name, place)] for place in places]
+            parts = [entries.get(slice_key(name, place)) for place in places]
             found[name] = [
                 ([start for start, _ in place], BundleEntryProto.FromString(part))
                 for place, part in zip(places, parts)
-            ] or [([0] * len(entry.shape.dim), entry)]
+                if part is not None
+            ]
+            if not places:
+                found[name].append(([0] * len(entry.shape.dim), entry))
     return header.num_shards, found
 
 

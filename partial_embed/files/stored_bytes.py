@@ -17,6 +17,7 @@ import tensorflow.compat.v1 as tf
 from partial_embed._tensorflow import BundleEntryProto
 from partial_embed.files.checkpoint import index_checksum
 from partial_embed.files.index import index_of, slice_key, stored_entries
+from partial_embed.files.regular import expect_file
 from partial_embed.files.stage import write
 from partial_embed.files.tensors import cpu_only, damaged, restore, slice_of
 
@@ -45,6 +46,9 @@ class StoredBytes:
         checkpoint: `Checkpoint`.
         name: of a tensor that it holds.
         spec: text of the slice, "" for all of it.
+
+    Raises:
+        ValueError: if its index is damaged, or something else stands in place of a data file.
     """
 
     def __init__(self, checkpoint, name, spec=""):
@@ -54,15 +58,13 @@ class StoredBytes:
         self._start, self._shape = slice_of(spec) if spec else ([0] * len(shape), shape)
         try:
             self._pieces = self._found()
-        except (OSError, ValueError):  # whoever reads it says what is wrong
+        except OSError:  # whoever reads it says what is wrong
             self._pieces = []
 
     def _found(self):
         """Returns the `Piece`s that it consists of, [] if it is in no such pieces."""
         prefix, checksum = self._checkpoint.prefix, self._checkpoint.index_checksum
-        if not checksum:
-            return []
-        shards, entries = _stored(prefix, checksum)
+        shards, entries = _stored(prefix, checksum) if checksum else (0, {})
         stamps, found = {}, []
         for start, entry in entries.get(self._name, ()):
             length = [dimension.size for dimension in entry.shape.dim]
@@ -71,6 +73,7 @@ class StoredBytes:
                 continue
             path = f"{prefix}.data-{entry.shard_id:05d}-of-{shards:05d}"
             if path not in stamps:
+                expect_file(path)
                 stamps[path] = _stamp(os.stat(path))
             found.append(Piece(path, stamps[path], entry, offset.tolist()))
         size = int(np.prod(self._shape, dtype=np.int64)) * self._dtype.size
@@ -151,7 +154,7 @@ def _stored(prefix, checksum):
     """Returns `stored_entries`, if the index has that checksum."""
     found = stored_entries(prefix)
     if index_checksum(prefix) != checksum:
-        raise ValueError(f"{prefix} was replaced.")
+        raise OSError(f"{prefix} was replaced.")  # and it is not kept
     return found
 
 

@@ -152,3 +152,13 @@ def test_an_index_of_many_entries(stored, tmp_path):
     (tmp_path / "base.index").write_bytes(index_of(entries, shards))
     assert (read(prefix, "t/x") == numbered([300, 2])).all()
     assert dict(_entries(prefix + ".index"))[b"another"] == entries[b"another"]
+
+
+def test_what_is_no_file_is_not_opened(stored, tmp_path):
+    checkpoint = stored(numbered([6, 3]))._checkpoint
+    (data,) = [path for path in tmp_path.iterdir() if path.name.startswith("base.data")]
+    data.unlink()
+    assert not StoredBytes(checkpoint, "t/x").copy(str(tmp_path / "copy"), "t/x", "", [6, 3])
+    os.mkfifo(str(data))
+    with pytest.raises(ValueError, match="a pipe or a device; expected a file"):
+        StoredBytes(checkpoint, "t/x")
