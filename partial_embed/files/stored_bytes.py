@@ -23,11 +23,11 @@ from partial_embed.files.tensors import cpu_only, damaged, restore, slice_of
 
 _CHUNK_BYTES = 1 << 20
 _MOST_PIECES = 16  # more are joined when they are read and written
-# What has been read without an error: (stamp of the file, offset), the newest.
+# What has been read without an error: `_place`s of pieces, the newest.
 _READ = collections.deque(maxlen=4096)
 
-Stamp = collections.namedtuple("Stamp", ["device", "inode", "size", "time"])
-Stamp.__doc__ = "What a file keeps when it is renamed, and loses when it is written to."
+Stamp = collections.namedtuple("Stamp", ["device", "inode", "size", "written", "changed"])
+Stamp.__doc__ = "What a file does not keep when it is written to; only `changed` cannot be set."
 
 Piece = collections.namedtuple("Piece", ["path", "stamp", "entry", "start"])
 Piece.__doc__ = """What is stored in one piece.
@@ -81,7 +81,7 @@ class StoredBytes:
         return found if is_whole and len(found) <= _MOST_PIECES else []
 
     def note_read(self):
-        """Notes that TensorFlow has read it since this object was made, and found no damage."""
+        """Notes that it is as TensorFlow has read or written it, since this object was made."""
         _READ.extend(_place(piece) for piece in self._pieces)
 
     def copy(self, part, name, spec, full_shape):
@@ -104,19 +104,15 @@ class StoredBytes:
         if not all(_place(piece) in _READ for piece in self._pieces):
             self._read()
             self.note_read()
-        data, offset = part + ".data-00000-of-00001", 0
+        data = part + ".data-00000-of-00001"
         try:
             with open(data, "wb") as target:
                 if not all(_copy_range(piece, target) for piece in self._pieces):
                     return False
-            copied = _stamp(os.stat(data))
             if not self._checkpoint.is_unchanged():  # whose checksums are copied as well
                 return False
         except OSError:  # likewise
             return False
-        for piece in self._pieces:
-            _READ.append((copied, offset))
-            offset += piece.entry.size
         write(part + ".index", index_of(self._entries_as(name, spec, full_shape)))
         return True
 
@@ -159,11 +155,12 @@ def _stored(prefix, checksum):
 
 
 def _stamp(status):
-    return Stamp(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+    times = status.st_mtime_ns, status.st_ctime_ns
+    return Stamp(status.st_dev, status.st_ino, status.st_size, *times)
 
 
 def _place(piece):
-    return piece.stamp, piece.entry.offset
+    return piece.stamp, piece.entry.offset, piece.entry.size, piece.entry.crc32c
 
 
 def _copy_range(piece, target):

@@ -2,6 +2,7 @@
 
 import os
 import weakref
+from collections import namedtuple
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -16,6 +17,7 @@ from partial_embed.saving.restore_ops import RestoreOps
 from partial_embed.saving.restoring import plan_restoration
 from partial_embed.saving.same_base import expect_same_base
 from partial_embed.saving.slot_writer import SlotWriter
+from partial_embed.saving.slots import initial_values
 from partial_embed.saving.source import (
     BaseTable,
     DeltaTable,
@@ -59,6 +61,8 @@ class Built:
             if table.embedding.source is not None
         }
         self._origins = dict(self._sources)
+        # By frozen variable likewise: the newest `_Place` that has its slots, and the one before.
+        self._places = {saved.disk_name: [None, saved.source] for saved in content.unchanged}
 
     def _slot_writers(self):
         """Returns what writes the slots of what does not train, by slot name and slice."""
@@ -70,9 +74,8 @@ class Built:
                     place = slot.name, spec
                     dtype = slot.variable.dtype.base_dtype
                     writers[place] = SlotWriter(variable.device, *place, *shapes, dtype)
-        for saved, name, _ in self._content.unchanged_slots():
+        for saved, name, _, shape in self._content.unchanged_slots():
             dtype, device = saved.source.dtype, saved.variable.device
-            shape = saved.full_shape
             writers[name, ""] = SlotWriter(device, name, "", shape, shape, dtype)
         return writers
 
@@ -110,6 +113,12 @@ class Built:
         for name, source in restoration.sources.items():
             base = source.base if isinstance(source, DeltaTable) else source
             self._sources[name] = self._origins[name] = base
+        values = {v.op.name: value for v, value in restoration.values}
+        for saved in self._content.unchanged:
+            value = values.get(saved.variable.op.name)
+            if value is not None:
+                place = _Place(value.checkpoint, value.name)
+                self._places[saved.disk_name] = [None, place]
         _DIGESTS.pop(session, None)
         return restoration
 
@@ -145,6 +154,10 @@ class Built:
     def note_saved(self, prefix):
         """Notes that a whole checkpoint has the slots of all rows from now on."""
         checkpoint = Checkpoint(prefix)
+        for writer in self._writers.values():
+            writer.note_saved(checkpoint)
+        for saved in self._content.unchanged:
+            self._places[saved.disk_name][0] = _Place(checkpoint, saved.own_name)
         for table in self._content.tables:
             source = WholeTable(checkpoint, table.name, table.embedding.plan.axis)
             self._sources[table.name] = source
@@ -161,54 +174,81 @@ class Built:
             text = manifest_of(self._content, self._sources, digests[self], session)
             write_part(stage.part(), [(DELTA_KEY, "", np.array(text, object))])
             return
+        starts, first = initial_values(self._content.slots, session), len(stage.parts)
+        for left in reversed(range(_MOST_READS)):
+            used = []
+            try:
+                self._write_slots(session, stage, starts, used)
+            except (ValueError, tf.errors.OpError):
+                if not left or all(checkpoint.is_unchanged() for checkpoint in used):
+                    raise
+            if all(checkpoint.is_unchanged() for checkpoint in used):
+                return
+            del stage.parts[first:]
+        for checkpoint in used:
+            checkpoint.expect_unchanged()
+
+    def _write_slots(self, session, stage, starts, used):
+        """Writes slots of what does not train; appends to `used` the checkpoints they stand in."""
         for table in self._content.tables:
+            source = self._source_of_slots(table) if table.slots else None
+            used += [source.checkpoint] if source else []
             for slot in table.slots:
+                start = starts[slot.name]
                 if in_slices(table.embedding):
                     for variable, rows in table.frozen():
-                        value = self._slot_value(session, table, slot, rows, [variable])
+                        value = _slot_value(session, source, table, slot, start, rows, [variable])
                         writer = self._writers[slot.name, _slice_of_slot(table, slot, rows)[0]]
                         writer.write(session, stage.part(), value)
                 elif table.embedding.plan.num_frozen_rows:
-                    self._write_joined_slot(session, stage, table, slot)
-        for saved, name, slot in self._content.unchanged_slots():
-            base, dtype = saved.source.checkpoint, saved.source.dtype
-            there = renamed(name, saved.own_name, saved.source.name)
-            there = name_in(base, there, saved.source.name)
+                    _write_joined_slot(session, source, stage, table, slot, start)
+        for saved, name, slot, shape in self._content.unchanged_slots():
+            place = _standing(saved.disk_name, self._places[saved.disk_name])
+            used.append(place.checkpoint)
+            base, dtype = place.checkpoint, saved.source.dtype
+            there = name_in(base, renamed(name, saved.own_name, place.name), place.name)
             found = stored(base, there) if there in base else None
-            value = slot_or_start(
-                found, saved.source, slot.initial(session), dtype, saved.full_shape
-            )
+            value = slot_or_start(found, stored(base, place.name), starts[slot.name], dtype, shape)
             self._writers[name, ""].write(session, stage.part(), value)
 
-    def _slot_value(self, session, table, slot, which, variables):
-        """Returns a slot's values for frozen rows, those that some variables hold."""
-        source, axis = self._source_of_slots(table), table.embedding.plan.axis
-        found = source and source.slot_rows(slot.name, which)
-        rows = source.rows(which) if source else _Frozen(session, variables, axis)
-        part = with_rows(slot.variable.shape.as_list(), axis, len(which))
-        dtype = slot.variable.dtype.base_dtype
-        return slot_or_start(found, rows, slot.initial(session), dtype, part)
-
-    def _write_joined_slot(self, session, stage, table, slot):
-        """Writes all rows of a slot, where those that train lie among others."""
-        embedding, plan = table.embedding, table.embedding.plan
-        rows = plan.frozen_rows(), embedding.frozen_parts
-        value = self._slot_value(session, table, slot, *rows)
-        joined = plan.joined(value.read(), session.run(slot.variable))
-        write_part(stage.part(), [(slot.name, "", joined)])
-
     def _source_of_slots(self, table):
-        """The newest checkpoint, or should that be deleted what was loaded; None without any."""
+        """The newest checkpoint, or should that be gone what was loaded; None without any."""
         known = [found.get(table.name) for found in (self._sources, self._origins)]
-        if known[0] is None:
-            return None
-        for source in known:
-            if source and exists(source.checkpoint.prefix):
-                return source
-        raise ValueError(
-            f"{known[0].checkpoint.prefix} is gone, and with it the optimizer slots of the frozen "
-            f"rows of {table.name}. Put it back, or save with delta=True, which does not need it."
-        )
+        return None if known[0] is None else _standing(f"the frozen rows of {table.name}", known)
+
+
+_Place = namedtuple("_Place", ["checkpoint", "name"])
+_Place.__doc__ = "Where a variable stands: a `Checkpoint`, and its name there."
+
+
+def _standing(what, places):
+    """Returns the first place, a source or `_Place`, whose checkpoint is there as it was opened."""
+    for place in places:
+        if place and exists(place.checkpoint.prefix) and place.checkpoint.is_unchanged():
+            return place
+    raise ValueError(
+        f"{(places[0] or places[1]).checkpoint.prefix} is gone, or another was put in its place, "
+        f"and with it the optimizer slots of {what}. Put it back, or save with delta=True, which "
+        "does not need it."
+    )
+
+
+def _slot_value(session, source, table, slot, start, which, variables):
+    """Returns a slot's values for frozen rows, those that some variables hold."""
+    axis = table.embedding.plan.axis
+    found = source and source.slot_rows(slot.name, which)
+    rows = source.rows(which) if source else _Frozen(session, variables, axis)
+    part = with_rows(slot.variable.shape.as_list(), axis, len(which))
+    return slot_or_start(found, rows, start, slot.variable.dtype.base_dtype, part)
+
+
+def _write_joined_slot(session, source, stage, table, slot, start):
+    """Writes all rows of a slot, where those that train lie among others."""
+    embedding, plan = table.embedding, table.embedding.plan
+    rows = plan.frozen_rows(), embedding.frozen_parts
+    value = _slot_value(session, source, table, slot, start, *rows)
+    joined = plan.joined(value.read(), session.run(slot.variable))
+    write_part(stage.part(), [(slot.name, "", joined)])
 
 
 def _slice_of_slot(table, slot, rows):

@@ -53,8 +53,13 @@ class Content(namedtuple("Content", ["tables", "unchanged", "plain", "foreign"])
         foreign: list of (name or None, item) of what is no variable.
     """
 
+    @property
+    def slots(self):
+        """The `Slot`s of all tables."""
+        return [slot for table in self.tables for slot in table.slots]
+
     def unchanged_slots(self):
-        """Returns [(saved, slot name on disk, like which slot), ...] of what growing froze.
+        """Returns [(saved, slot name on disk, like which slot, its shape), ...] of what is frozen.
 
         The plain script trains these variables too, so it looks for their slots.
         """
@@ -63,7 +68,9 @@ class Content(namedtuple("Content", ["tables", "unchanged", "plain", "foreign"])
             for slot in table.slots:
                 for saved in self.unchanged:
                     name = slot.name_for(saved, table.embedding)
-                    found.setdefault(name, (saved, name, slot))
+                    a_number_a_row = slot.variable.shape.rank < table.embedding.shape.rank
+                    shape = saved.full_shape[:1] if a_number_a_row else saved.full_shape
+                    found.setdefault(name, (saved, name, slot, shape))
         return list(found.values())
 
     def saveables(self, delta):

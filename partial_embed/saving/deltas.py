@@ -4,6 +4,7 @@ import numpy as np
 
 from partial_embed.files.growth import delta_text, read_generations
 from partial_embed.files.runs import from_runs, to_runs
+from partial_embed.saving.slots import initial_values
 from partial_embed.saving.source import base_rows
 from partial_embed.training.frozen_rows import frozen_name
 
@@ -70,7 +71,7 @@ def manifest_of(content, sources, digests, session):
         digests: dict of name to what stands for its frozen rows, see `FrozenRows`.
         session: the session whose variables are saved.
     """
-    tables = {}
+    tables, starts = {}, initial_values(content.slots, session)
     for table in content.tables:
         embedding, plan = table.embedding, table.embedding.plan
         source = sources.get(table.name)
@@ -83,7 +84,7 @@ def manifest_of(content, sources, digests, session):
             trainable=to_runs(plan.trainable_rows),
             source=None if plan.source is None else to_runs(plan.source),
             frozen=digests[embedding.table_name],
-            slots={slot.name: slot.initial(session) for slot in table.slots},
+            slots={slot.name: starts[slot.name] for slot in table.slots},
             keys=embedding.trainable_keys,
         )
     unchanged = {
@@ -95,6 +96,6 @@ def manifest_of(content, sources, digests, session):
         }
         for saved in content.unchanged
     }
-    for saved, name, slot in content.unchanged_slots():
-        unchanged[saved.disk_name]["slots"][name] = slot.initial(session)
+    for saved, name, slot, _ in content.unchanged_slots():
+        unchanged[saved.disk_name]["slots"][name] = starts[slot.name]
     return delta_text(tables, unchanged)

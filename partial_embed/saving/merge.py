@@ -19,7 +19,7 @@ from partial_embed.saving.source import (
     slot_or_start,
     stored,
 )
-from partial_embed.table.optimizer_state import renamed
+from partial_embed.table.optimizer_state import name_in, renamed
 from partial_embed.table.plan import RowPlan
 from partial_embed.table.vocabulary import read_vocabulary
 
@@ -180,8 +180,10 @@ def _merged_variables(base, deltas, tables, policy):
                 continue
             initial = policy.one(f"the initial value of {slot}", *zip(*found))
             there = renamed(slot, name, entry["base_name"])
+            there = name_in(base, there, entry["base_name"])
             held = stored(base, there) if there in base else None
-            merged[slot] = slot_or_start(held, value, initial, value.dtype, value.shape).tensor
+            shape = list((held or value).shape)  # one number a row, perhaps
+            merged[slot] = slot_or_start(held, value, initial, value.dtype, shape).tensor
     return sorted(merged.items())
 
 

@@ -2,7 +2,8 @@
 
 import tensorflow.compat.v1 as tf
 
-from partial_embed.files.tensors import restore, write_part
+from partial_embed.files.stored_bytes import StoredBytes
+from partial_embed.files.tensors import damaged, restore, write_part
 from partial_embed.saving.source import Filled
 
 
@@ -38,13 +39,27 @@ class SlotWriter:
                 )
 
     def write(self, session, prefix, value):
-        """Writes `Stored`, `Filled` or other values as a checkpoint of its own."""
+        """Writes `Stored`, `Filled` or other values as a checkpoint of its own.
+
+        Raises:
+            ValueError: if the checkpoint that they stand in is damaged.
+        """
         if isinstance(value, Filled):
             session.run(self._fill, {self._prefix: prefix, self._number: value.number})
         elif getattr(value, "is_one_slice", False):
             if value.bytes.copy(prefix, *self._slice, self._full_shape):
                 return
             place = (value.checkpoint.prefix, value.name, value.spec)
-            session.run(self._copy, {self._prefix: prefix, **dict(zip(self._place, place))})
+            try:
+                session.run(self._copy, {self._prefix: prefix, **dict(zip(self._place, place))})
+            except tf.errors.OpError as error:
+                if value.checkpoint.is_unchanged():
+                    raise
+                raise damaged(value.checkpoint.prefix, error) from error
         else:
             write_part(prefix, [(*self._slice, value.tensor)])
+
+    def note_saved(self, checkpoint):
+        """Notes that a `Checkpoint` holds the slice as it was written: it need not be read."""
+        name, spec = self._slice
+        StoredBytes(checkpoint, name, spec).note_read()

@@ -21,25 +21,30 @@ class Slot(namedtuple("Slot", ["variable", "name", "starts_as_rows", "bounds"]))
         bounds: tensor [2], the least and the greatest of its initial values.
     """
 
-    def initial(self, session):
-        """Returns the number the slot starts at; None if it starts as the rows."""
-        if self.starts_as_rows:
-            return None
-        low, high = session.run(self.bounds)
-        if low != high:
-            logging.warning(
-                "The slot %s starts at no single number. Its rows for frozen rows are saved as 0 "
-                "where the base checkpoint has none.",
-                self.name,
-            )
-            return 0.0
-        return float(low)
-
     def name_for(self, saved, embedding):
         """Returns what the same optimizer's slot of a variable that is `Saved` is called."""
         here, there = saved.own_name, saved.source.name
         name = renamed(self.variable.op.name, embedding.trainable.op.name, there)
         return renamed(cut_as_in(saved.source.checkpoint, name, there), there, here)
+
+
+def initial_values(slots, session):
+    """Returns {slot name: the number it starts at; None if it starts as the rows}.
+
+    Asked in one run: TensorFlow looks at the whole graph for each that it was not asked before.
+    """
+    numbered = [slot for slot in slots if not slot.starts_as_rows]
+    found = {slot.name: None for slot in slots}
+    for slot, (low, high) in zip(numbered, session.run([slot.bounds for slot in numbered])):
+        found[slot.name] = float(low)
+        if low != high:
+            logging.warning(
+                "The slot %s starts at no single number. Its rows for frozen rows are saved as 0 "
+                "where the base checkpoint has none.",
+                slot.name,
+            )
+            found[slot.name] = 0.0
+    return found
 
 
 def named_alike(name, embedding):

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
+from partial_embed._tensorflow import BundleEntryProto
 from partial_embed.files.checkpoint import Checkpoint
-from partial_embed.files.index import index_of, slice_key, stored_entries, stored_tensors
+from partial_embed.files.index import _entries, index_of, slice_key, stored_entries, stored_tensors
 from partial_embed.files.publish import publish, staging
 from partial_embed.files.stored_bytes import StoredBytes
 from partial_embed.files.tensors import merge_parts, slice_spec, write_part
@@ -115,9 +116,10 @@ def test_it_is_read_once(stored, tmp_path, monkeypatch):
     reads, plain = [], StoredBytes._read
     monkeypatch.setattr(StoredBytes, "_read", lambda self: (reads.append(self), plain(self)))
     first = stored(numbered([6, 3]), (2,))
-    for name in ("a", "b"):  # and the copy of a copy not at all
+    for name in ("a", "b"):  # and the copy of a copy not at all, if that is noted
         assert first.copy(str(tmp_path / name), "t/x", "", [6, 3])
         first = StoredBytes(Checkpoint(str(tmp_path / name)), "t/x")
+        first.note_read()
     assert len(reads) == 1
     (tmp_path / "b.data-00000-of-00001").touch()
     assert StoredBytes(first._checkpoint, "t/x").copy(str(tmp_path / "c"), "t/x", "", [6, 3])
@@ -145,8 +147,6 @@ def test_keys_of_slices_are_those_of_tensorflow(tmp_path):
 def test_an_index_of_many_entries(stored, tmp_path):
     stored(numbered([300, 2]), range(1, 300))
     prefix = str(tmp_path / "base")
-    from partial_embed.files.index import _entries
-
     shards, _ = stored_entries(prefix)
     entries = {key: value for key, value in _entries(prefix + ".index") if key}
     (tmp_path / "base.index").write_bytes(index_of(entries, shards))
@@ -162,3 +162,41 @@ def test_what_is_no_file_is_not_opened(stored, tmp_path):
     os.mkfifo(str(data))
     with pytest.raises(ValueError, match="a pipe or a device; expected a file"):
         StoredBytes(checkpoint, "t/x")
+
+
+def test_damage_that_keeps_the_time_of_a_file(stored, tmp_path):
+    copy, found = str(tmp_path / "copy"), stored(numbered([6, 3]))
+    assert found.copy(copy, "t/x", "", [6, 3])
+    (data,) = [path for path in tmp_path.iterdir() if path.name.startswith("base.data")]
+    status = os.stat(str(data))
+    with open(str(data), "r+b") as stream:
+        stream.seek(-2, os.SEEK_END)
+        stream.write(b"\xff")
+    os.utime(str(data), ns=(status.st_atime_ns, status.st_mtime_ns))
+    with pytest.raises(ValueError, match="base cannot be read"):
+        StoredBytes(found._checkpoint, "t/x").copy(copy, "t/x", "", [6, 3])
+
+
+def test_another_index_over_the_same_file(stored, tmp_path):
+    assert stored(numbered([6, 3])).copy(str(tmp_path / "copy"), "t/x", "", [6, 3])
+    entries = {key: value for key, value in _entries(str(tmp_path / "base.index")) if key}
+    entry = BundleEntryProto.FromString(entries[b"t/x"])
+    entry.crc32c ^= 1
+    shards, _ = stored_entries(str(tmp_path / "base"))
+    index = index_of({**entries, b"t/x": entry.SerializeToString()}, shards)
+    (tmp_path / "base.index").write_bytes(index)
+    with pytest.raises(ValueError, match="base cannot be read"):
+        StoredBytes(Checkpoint(str(tmp_path / "base")), "t/x").copy(
+            str(tmp_path / "copy"), "t/x", "", [6, 3]
+        )
+
+
+def test_an_index_that_lacks_a_slice(stored, tmp_path):
+    stored(numbered([6, 3]), (2,))
+    prefix = str(tmp_path / "base")
+    shards, _ = stored_entries(prefix)
+    entries = {key: value for key, value in _entries(prefix + ".index") if key}
+    del entries[max(key for key in entries if key[:1] == b"\0")]
+    (tmp_path / "base.index").write_bytes(index_of(entries, shards))
+    found = StoredBytes(Checkpoint(prefix), "t/x")
+    assert not found.copy(str(tmp_path / "copy"), "t/x", "", [6, 3])

@@ -269,8 +269,9 @@ def test_slots_are_those_of_what_was_restored(session, folder, base):
     saver.restore(session, first.prefix)
     third = Checkpoint(saver.save(session, folder("third")))
     for saved, expected in ((first, old), (second, others), (third, old)):
-        for name in ("model/ent", "model/ent/Adam", "model/ent/Adam_1"):
-            assert saved.read(name)[:OLD].tobytes() == expected[name].tobytes()
+        for name in ("model/ent", "model/ent/Adam", "model/ent/Adam_1", "model/W", "model/W/Adam"):
+            found = saved.read(name)[: len(expected[name])]
+            assert found.tobytes() == expected[name].tobytes(), name
 
 
 def test_slots_that_are_damaged(session, folder, base):
@@ -288,3 +289,78 @@ def test_slots_that_are_damaged(session, folder, base):
     assert not [name for name in os.listdir(folder()) if name.startswith("next")]
     with pytest.raises(ValueError, match="is damaged"):
         saver.save(session, saved)
+
+
+class _ByRow(tf.train.Optimizer):
+    """Its slot has one number a row."""
+
+    def __init__(self):
+        super().__init__(False, "ByRow")
+
+    def _create_slots(self, variables):
+        for variable in variables:
+            self._get_or_make_slot_with_initializer(
+                variable, tf.ones_initializer(), variable.shape[:1], tf.float32, "sum", "ByRow"
+            )
+
+    def _apply_dense(self, gradient, variable):
+        found = self.get_slot(variable, "sum").assign_add(tf.reduce_sum(gradient**2, 1))
+        return variable.assign_sub(0.1 * gradient / tf.sqrt(found)[:, None])
+
+    def _apply_sparse(self, gradient, variable):
+        return self._apply_dense(tf.convert_to_tensor(gradient), variable)
+
+
+@pytest.mark.parametrize("merge", [False, True])
+def test_a_slot_of_one_number_a_row_of_what_is_frozen(grown_script, merge):
+    def script(rows):
+        table, weight = tf.get_variable("ent", [rows, 3]), tf.get_variable("w", [3, 2])
+        rows = tf.nn.embedding_lookup(table, list(range(rows)))
+        return _ByRow().minimize(tf.reduce_sum((tf.matmul(rows, weight) - 1.0) ** 2))
+
+    base, grown = (Checkpoint(prefix) for prefix in grown_script(script, merge))
+    assert grown.read("w/ByRow").tobytes() == base.read("w/ByRow").tobytes()
+    assert grown.shapes == {**base.shapes, "ent": [6, 3], "ent/ByRow": [6]}
+
+
+@pytest.mark.parametrize("merge", [False, True])
+def test_slots_under_other_names_of_an_optimizer_in_a_scope(session, folder, merge):
+    with tf.Graph().as_default(), tf.variable_scope("other"), tf.Session() as first:
+        table, weight = tf.get_variable("ent", [4, 3]), tf.get_variable("w", [3, 2])
+        loss = tf.reduce_sum(tf.matmul(tf.nn.embedding_lookup(table, [1]), weight) ** 2)
+        step = tf.train.AdamOptimizer().minimize(loss)
+        first.run(tf.global_variables_initializer())
+        first.run(step)
+        base = Checkpoint(tf.train.Saver().save(first, folder("base")))
+    names = {"ent": "other/ent", "w": "other/w"}
+    with pe.growing(base.prefix, names=names, show=None):
+        table, weight = tf.get_variable("ent", [6, 3]), tf.get_variable("w", [3, 2])
+    loss = tf.reduce_sum(tf.matmul(tf.nn.embedding_lookup(table, [5]), weight) ** 2)
+    tf.train.AdamOptimizer().minimize(loss)
+    session.run(tf.global_variables_initializer())
+    whole = Checkpoint(pe.Saver().save(session, folder("whole")))
+    if merge:
+        delta = pe.Saver(delta=True).save(session, folder("delta"))
+        merged = Checkpoint(pe.merge_checkpoint(base.prefix, delta, folder("merged")))
+        assert_same(
+            {n: merged.read(n) for n in merged.shapes}, {n: whole.read(n) for n in whole.shapes}
+        )
+    (name,) = [name for name in whole.shapes if name.endswith("w/Adam")]
+    assert whole.read(name).tobytes() == base.read("other/other/w/Adam").tobytes()
+    assert np.any(whole.read(name))
+
+
+@pytest.mark.parametrize("which", ["base", "newest", "both"])
+def test_slots_where_another_checkpoint_was_put(session, folder, base, which):
+    prefix, old = base
+    _, saver = grow(session, prefix)
+    newest = saver.save(session, folder("newest"))
+    for place in [prefix] * (which != "newest") + [newest] * (which != "base"):
+        train_base(place, steps=5)
+    if which == "both":
+        with pytest.raises(ValueError, match="is gone, or another was put in its place"):
+            saver.save(session, folder("next"))
+        return
+    saved = Checkpoint(saver.save(session, folder("next")))
+    for name in ("model/ent/Adam", "model/W/Adam"):
+        assert saved.read(name)[: len(old[name])].tobytes() == old[name].tobytes()
