@@ -1,4 +1,4 @@
-"""The ops that write the slots of rows that do not train, each where those rows are."""
+"""What writes the slots of rows that do not train; on parameter servers, where those rows are."""
 
 import tensorflow.compat.v1 as tf
 
@@ -21,6 +21,9 @@ class SlotWriter:
 
     def __init__(self, device, name, spec, shape, full_shape, dtype):
         self._slice, self._full_shape = (name, spec), full_shape
+        self._is_far = bool(tf.DeviceSpec.from_string(device or "").job)  # on a parameter server
+        if not self._is_far:
+            return
         with tf.name_scope("partial_embed_slot"), tf.device(device):
             self._prefix = tf.placeholder(tf.string, [])
             self._place = [tf.placeholder(tf.string, []) for _ in range(3)]
@@ -44,20 +47,21 @@ class SlotWriter:
         Raises:
             ValueError: if the checkpoint that they stand in is damaged.
         """
-        if isinstance(value, Filled):
-            session.run(self._fill, {self._prefix: prefix, self._number: value.number})
-        elif getattr(value, "is_one_slice", False):
-            if value.bytes.copy(prefix, *self._slice, self._full_shape):
-                return
-            place = (value.checkpoint.prefix, value.name, value.spec)
-            try:
+        in_one_slice = getattr(value, "is_one_slice", False)
+        if in_one_slice and value.bytes.copy(prefix, *self._slice, self._full_shape):
+            return
+        try:
+            if self._is_far and isinstance(value, Filled):
+                session.run(self._fill, {self._prefix: prefix, self._number: value.number})
+            elif self._is_far and in_one_slice:
+                place = (value.checkpoint.prefix, value.name, value.spec)
                 session.run(self._copy, {self._prefix: prefix, **dict(zip(self._place, place))})
-            except tf.errors.OpError as error:
-                if value.checkpoint.is_unchanged():
-                    raise
-                raise damaged(value.checkpoint.prefix, error) from error
-        else:
-            write_part(prefix, [(*self._slice, value.tensor)])
+            else:  # In a graph of its own: of a new question, TensorFlow looks at all of a graph.
+                write_part(prefix, [(*self._slice, value.tensor)])
+        except tf.errors.OpError as error:
+            if not in_one_slice or value.checkpoint.is_unchanged():
+                raise
+            raise damaged(value.checkpoint.prefix, error) from error
 
     def note_saved(self, checkpoint):
         """Notes that a `Checkpoint` holds the slice as it was written: it need not be read."""
