@@ -186,16 +186,18 @@ def index_of(entries, num_shards=1):
     header.version.producer = 1
     found = sorted({b"": header.SerializeToString(), **entries}.items())
     content, handles = b"", []
-    for block in (found, []):  # the meta index is empty
-        handles.append(_handle(content, block))
-        content += _block(block)
-    index = [(found[-1][0], handles[0])]
-    footer = (handles[1] + _handle(content, index)).ljust(_FOOTER - 8, b"\0")
-    return content + _block(index) + footer + struct.pack("<Q", _MAGIC)
 
+    def add(entries):
+        nonlocal content
+        block = _block(entries)
+        handles.append(_as_varint(len(content)) + _as_varint(len(block) - 5))
+        content += block
 
-def _handle(before, block):
-    return _as_varint(len(before)) + _as_varint(len(_block(block)) - 5)
+    add(found)
+    add([])  # the meta index
+    add([(found[-1][0], handles[0])])
+    footer = (handles[1] + handles[2]).ljust(_FOOTER - 8, b"\0")
+    return content + footer + struct.pack("<Q", _MAGIC)
 
 
 def _block(entries):

@@ -62,7 +62,10 @@ class Built:
         }
         self._origins = dict(self._sources)
         # By frozen variable likewise: the newest `_Place` that has its slots, and the one before.
-        self._places = {saved.disk_name: [None, saved.source] for saved in content.unchanged}
+        self._places = {
+            saved.disk_name: [None, _Place(saved.source.checkpoint, *2 * [saved.source.name])]
+            for saved in content.unchanged
+        }
 
     def _slot_writers(self):
         """Returns what writes the slots of what does not train, by slot name and slice."""
@@ -114,10 +117,12 @@ class Built:
             base = source.base if isinstance(source, DeltaTable) else source
             self._sources[name] = self._origins[name] = base
         values = {v.op.name: value for v, value in restoration.values}
+        is_base = not all(isinstance(s, WholeTable) for s in restoration.sources.values())
         for saved in self._content.unchanged:
             value = values.get(saved.variable.op.name)
             if value is not None:
-                place = _Place(value.checkpoint, value.name)
+                owner = value.name if is_base else saved.own_name
+                place = _Place(value.checkpoint, value.name, owner)
                 self._places[saved.disk_name] = [None, place]
         _DIGESTS.pop(session, None)
         return restoration
@@ -157,7 +162,7 @@ class Built:
         for writer in self._writers.values():
             writer.note_saved(checkpoint)
         for saved in self._content.unchanged:
-            self._places[saved.disk_name][0] = _Place(checkpoint, saved.own_name)
+            self._places[saved.disk_name][0] = _Place(checkpoint, saved.disk_name, saved.own_name)
         for table in self._content.tables:
             source = WholeTable(checkpoint, table.name, table.embedding.plan.axis)
             self._sources[table.name] = source
@@ -206,7 +211,7 @@ class Built:
             place = _standing(saved.disk_name, self._places[saved.disk_name])
             used.append(place.checkpoint)
             base, dtype = place.checkpoint, saved.source.dtype
-            there = name_in(base, renamed(name, saved.own_name, place.name), place.name)
+            there = name_in(base, renamed(name, saved.own_name, place.owner), place.owner)
             found = stored(base, there) if there in base else None
             value = slot_or_start(found, stored(base, place.name), starts[slot.name], dtype, shape)
             self._writers[name, ""].write(session, stage.part(), value)
@@ -217,8 +222,14 @@ class Built:
         return None if known[0] is None else _standing(f"the frozen rows of {table.name}", known)
 
 
-_Place = namedtuple("_Place", ["checkpoint", "name"])
-_Place.__doc__ = "Where a variable stands: a `Checkpoint`, and its name there."
+_Place = namedtuple("_Place", ["checkpoint", "name", "owner"])
+_Place.__doc__ = """Where a variable stands.
+
+Attributes:
+    checkpoint: `Checkpoint`.
+    name: its name there.
+    owner: the name by which its slots are named there; a base knows one name for both.
+"""
 
 
 def _standing(what, places):

@@ -21,6 +21,7 @@ from small_model import (
 import partial_embed as pe
 from partial_embed.files.checkpoint import Checkpoint
 from partial_embed.files.stored_bytes import StoredBytes
+from partial_embed.table.embedding import embeddings_in
 
 SOAK = bool(os.environ.get("PARTIAL_EMBED_SOAK"))
 each_optimizer = pytest.mark.parametrize("optimizer", sorted(OPTIMIZERS))
@@ -364,3 +365,22 @@ def test_slots_where_another_checkpoint_was_put(session, folder, base, which):
     saved = Checkpoint(saver.save(session, folder("next")))
     for name in ("model/ent/Adam", "model/W/Adam"):
         assert saved.read(name)[: len(old[name])].tobytes() == old[name].tobytes()
+
+
+@pytest.mark.parametrize("restored", [False, True])
+def test_slots_of_what_is_frozen_under_another_name_on_disk(session, folder, base, restored):
+    prefix, old = base
+    Model(NEW, "Adam", prefix)
+    own = {variable.op.name: variable for variable in tf.global_variables()}
+    names = {name: v for name, v in own.items() if not name.startswith("model/ent/")}
+    names["other"] = names.pop("model/W")
+    names.update((n, v) for n, v in own.items() if n.startswith("model/ent/trainable/"))
+    saver = pe.Saver({**names, "model/ent": embeddings_in()[0]})
+    session.run(tf.global_variables_initializer())
+    for step in range(3):
+        saved = Checkpoint(saver.save(session, folder("run"), step))
+        if restored:
+            saver.restore(session, saved.prefix)
+        assert saved.read("other").tobytes() == old["model/W"].tobytes()
+        for name in ("model/W/Adam", "model/W/Adam_1"):
+            assert saved.read(name).tobytes() == old[name].tobytes(), (step, name)
