@@ -99,7 +99,7 @@ class Built:
         for _ in range(_MOST_READS):
             try:
                 restoration = plan_restoration(
-                    self._content, checkpoint, known, reports, generation
+                    self._content, checkpoint, known, self._loaded(), reports, generation
                 )
                 for table in [] if allow_other_base else self._content.tables:
                     place = (restoration.sources[table.name], self._base_of(table))
@@ -126,6 +126,10 @@ class Built:
                 self._places[saved.disk_name] = [None, place]
         _DIGESTS.pop(session, None)
         return restoration
+
+    def _loaded(self):
+        """Returns {name: `Stored`} of what frozen variables were loaded from."""
+        return {name: stored(*place[:2]) for name, (_, place) in self._places.items()}
 
     def generations(self):
         """Returns what the growth record beside a whole checkpoint says, or None."""
@@ -176,7 +180,8 @@ class Built:
             digests = _DIGESTS.setdefault(session, {})
             if self not in digests:
                 digests[self] = self._frozen_rows.digests(session)
-            text = manifest_of(self._content, self._sources, digests[self], session)
+            place = self._sources, self._loaded()
+            text = manifest_of(self._content, *place, digests[self], session)
             write_part(stage.part(), [(DELTA_KEY, "", np.array(text, object))])
             return
         starts, first = initial_values(self._content.slots, session), len(stage.parts)

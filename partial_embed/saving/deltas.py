@@ -62,12 +62,13 @@ def _grown_at_the_end(plan, known):
     return older + ([[[held, plan.num_rows]]] if plan.num_rows > held else [])
 
 
-def manifest_of(content, sources, digests, session):
+def manifest_of(content, sources, loaded, digests, session):
     """Returns the text of the manifest of a delta.
 
     Args:
         content: `Content`.
         sources: dict of table name to the source of its frozen rows.
+        loaded: dict of the name of a variable that is frozen whole to its `Stored`.
         digests: dict of name to what stands for its frozen rows, see `FrozenRows`.
         session: the session whose variables are saved.
     """
@@ -89,8 +90,8 @@ def manifest_of(content, sources, digests, session):
         )
     unchanged = {
         saved.disk_name: {
-            "base": saved.source.checkpoint.prefix,
-            "base_name": saved.source.name,
+            "base": loaded[saved.disk_name].checkpoint.prefix,
+            "base_name": loaded[saved.disk_name].name,
             "frozen": digests[frozen_name(saved.whole)],
             "slots": {},
         }

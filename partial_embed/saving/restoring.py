@@ -59,13 +59,14 @@ class Standing(namedtuple("Standing", ["name", "entry", "variables", "stored"]))
     """
 
 
-def plan_restoration(content, checkpoint, known, reports, generation=None):
+def plan_restoration(content, checkpoint, known, loaded, reports, generation=None):
     """Finds the value of every variable in a checkpoint.
 
     Args:
         content: `Content`.
         checkpoint: `Checkpoint`: a base, a whole one or a delta.
         known: dict of table name to the source of its frozen rows by now.
+        loaded: dict of the name of a variable that is frozen whole to its `Stored` by now.
         reports: list of the `Report`s of the graph: what they let start afresh, no base sets.
         generation: int, take of plain variables only the rows of that generation; or None.
 
@@ -123,14 +124,14 @@ def plan_restoration(content, checkpoint, known, reports, generation=None):
         entry = manifest and manifest["unchanged"].get(saved.disk_name)
         if entry:
             known_by = saved.disk_name, entry, parts_of(saved.whole)
-            standing[saved.disk_name] = Standing(*known_by, saved.source)
+            standing[saved.disk_name] = Standing(*known_by, loaded[saved.disk_name])
         here = not manifest and saved.disk_name in checkpoint
         if here:
             # It grew there, and not here: its rows may stand elsewhere.
             base = read_generations(saved.source.checkpoint).get(saved.source.name, {})
             entry = read_generations(checkpoint).get(saved.disk_name, {})
             expect_keys(checkpoint.prefix, saved.disk_name, entry, base.get("vocabulary"))
-        place = (checkpoint, saved.disk_name) if here else saved.source[:2]
+        place = (checkpoint, saved.disk_name) if here else loaded[saved.disk_name][:2]
         values.append((saved.variable, _checked(saved, *place)))
     kept = {} if generation is None else _kept_rows(checkpoint, generation)
     for saved in content.plain:

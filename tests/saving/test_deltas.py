@@ -18,7 +18,7 @@ from small_model import (
 
 import partial_embed as pe
 from partial_embed.files.checkpoint import Checkpoint
-from partial_embed.files.growth import DELTA_KEY
+from partial_embed.files.growth import DELTA_KEY, read_delta
 from partial_embed.files.hashes import fingerprint, fingerprint_of, row_hashes
 from partial_embed.files.tensors import slice_spec, write_part
 
@@ -282,3 +282,30 @@ def test_the_base_is_read_once(session, folder, base, delta, monkeypatch):
     monkeypatch.setattr("partial_embed.saving.source.read_tensors", lambda prefix, wanted: [])
     saver.restore(session, saved)
     assert fed.count("model/ent") == 1
+
+
+def test_a_delta_stands_on_the_base_that_was_restored(session, folder, base):
+    """What is frozen whole is that base's too, in the delta's manifest and when it is restored."""
+    other, others = train_base(folder("other.ckpt"), steps=5)
+    model, saver = grow(session, base[0])
+    delta = pe.Saver(delta=True)
+    for each in (saver, delta):
+        each.restore(session, other, allow_other_base=True)
+    model.train(session)
+    here = values(session)
+    saved = delta.save(session, folder("delta.ckpt"))
+    manifest = read_delta(Checkpoint(saved))
+    assert manifest["tables"]["model/ent"]["base"] == other
+    assert manifest["unchanged"]["model/W"]["base"] == other
+    merged = Checkpoint(pe.merge_checkpoint(other, saved, folder("merged")))
+    whole = Checkpoint(saver.save(session, folder("whole")))
+    assert merged.shapes == whole.shapes
+    for name in whole.shapes:
+        assert merged.read(name).tobytes() == whole.read(name).tobytes(), name
+    assert merged.read("model/W/Adam").tobytes() == others["model/W/Adam"].tobytes()
+    session.run(tf.global_variables_initializer())
+    with pytest.raises(ValueError, match="the frozen rows differ"):
+        pe.Saver().restore(session, saved)
+    saver.restore(session, other, allow_other_base=True)
+    saver.restore(session, saved)
+    assert_same(values(session), here)
