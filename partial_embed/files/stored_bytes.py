@@ -124,7 +124,7 @@ class StoredBytes:
             return False
 
     def _is_unchanged(self):
-        """Whether data files, and the index whose checksums are copied as well, are as they were."""
+        """Whether data files, and the index whose checksums are copied, are as they were."""
         try:
             kept = all(_stamp(os.stat(piece.path)) == piece.stamp for piece in self._pieces)
             return kept and self._checkpoint.is_unchanged()

@@ -2,7 +2,6 @@
 
 import os
 import weakref
-from collections import namedtuple
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -10,9 +9,9 @@ from absl import logging
 
 from partial_embed.files.checkpoint import Checkpoint
 from partial_embed.files.growth import DELTA_KEY
-from partial_embed.files.locate import exists
 from partial_embed.files.tensors import slice_spec, write_part
 from partial_embed.saving.deltas import generations_of, manifest_of
+from partial_embed.saving.places import Place, Places
 from partial_embed.saving.restore_ops import RestoreOps
 from partial_embed.saving.restoring import plan_restoration
 from partial_embed.saving.same_base import expect_same_base
@@ -54,18 +53,15 @@ class Built:
         self._frozen_rows = FrozenRows() if delta else None
         self._writers = {} if delta else self._slot_writers()
         self._warned = False
-        # By table: what holds its frozen rows' slots, the newest, and what they were loaded from.
-        self._sources = {
-            table.name: self._base_of(table)
+        loaded = {
+            table.embedding.table_name: self._base_of(table)
             for table in content.tables
             if table.embedding.source is not None
         }
-        self._origins = dict(self._sources)
-        # By frozen variable likewise: the newest `_Place` that has its slots, and the one before.
-        self._places = {
-            saved.disk_name: [None, _Place(saved.source.checkpoint, *2 * [saved.source.name])]
-            for saved in content.unchanged
-        }
+        for saved in content.unchanged:
+            source = saved.source
+            loaded[saved.own_name] = Place(source.checkpoint, source.name, source.name)
+        self._places = Places(loaded)
 
     def _slot_writers(self):
         """Returns what writes the slots of what does not train, by slot name and slice."""
@@ -86,7 +82,7 @@ class Built:
     def _base_of(table):
         embedding = table.embedding
         place = (embedding.source, embedding.tensor_name)
-        return BaseTable(*place, embedding.plan, table.name)
+        return BaseTable(*place, embedding.plan, embedding.table_name)
 
     def restore(self, session, checkpoint, generation, allow_other_base):
         """Sets every variable, or none; returns the `Restoration`."""
@@ -95,11 +91,12 @@ class Built:
                 f"generation= restores plain variables; {self._content.tables[0].name} grows here. "
                 "Say generation= where it is made, to get_embedding or growing."
             )
-        known, reports = self._sources, reports_in(session.graph)
+        places = self._sources(session), self._loaded(session)
+        reports = reports_in(session.graph)
         for _ in range(_MOST_READS):
             try:
                 restoration = plan_restoration(
-                    self._content, checkpoint, known, self._loaded(), reports, generation
+                    self._content, checkpoint, *places, reports, generation
                 )
                 for table in [] if allow_other_base else self._content.tables:
                     place = (restoration.sources[table.name], self._base_of(table))
@@ -113,23 +110,34 @@ class Built:
             replaced, checkpoint = checkpoint, Checkpoint(checkpoint.prefix)
         else:
             replaced.expect_unchanged()
-        for name, source in restoration.sources.items():
+        found, values = {}, {v.op.name: value for v, value in restoration.values}
+        for table in self._content.tables:
+            source = restoration.sources[table.name]
             base = source.base if isinstance(source, DeltaTable) else source
-            self._sources[name] = self._origins[name] = base
-        values = {v.op.name: value for v, value in restoration.values}
+            found[table.embedding.table_name] = base
         is_base = not all(isinstance(s, WholeTable) for s in restoration.sources.values())
         for saved in self._content.unchanged:
-            value = values.get(saved.variable.op.name)
-            if value is not None:
-                owner = value.name if is_base else saved.own_name
-                place = _Place(value.checkpoint, value.name, owner)
-                self._places[saved.disk_name] = [None, place]
+            value = values[saved.variable.op.name]
+            owner = value.name if is_base else saved.own_name
+            found[saved.own_name] = Place(value.checkpoint, value.name, owner)
+        self._places.note_restored(session, found)
         _DIGESTS.pop(session, None)
         return restoration
 
-    def _loaded(self):
-        """Returns {name: `Stored`} of what frozen variables were loaded from."""
-        return {name: stored(*place[:2]) for name, (_, place) in self._places.items()}
+    def _sources(self, session):
+        """Returns {name of a table: the newest source of its frozen rows}."""
+        found = {
+            t.name: self._places.newest(session, t.embedding.table_name)
+            for t in self._content.tables
+        }
+        return {name: source for name, source in found.items() if source}
+
+    def _loaded(self, session):
+        """Returns {name on disk: `Stored`} of what frozen variables were loaded from."""
+        origins = {
+            s.disk_name: self._places.origin(session, s.own_name) for s in self._content.unchanged
+        }
+        return {name: stored(place.checkpoint, place.name) for name, place in origins.items()}
 
     def generations(self):
         """Returns what the growth record beside a whole checkpoint says, or None."""
@@ -143,10 +151,8 @@ class Built:
 
     def stands_on(self, prefix):
         """Returns whether deltas are saved, of which the frozen rows stand in a checkpoint."""
-        bases = [source.checkpoint for source in self._sources.values()]
-        bases += [saved.source.checkpoint for saved in self._content.unchanged]
-        place = os.path.realpath(prefix)
-        return self._delta and any(os.path.realpath(base.prefix) == place for base in bases)
+        bases = map(os.path.realpath, self._places.prefixes())
+        return self._delta and os.path.realpath(prefix) in bases
 
     def warn_of_base(self, prefix):
         """Says once if a checkpoint is saved over one that tables grew from."""
@@ -160,19 +166,17 @@ class Built:
                 prefix,
             )
 
-    def note_saved(self, prefix):
+    def note_saved(self, session, prefix):
         """Notes that a whole checkpoint has the slots of all rows from now on."""
-        checkpoint = Checkpoint(prefix)
+        checkpoint, found = Checkpoint(prefix), {}
         for writer in self._writers.values():
             writer.note_saved(checkpoint)
         for saved in self._content.unchanged:
-            self._places[saved.disk_name][0] = _Place(checkpoint, saved.disk_name, saved.own_name)
+            found[saved.own_name] = Place(checkpoint, saved.disk_name, saved.own_name)
         for table in self._content.tables:
             source = WholeTable(checkpoint, table.name, table.embedding.plan.axis)
-            self._sources[table.name] = source
-            origin = self._origins.get(table.name)
-            if origin is not None and origin.checkpoint.prefix == checkpoint.prefix:
-                self._origins[table.name] = source  # It was replaced.
+            found[table.embedding.table_name] = source
+        self._places.note_saved(session, found)
 
     def write_rest(self, session, stage):
         """Writes what the variables lack: the manifest of a delta, else the rest of slots."""
@@ -180,8 +184,8 @@ class Built:
             digests = _DIGESTS.setdefault(session, {})
             if self not in digests:
                 digests[self] = self._frozen_rows.digests(session)
-            place = self._sources, self._loaded()
-            text = manifest_of(self._content, *place, digests[self], session)
+            places = self._sources(session), self._loaded(session)
+            text = manifest_of(self._content, *places, digests[self], session)
             write_part(stage.part(), [(DELTA_KEY, "", np.array(text, object))])
             return
         starts, first = initial_values(self._content.slots, session), len(stage.parts)
@@ -201,7 +205,7 @@ class Built:
     def _write_slots(self, session, stage, starts, used):
         """Writes slots of what does not train; appends to `used` the checkpoints they stand in."""
         for table in self._content.tables:
-            source = self._source_of_slots(table) if table.slots else None
+            source = self._source_of_slots(session, table) if table.slots else None
             used += [source.checkpoint] if source else []
             for slot in table.slots:
                 start = starts[slot.name]
@@ -213,7 +217,7 @@ class Built:
                 elif table.embedding.plan.num_frozen_rows:
                     _write_joined_slot(session, source, stage, table, slot, start)
         for saved, name, slot, shape in self._content.unchanged_slots():
-            place = _standing(saved.disk_name, self._places[saved.disk_name])
+            place = self._places.standing(session, saved.own_name, saved.disk_name)
             used.append(place.checkpoint)
             base, dtype = place.checkpoint, saved.source.dtype
             there = name_in(base, renamed(name, saved.own_name, place.owner), place.owner)
@@ -221,32 +225,9 @@ class Built:
             value = slot_or_start(found, stored(base, place.name), starts[slot.name], dtype, shape)
             self._writers[name, ""].write(session, stage.part(), value)
 
-    def _source_of_slots(self, table):
-        """The newest checkpoint, or should that be gone what was loaded; None without any."""
-        known = [found.get(table.name) for found in (self._sources, self._origins)]
-        return None if known[0] is None else _standing(f"the frozen rows of {table.name}", known)
-
-
-_Place = namedtuple("_Place", ["checkpoint", "name", "owner"])
-_Place.__doc__ = """Where a variable stands.
-
-Attributes:
-    checkpoint: `Checkpoint`.
-    name: its name there.
-    owner: the name by which its slots are named there; a base knows one name for both.
-"""
-
-
-def _standing(what, places):
-    """Returns the first place, a source or `_Place`, whose checkpoint is there as it was opened."""
-    for place in places:
-        if place and exists(place.checkpoint.prefix) and place.checkpoint.is_unchanged():
-            return place
-    raise ValueError(
-        f"{(places[0] or places[1]).checkpoint.prefix} is gone, or another was put in its place, "
-        f"and with it the optimizer slots of {what}. Put it back, or save with delta=True, which "
-        "does not need it."
-    )
+    def _source_of_slots(self, session, table):
+        what = f"the frozen rows of {table.name}"
+        return self._places.standing(session, table.embedding.table_name, what)
 
 
 def _slot_value(session, source, table, slot, start, which, variables):

@@ -186,7 +186,7 @@ def _open_deltas(content, checkpoint, entries, known):
             found = Checkpoint(entry["base"])
             tensor_name = name if name in found else table.embedding.tensor_name
             found.expect(tensor_name)
-            base = BaseTable(found, tensor_name, table.embedding.plan, name)
+            base = BaseTable(found, tensor_name, table.embedding.plan, table.embedding.table_name)
         sources[name] = open_delta(table, checkpoint, entry, base)
     return sources
 

@@ -290,7 +290,7 @@ def open_table(table, checkpoint):
     if rows == plan.num_rows and not (is_base and plan.source is not None):
         return WholeTable(checkpoint, name, axis)
     if rows == grown_from or grew_from_it:
-        return BaseTable(checkpoint, name, plan, table.name)
+        return BaseTable(checkpoint, name, plan, embedding.table_name)
     raise ValueError(
         f"The checkpoint {checkpoint.prefix} holds {rows} rows of {name}. Expected {grown_from}, "
         f"the rows it grew from, or {plan.num_rows}, the whole table. No variable was changed."

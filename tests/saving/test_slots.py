@@ -275,6 +275,28 @@ def test_slots_are_those_of_what_was_restored(session, folder, base):
             assert found.tobytes() == expected[name].tobytes(), name
 
 
+@pytest.mark.parametrize("names", [False, True])
+def test_slots_are_those_of_what_another_saver_restored(session, folder, base, names):
+    """And in another session those of what growing loaded, for it has that."""
+    prefix, old = base
+    other, others = train_base(folder("other.ckpt"), steps=5)
+    model, saver = grow(session, prefix)
+    saver.save(session, folder("first"))
+    variables = {v.op.name: v for v in tf.global_variables() if "ent/" not in v.op.name}
+    restorer = pe.Saver({**variables, "model/ent": model.table} if names else None)
+    restorer.restore(session, other, allow_other_base=True)
+    second = saver.save(session, folder("second"))
+    with tf.Session() as again:
+        again.run(tf.global_variables_initializer())
+        third = saver.save(again, folder("third"))
+    fourth = saver.save(session, folder("fourth"))
+    for prefix, expected in ((second, others), (third, old), (fourth, others)):
+        saved = Checkpoint(prefix)
+        for name in ("model/ent", "model/ent/Adam", "model/ent/Adam_1", "model/W", "model/W/Adam"):
+            found = saved.read(name)[: len(expected[name])]
+            assert found.tobytes() == expected[name].tobytes(), name
+
+
 def test_slots_that_are_damaged(session, folder, base):
     prefix, _ = base
     _, saver = grow(session, prefix)
