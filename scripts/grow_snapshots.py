@@ -24,7 +24,7 @@ from job import data as job_data
 from job.config import Config
 from job.questions import Question
 from job.train import train
-from models import hyperparameters  # noqa: F401 (defines the flags)
+from models import hyperparameters
 
 COLUMNS = job_data.FORMATS["triples"]
 ALL, OWN = "all", "own"  # candidates
@@ -32,12 +32,26 @@ ALL, OWN = "all", "own"  # candidates
 
 def read_snapshots(directory):
     """Returns a list of `Data`, one a snapshot; the keys of each begin with those before it."""
+    names = os.listdir(directory) if os.path.isdir(directory) else []
+    folders = {int(name) for name in names if name.isdigit() and str(int(name)) == name}
+    missing = min(set(range(len(folders) + 1)) - folders)
+    if missing < max(len(folders), 2):
+        raise ValueError(
+            f"{directory} must hold folders 0, 1 and so on, none left out; there is no {missing}."
+        )
     found = []
-    while os.path.isdir(os.path.join(directory, str(len(found)))):
-        source = job_data.read_directory(os.path.join(directory, str(len(found))), COLUMNS)
-        found.append(job_data.number(source, found[-1].vocabularies if found else None))
-    if len(found) < 2:
-        raise ValueError(f"{directory} must hold folders 0, 1 and so on; it has {len(found)}.")
+    for number in range(len(folders)):
+        place = os.path.join(directory, str(number))
+        source = job_data.read_directory(place, COLUMNS)
+        data = job_data.number(source, found[-1].vocabularies if found else None)
+        if not job_data.size(data.splits.get("test")):
+            raise ValueError(f"{os.path.join(place, 'test.txt')} must hold triples; it has none.")
+        if not data.is_new(data.splits["train"]).any():
+            raise ValueError(
+                f"No train triple of {place} has an entity or a relation that was not there "
+                "before. Put them into the snapshot before, or after."
+            )
+        found.append(data)
     return found
 
 
@@ -109,6 +123,7 @@ def mrr(result, snapshots, candidates):
 def main():
     values = flags.FLAGS
     snapshots = read_snapshots(values.data_dir)
+    grown_how = "grown, some old rows moved" if values.move else "only new rows trained"
     own = flags.FLAGS.flags_by_module_dict()["models.hyperparameters"]
     shared = {name: values[name].value for name in ("model", "batch_size", "seed", "optimizer")}
     shared["hyperparameters"] = {flag.name: flag.value for flag in own}
@@ -136,7 +151,7 @@ def main():
     print(f"{'':34}{'all':>8}" + "".join(f"{number:>8}" for number in range(len(snapshots))))
     for title, candidates in (("all entities", ALL), ("those of the snapshot", OWN)):
         print(f"candidates: {title}")
-        lines = [("only new rows trained", mrr(grown[-1], snapshots, candidates))]
+        lines = [(grown_how, mrr(grown[-1], snapshots, candidates))]
         if retrained:
             lines.append(("everything retrained", mrr(retrained[-1], snapshots, candidates)))
             lines.append(("ratio", [a / b for a, b in zip(lines[0][1], lines[1][1])]))
@@ -144,12 +159,15 @@ def main():
             print(f"  {name:<32}" + "".join(f"{number:>8.4f}" for number in numbers))
     for name, results in (("first", grown[:1]), ("growths", grown[1:]), ("retrainings", retrained)):
         if results:
-            seconds = " + ".join(f"{result.seconds:.0f}" for result in results)
+            seconds = " + ".join(f"{result.seconds:.1f}" for result in results)
             total = sum(result.seconds for result in results)
             print(f"seconds of steps, {name:<16}{total:>8.1f}  ({seconds})")
-    counts = [sum(changed for changed, _ in its.values()) for its in changed]
-    print(f"old rows changed: {', '.join(map(str, counts))}, compared bit by bit")
-    return 1 if sum(counts) and not values.move else 0
+    print("old rows changed, compared bit by bit:")
+    for number, its in enumerate(changed, 1):
+        counts = [f"{name} {moved} of {old}" for name, (moved, old) in its.items()]
+        print(f"  growth {number}: {', '.join(counts)}")
+    moved = any(moved for its in changed for moved, _ in its.values())
+    return 1 if moved and not values.move else 0
 
 
 if __name__ == "__main__":
@@ -176,4 +194,5 @@ if __name__ == "__main__":
     flags.DEFINE_enum(
         "retrain", "all", ["all", "last", "none"], "Which snapshots are trained afresh as well."
     )
+    flags.adopt_module_key_flags(hyperparameters)
     app.run(main)

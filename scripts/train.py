@@ -127,7 +127,7 @@ flags.DEFINE_list(
     list(_DEFAULTS.move),
     "When growing: a vocabulary and a part, such as entities:0.3. The rows of its old keys move as "
     "well if more than this part of their examples is new; with 0 those of all that are in one. "
-    "Left out, no old row moves.",
+    "Left out, no old row moves, and where there is no new key nothing does.",
 )
 flags.DEFINE_integer(
     "save_every",

@@ -103,13 +103,16 @@ def describe(checkpoint, tensor=None):
 def growable(checkpoint, inventory):
     """Returns a list of dicts: a number of entries, what has as many, and what speaks for it.
 
-    A number counts if it is the largest dimension of a variable with two axes or more.
+    A number counts if it is a dimension of a variable with two axes or more: the largest, or one
+    that is the number of lines of a file beside.
     """
     from partial_embed.saving.inventory import kind_of_slot
 
     shapes = {name: list(checkpoint.shapes[name]) for name in inventory.variables}
-    counts = {max(shape) for shape in shapes.values() if len(shape) > 1 and max(shape) > 1}
     files = _lines_beside(checkpoint.prefix)
+    tables = [shape for shape in shapes.values() if len(shape) > 1]
+    counts = {size for shape in tables for size in shape if size in (max(shape), *files.values())}
+    counts = {count for count in counts if count > 1}
     return [
         {
             "entries": count,

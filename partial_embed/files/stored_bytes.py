@@ -106,7 +106,7 @@ class StoredBytes:
             is_copied = self._copy(part)
         else:  # Both at once: each waits for memory, or the disk.
             with ThreadPoolExecutor(1) as pool:
-                read = pool.submit(self._read)
+                read = pool.submit(self.expect_readable)
                 is_copied = self._copy(part)
                 read.result()
             self.note_read()
@@ -151,7 +151,8 @@ class StoredBytes:
             entries[slice_key(name, extents)] = entry.SerializeToString()
         return {name.encode("utf-8"): whole.SerializeToString(), **entries}
 
-    def _read(self):
+    def expect_readable(self):
+        """Has TensorFlow read it, with its checksums; ValueError if it is damaged or not there."""
         with tf.Graph().as_default(), tf.Session(config=cpu_only()) as session:
             value = restore(self._checkpoint.prefix, self._name, self._dtype, self._spec)
             try:

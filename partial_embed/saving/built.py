@@ -193,11 +193,17 @@ class Built:
             used = []
             try:
                 self._write_slots(session, stage, starts, used)
-            except (ValueError, tf.errors.OpError):
-                if not left or all(checkpoint.is_unchanged() for checkpoint in used):
+            except (ValueError, tf.errors.OpError) as error:
+                is_replaced = not all(checkpoint.is_unchanged() for checkpoint in used)
+                is_damaged = isinstance(error, ValueError) and not is_replaced
+                has_another = is_damaged and self._places.forget_saved(session)
+                if not (left and (is_replaced or has_another)):
                     raise
-            if all(checkpoint.is_unchanged() for checkpoint in used):
-                return
+                if has_another:
+                    logging.warning("%s Slots are taken from what was loaded.", error)
+            else:
+                if all(checkpoint.is_unchanged() for checkpoint in used):
+                    return
             del stage.parts[first:]
         for checkpoint in used:
             checkpoint.expect_unchanged()

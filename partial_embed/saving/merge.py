@@ -38,7 +38,8 @@ def merge_checkpoint(base, deltas, output, policy=None, vocabulary=None, allow_n
     the last delta's without one.
 
     Args:
-        base: prefix, directory or `checkpoint` file of what the deltas grew from.
+        base: prefix, directory or `checkpoint` file of what the deltas grew from. It is known
+            by its frozen rows; their optimizer slots are taken as it has them.
         deltas: a delta, or a list of them.
         output: prefix to write to. May be that of the base.
         policy: None, "first", "last" or "mean".

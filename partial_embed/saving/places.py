@@ -85,6 +85,10 @@ class Places:
             name: (place, self.origin(session, name)) for name, place in places.items()
         }
 
+    def forget_saved(self, session):
+        """Forgets what this Saver saved; returns whether there was anything."""
+        return bool(self._saved.pop(session, None))
+
     def prefixes(self):
         """Returns the prefixes of all that values were loaded from, in whatever session."""
         here = [its for session, its in _RESTORED.items() if session.graph is self._graph]

@@ -59,9 +59,11 @@ class SlotWriter:
             else:  # In a graph of its own: of a new question, TensorFlow looks at all of a graph.
                 write_part(prefix, [(*self._slice, value.tensor)])
         except tf.errors.OpError as error:
-            if not in_one_slice or value.checkpoint.is_unchanged():
-                raise
-            raise damaged(value.checkpoint.prefix, error) from error
+            if in_one_slice and not value.checkpoint.is_unchanged():
+                raise damaged(value.checkpoint.prefix, error) from error
+            if in_one_slice:
+                value.bytes.expect_readable()  # else it could not be written
+            raise
 
     def note_saved(self, checkpoint):
         """Notes that a `Checkpoint` holds the slice as it was written: it need not be read."""

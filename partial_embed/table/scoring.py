@@ -86,7 +86,7 @@ class Scoring:
         """
         self._expect_rows("frozen_log_sum_exp")
         with tf.name_scope(name, self.table_name.replace("/", "_") + "_log_sum_exp") as scope:
-            x = self._batch(x)
+            x = self._batch(x, score)
             parts = [log_sum_exp(x, part, score or _product) for part in self.frozen_parts]
             if not parts:
                 return tf.fill(tf.shape(x)[:1], tf.constant(-np.inf, self.dtype), name=scope)
@@ -119,7 +119,7 @@ class Scoring:
         """
         self._expect_rows("log_sum_exp")
         with tf.name_scope(name, self.table_name.replace("/", "_") + "_log_sum_exp") as scope:
-            x = self._batch(x)
+            x = self._batch(x, score)
             if frozen_log_sum_exp is None:
                 known = self.frozen_log_sum_exp(x, score)
             else:
@@ -166,10 +166,13 @@ class Scoring:
                 f"{self.shape.as_list()} and grows along axis {self.plan.axis}."
             )
 
-    def _batch(self, x):
-        x = tf.convert_to_tensor(x, self.dtype)
-        if not x.shape.is_compatible_with([None, None]):
-            raise ValueError(f"x for {self.table_name} must be [batch, d]; it has shape {x.shape}.")
+    def _batch(self, x, score=None):
+        """Returns x as a tensor; a score of the caller's takes an x of any width."""
+        x, width = tf.convert_to_tensor(x, self.dtype), None if score else self.shape[1]
+        if not x.shape.is_compatible_with([None, width]):
+            raise ValueError(
+                f"x for {self.table_name} must be [batch, {width or 'd'}]; it has shape {x.shape}."
+            )
         return x
 
 

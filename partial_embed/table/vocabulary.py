@@ -58,6 +58,14 @@ def read_vocabulary(path):
         ValueError: if there is no such file, or a line is empty, stands twice, is
             not UTF-8 or ends twice, with its number.
     """
+    keys = _read(path)
+    if len(set(keys)) != len(keys):
+        _refuse_twice(path, keys)
+    return keys
+
+
+def _read(path):
+    """`read_vocabulary` of keys that are not compared with each other."""
     path = os.fsdecode(path)  # TensorFlow 1.15 opens no `Path`
     content = read_file(path)
     if content is None:
@@ -70,7 +78,7 @@ def read_vocabulary(path):
 
 
 def _keys_at_once(content):
-    """Returns the keys of a vocabulary in which nothing is wrong, else None."""
+    """Returns the keys of a vocabulary of whose lines none is wrong, else None."""
     try:
         keys = content.decode("utf-8").split("\n")
     except UnicodeDecodeError:
@@ -81,7 +89,7 @@ def _keys_at_once(content):
         keys = [key[:-1] if key.endswith("\r") else key for key in keys]
         if any(key.endswith("\r") for key in keys):
             return None
-    return keys if all(map(str.strip, keys)) and len(set(keys)) == len(keys) else None
+    return keys if all(map(str.strip, keys)) else None
 
 
 def _keys_by_line(path, content):
@@ -89,7 +97,7 @@ def _keys_by_line(path, content):
     lines = content.split(b"\n")
     if lines[-1] == b"":
         lines.pop()
-    first_line, keys = {}, []
+    keys = []
     for number, line in enumerate(lines, 1):
         try:
             key = (line[:-1] if line.endswith(b"\r") else line).decode("utf-8")
@@ -106,14 +114,24 @@ def _keys_by_line(path, content):
                 f"{path}, line {number}: ends with several carriage returns. Save the file with "
                 "one end of a line after each key."
             )
-        if key in first_line:
-            raise ValueError(
-                f"{path}, line {number}: the key {short(key)} stands on line {first_line[key]} "
-                "already. A key has one row."
-            )
-        first_line[key] = number
         keys.append(key)
     return keys
+
+
+def _refuse_twice(given, keys):
+    """Raises the ValueError for keys of which two are equal, of a path or a list that was given."""
+    first_line = {}
+    for number, key in enumerate(keys, 1):
+        if key in first_line and isinstance(given, (str, bytes, os.PathLike)):
+            raise ValueError(
+                f"{os.fsdecode(given)}, line {number}: the key {short(key)} stands on line "
+                f"{first_line[key]} already. A key has one row."
+            )
+        if key in first_line:
+            raise ValueError(
+                f"A list of keys holds {short(key)} more than once. A key has one row."
+            )
+        first_line[key] = number
 
 
 def align_vocabularies(old, new, num_oov_buckets=0):
@@ -138,17 +156,26 @@ def align_vocabularies(old, new, num_oov_buckets=0):
         >>> keys.source.tolist()
         [1, -1, 0]
     """
+    given = old, new
     old, new = (
-        read_vocabulary(keys) if isinstance(keys, (str, bytes, os.PathLike)) else _checked(keys)
-        for keys in (old, new)
+        _read(keys) if isinstance(keys, (str, bytes, os.PathLike)) else _checked(keys)
+        for keys in given
     )
     num_oov_buckets = int(num_oov_buckets)
     if num_oov_buckets < 0:
         raise ValueError(f"num_oov_buckets must be 0 or more, got {num_oov_buckets}.")
-    if list(new[: len(old)]) == list(old) and (not num_oov_buckets or len(old) == len(new)):
-        return Vocabulary(list(old), list(new), None, num_oov_buckets)
     row_of = dict(zip(old, range(len(old))))
+    if len(row_of) < len(old):
+        _refuse_twice(given[0], old)
     source = np.fromiter(map(row_of.get, new, itertools.repeat(-1)), np.int64, len(new))
+    # Where a key finds a row no other may; of the others, which are few, each is looked at.
+    others = [new[place] for place in np.flatnonzero(source < 0).tolist()]
+    if np.bincount(source[source >= 0]).max(initial=0) > 1 or len(set(others)) < len(others):
+        _refuse_twice(given[1], new)
+    is_longer = len(old) < len(new)
+    in_order = np.array_equal(source[: len(old)], np.arange(len(old)))
+    if in_order and not (num_oov_buckets and is_longer):
+        return Vocabulary(list(old), list(new), None, num_oov_buckets)
     if (source < 0).all():
         raise ValueError(
             f"The vocabularies have no key in common: the old one begins with {short(old[0])}, the "
@@ -168,10 +195,6 @@ def _checked(keys):
         texts = False
     if not texts:
         raise ValueError("Keys must be texts that are not empty, a list with one for each row.")
-    if len(set(keys)) != len(keys):
-        seen = set()
-        twice = next(key for key in keys if key in seen or seen.add(key))
-        raise ValueError(f"A list of keys holds {short(twice)} more than once. A key has one row.")
     if not _are_lines(keys):
         wrong = next(key for key in keys if not _are_lines([key]))
         raise ValueError(

@@ -148,6 +148,8 @@ def moves(config):
     found = {}
     for text in config.move:
         name, colon, part = text.partition(":")
+        if name in found:
+            raise ValueError(f"--move names {name} twice; name it once.")
         with contextlib.suppress(ValueError):
             found[name] = float(part)
         if not (colon and name and 0 <= found.get(name, -1) < 1):

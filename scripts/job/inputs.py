@@ -70,7 +70,8 @@ def _say_rows(config, base, data, label):
         old = data.num_old[name]
         text = f"{len(keys)} rows"
         if base.checkpoint:
-            text += f": {old} of {base.checkpoint} as they are, then {len(keys) - old} new"
+            kept = "" if name in moves(config) else " as they are"
+            text += f": {old} of {base.checkpoint}{kept}, then {len(keys) - old} new"
         path = os.path.join(config.checkpoint_dir, name + ".txt")
         logging.info("%s%s: %s; in the order of %s", label, name, text, path)
         never = [keys[row] for row in _never_learned(data, name)]

@@ -31,6 +31,11 @@ def moving(data, moves):
             f"{', '.join(sorted(data.vocabularies))}."
         )
     found = {name: np.zeros([0], np.int64) for name in data.vocabularies}
+    if any(moves.values()) and data.is_new(data.splits["train"]).all():
+        raise ValueError(
+            "--move asks what part of an old key's examples is new, and none of the old ones is "
+            "known. Put them into the data, or say 0: all keys that are in a new example."
+        )
     for name, above in moves.items():
         train, num_old = data.splits["train"], data.num_old[name]
         columns = [column for column, its in data.columns.items() if its == name]

@@ -190,10 +190,12 @@ def test_inspect_says_what_can_grow(write_checkpoint, tmp_path, command):
         "out": np.zeros([4, 6]),
         "bias": np.zeros([6]),
         "hidden": np.zeros([4, 3]),
+        "relation": np.zeros([3, 4]),
         "global_step": np.int64(3),
     }
     prefix = write_checkpoint(arrays)
     (tmp_path / "keys.txt").write_text("a\nb\nc\nd\ne\nf")
+    (tmp_path / "relations.txt").write_text("of\nto\nby\n")
     (tmp_path / "other.txt").write_text("a\n")
     found = json.loads(command("inspect", prefix, "--json").output)
     assert found["growable"] == [
@@ -205,9 +207,15 @@ def test_inspect_says_what_can_grow(write_checkpoint, tmp_path, command):
         },
         {
             "entries": 4,
-            "variables": {"ent": [1], "hidden": [0], "out": [0]},
+            "variables": {"ent": [1], "hidden": [0], "out": [0], "relation": [1]},
             "slots": ["Adam"],
             "vocabularies": [],
+        },
+        {
+            "entries": 3,
+            "variables": {"hidden": [1], "relation": [0]},
+            "slots": [],
+            "vocabularies": ["relations.txt"],
         },
     ]
     text = command("inspect", prefix).output

@@ -20,6 +20,7 @@ from small_model import (
 
 import partial_embed as pe
 from partial_embed.files.checkpoint import Checkpoint
+from partial_embed.files.index import stored_entries
 from partial_embed.files.stored_bytes import StoredBytes
 from partial_embed.table.embedding import embeddings_in
 
@@ -239,8 +240,8 @@ def test_slots_that_a_plain_saver_cut(session, folder, base, version):
 @pytest.fixture
 def reads(monkeypatch):
     """A list that has an item for each time that bytes are read before they are copied."""
-    found, plain = [], StoredBytes._read
-    monkeypatch.setattr(StoredBytes, "_read", lambda its: (found.append(its), plain(its)))
+    found, plain = [], StoredBytes.expect_readable
+    monkeypatch.setattr(StoredBytes, "expect_readable", lambda its: (found.append(its), plain(its)))
     return found
 
 
@@ -297,21 +298,41 @@ def test_slots_are_those_of_what_another_saver_restored(session, folder, base, n
             assert found.tobytes() == expected[name].tobytes(), name
 
 
-def test_slots_that_are_damaged(session, folder, base):
-    prefix, _ = base
+def damage(prefix, name):
+    """Changes one byte of each piece of a tensor."""
+    shards, entries = stored_entries(prefix)
+    for _, entry in entries[name]:
+        with open(f"{prefix}.data-{entry.shard_id:05d}-of-{shards:05d}", "r+b") as stream:
+            stream.seek(entry.offset)
+            byte = stream.read(1)[0]
+            stream.seek(entry.offset)
+            stream.write(bytes([byte ^ 4]))
+
+
+def test_slots_that_are_damaged(session, folder, caplog):
+    """Those of the newest checkpoint are taken from what was loaded; if that is, too, refused."""
+    prefix, old = train_base(folder("base.ckpt"))
     _, saver = grow(session, prefix)
     saved = saver.save(session, folder("saved"))
-    names = [name for name in os.listdir(folder()) if name.startswith("saved.data")]
-    for name in names:  # one byte of each file: the slots are in them all but one
-        with open(folder(name), "r+b") as stream:
-            byte = stream.read(1)[0]
-            stream.seek(0)
-            stream.write(bytes([byte ^ 4]))
-    with pytest.raises(ValueError, match="saved cannot be read: .* It is damaged or incomplete"):
-        saver.save(session, folder("next"))
+    damage(saved, "model/ent/Adam")
+    third = Checkpoint(saver.save(session, folder("third")))
+    assert "saved cannot be read" in caplog.text
+    assert "Slots are taken from what was loaded" in caplog.text
+    assert third.read("model/ent/Adam")[:OLD].tobytes() == old["model/ent/Adam"].tobytes()
+    damage(third.prefix, "model/W/Adam")
+    damage(prefix, "model/ent/Adam_1")
+    for target in (folder("next"), saved):
+        with pytest.raises(ValueError, match="base.ckpt cannot be read: .* It is damaged or incom"):
+            saver.save(session, target)
     assert not [name for name in os.listdir(folder()) if name.startswith("next")]
-    with pytest.raises(ValueError, match="is damaged"):
-        saver.save(session, saved)
+
+
+def test_the_base_is_named_if_its_data_is_gone(session, folder):
+    prefix, _ = train_base(folder("base.ckpt"))
+    _, saver = grow(session, prefix)
+    os.unlink(folder("base.ckpt.data-00000-of-00001"))
+    with pytest.raises(ValueError, match="base.ckpt cannot be read"):
+        saver.save(session, folder("next"))
 
 
 class _ByRow(tf.train.Optimizer):

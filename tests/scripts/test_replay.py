@@ -1,10 +1,12 @@
 """Old examples in a growth: where they are found, what they count, and what of them is known."""
 
 import os
+import re
 import shutil
 import types
 
 import forks
+import grow_snapshots
 import numpy as np
 import pytest
 import small_triples
@@ -508,6 +510,18 @@ def test_old_rows_that_may_move_do_and_no_others(directories, tmp_path):
             grow(directories, tmp_path / "none", move=[text])
 
 
+def test_a_part_of_examples_that_are_not_known(directories, tmp_path):
+    """As where the base keeps none, and the data is of new keys alone."""
+    data = small_triples.ring()._replace(num_old=snapshots()[0].sizes())
+    train = data.splits["train"]
+    data = data._replace(splits={"train": job_data.take(train, data.is_new(train))})
+    with pytest.raises(ValueError, match="none of the old ones is known. Put them into the data"):
+        new_rows.moving(data, {"entities": 0.4})
+    assert len(new_rows.moving(data, {"entities": 0.0})["entities"])
+    with pytest.raises(ValueError, match="--move names entities twice"):
+        grow(directories, tmp_path / "none", move=["entities:0.4", "entities:0"])
+
+
 def test_a_growth_with_what_another_one_kept(directories, tmp_path):
     one = grow(directories, tmp_path / "one", replay=ALL)
     (tmp_path / "two").mkdir()
@@ -526,7 +540,7 @@ def test_grow_snapshots(directories, tmp_path):
     assert result.returncode == 0, result.stderr
     lines = [line.strip() for line in result.stdout.splitlines() if line]
     assert lines[0].startswith("entities 16, 20; MRR of test triples")
-    assert "old rows changed: 0, compared bit by bit" in lines
+    assert "growth 1: entity 0 of 16, inverse 0 of 3, relation 0 of 3" in lines[-1]
     for candidates in ("candidates: all entities", "candidates: those of the snapshot"):
         at = lines.index(candidates)
         grown, retrained, ratio = (
@@ -539,6 +553,35 @@ def test_grow_snapshots(directories, tmp_path):
         os.path.join(SCRIPTS, command[0]), *command[1:], "--move=entities:0", "--retrain=none"
     )
     assert result.returncode == 0, result.stderr
-    assert "old rows changed: 0," not in result.stdout
-    result = forks.run(os.path.join(SCRIPTS, command[0]), f"--data_dir={tmp_path}")
-    assert result.returncode == 1 and "must hold folders 0, 1 and so on; it has 0." in result.stderr
+    assert "grown, some old rows moved" in result.stdout and "only new rows" not in result.stdout
+    lines = [line.strip() for line in result.stdout.splitlines() if line]
+    moved = int(lines[-1].split("entity ")[1].split()[0])
+    assert 0 < moved <= 16 and f"entity {moved} of 16, inverse 0 of 3, relation 0 of 3" in lines[-1]
+
+
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        ("gap", "none left out; there is no 1."),
+        ("none", "none left out; there is no 0."),
+        ("one", "none left out; there is no 1."),
+        ("no test", "test.txt must hold triples; it has none."),
+        ("empty test", "test.txt must hold triples; it has none."),
+        ("nothing new", "has an entity or a relation that was not there before"),
+    ],
+)
+def test_snapshots_that_cannot_be_grown(directories, tmp_path, wrong, message):
+    """They are refused before anything is trained."""
+    place = tmp_path / "data"
+    place.mkdir()
+    names = {"none": [], "one": ["first"], "nothing new": ["first", "first"]}
+    for number, name in enumerate(names.get(wrong, ["first", "second"])):
+        shutil.copytree(directories[name], str(place / str(number)))
+    if wrong == "gap":
+        os.rename(str(place / "1"), str(place / "2"))
+    if wrong == "no test":
+        (place / "1" / "test.txt").unlink()
+    if wrong == "empty test":
+        (place / "1" / "test.txt").write_text("")
+    with pytest.raises(ValueError, match=re.escape(message)):
+        grow_snapshots.read_snapshots(str(place))
