@@ -114,7 +114,8 @@ def test_what_was_replaced_is_not_copied(stored, tmp_path):
 
 def test_it_is_read_once(stored, tmp_path, monkeypatch):
     reads, plain = [], StoredBytes.expect_readable
-    monkeypatch.setattr(StoredBytes, "expect_readable", lambda self: (reads.append(self), plain(self)))
+    watched = lambda self: (reads.append(self), plain(self))  # noqa: E731
+    monkeypatch.setattr(StoredBytes, "expect_readable", watched)
     first = stored(numbered([6, 3]), (2,))
     for name in ("a", "b"):  # and the copy of a copy not at all, if that is noted
         assert first.copy(str(tmp_path / name), "t/x", "", [6, 3])
