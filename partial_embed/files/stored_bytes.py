@@ -4,13 +4,12 @@
     part-1      table/Adam [7, 3], rows 0 to 4   the same bytes, and an index of its own
 
 A file system copies faster than TensorFlow reads and writes. Checksums are copied, too, so what is
-damaged in a file would be damaged in its copy: each is read once by TensorFlow as well.
+damaged in a file would be damaged in its copy: each is read once by TensorFlow before.
 """
 
 import collections
 import functools
 import os
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -102,34 +101,20 @@ class StoredBytes:
         """
         if not self._pieces:
             return False
-        if all(_place(piece) in _READ for piece in self._pieces):
-            is_copied = self._copy(part)
-        else:  # Both at once: each waits for memory, or the disk.
-            with ThreadPoolExecutor(1) as pool:
-                read = pool.submit(self.expect_readable)
-                is_copied = self._copy(part)
-                read.result()
+        if not all(_place(piece) in _READ for piece in self._pieces):
+            self.expect_readable()
             self.note_read()
-        if not (is_copied and self._is_unchanged()):
+        data = part + ".data-00000-of-00001"
+        try:
+            with open(data, "wb") as target:
+                if not all(_copy_range(piece, target) for piece in self._pieces):
+                    return False
+            if not self._checkpoint.is_unchanged():  # whose checksums are copied as well
+                return False
+        except OSError:  # likewise
             return False
         write(part + ".index", index_of(self._entries_as(name, spec, full_shape)))
         return True
-
-    def _copy(self, part):
-        """Copies the bytes; returns whether all of them were there."""
-        try:
-            with open(part + ".data-00000-of-00001", "wb") as target:
-                return all(_copy_range(piece, target) for piece in self._pieces)
-        except OSError:  # whoever reads it says what is wrong
-            return False
-
-    def _is_unchanged(self):
-        """Whether data files, and the index whose checksums are copied, are as they were."""
-        try:
-            kept = all(_stamp(os.stat(piece.path)) == piece.stamp for piece in self._pieces)
-            return kept and self._checkpoint.is_unchanged()
-        except OSError:
-            return False
 
     def _entries_as(self, name, spec, full_shape):
         """Returns {key: entry} of the index of a copy."""
