@@ -199,6 +199,35 @@ def test_moved_dropped_and_new_keys():
     assert vocabulary.source.tolist() == [3, -1, 0, 1]
 
 
+class Colliding(str):
+    """A text whose hash says little of it."""
+
+    def __hash__(self):
+        return len(self)
+
+
+@pytest.mark.parametrize("text", [str, Colliding])
+def test_any_keys_against_a_plain_search(random, text):
+    """Also where hashes of different keys are equal, in one vocabulary or between the two."""
+    for _ in range(200):
+        old, new = (
+            [text("k" * random.randint(1, 4) + str(key)) for key in random.randint(0, 30, size)]
+            for size in random.randint(1, 9, 2)
+        )
+        new += old[: random.randint(0, len(old) + 1)]
+        if len(set(map(str, old))) < len(old) or len(set(map(str, new))) < len(new):
+            with pytest.raises(ValueError, match="more than once. A key has one row"):
+                pe.align_vocabularies(old, new)
+        elif not set(map(str, old)) & set(map(str, new)):
+            with pytest.raises(ValueError, match="have no key in common"):
+                pe.align_vocabularies(old, new)
+        else:
+            found = pe.align_vocabularies(old, new).source
+            expected = [old.index(key) if key in old else -1 for key in new]
+            is_prefix = expected[: len(old)] == list(range(len(old)))
+            assert found is None if is_prefix else found.tolist() == expected
+
+
 def test_a_list_with_a_key_twice():
     with pytest.raises(ValueError, match="holds 'a' more than once"):
         pe.align_vocabularies(list("caba"), list("ab"))
