@@ -33,7 +33,8 @@ ALL, OWN = "all", "own"  # candidates
 def read_snapshots(directory):
     """Returns a list of `Data`, one a snapshot; the keys of each begin with those before it."""
     names = os.listdir(directory) if os.path.isdir(directory) else []
-    folders = {int(name) for name in names if name.isdigit() and str(int(name)) == name}
+    names = [n for n in names if n.isdecimal() and os.path.isdir(os.path.join(directory, n))]
+    folders = {int(name) for name in names if str(int(name)) == name}
     missing = min(set(range(len(folders) + 1)) - folders)
     if missing < max(len(folders), 2):
         raise ValueError(

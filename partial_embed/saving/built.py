@@ -2,6 +2,7 @@
 
 import os
 import weakref
+from collections import namedtuple
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -9,9 +10,9 @@ from absl import logging
 
 from partial_embed.files.checkpoint import Checkpoint
 from partial_embed.files.growth import DELTA_KEY
+from partial_embed.files.locate import exists
 from partial_embed.files.tensors import slice_spec, write_part
 from partial_embed.saving.deltas import generations_of, manifest_of
-from partial_embed.saving.places import Place, Places
 from partial_embed.saving.restore_ops import RestoreOps
 from partial_embed.saving.restoring import plan_restoration
 from partial_embed.saving.same_base import expect_same_base
@@ -34,6 +35,8 @@ from partial_embed.training.frozen_rows import FrozenRows
 _MOST_READS = 5
 # By session, {`Built`: digests of what is frozen there}, until a Saver restores other rows.
 _DIGESTS = weakref.WeakKeyDictionary()
+# By session, the prefix of what a Saver restored in place of the base.
+_OTHER_BASES = weakref.WeakKeyDictionary()
 
 
 class Built:
@@ -53,15 +56,18 @@ class Built:
         self._frozen_rows = FrozenRows() if delta else None
         self._writers = {} if delta else self._slot_writers()
         self._warned = False
-        loaded = {
-            table.embedding.table_name: self._base_of(table)
+        # By table: what holds its frozen rows' slots, the newest, and what they were loaded from.
+        self._sources = {
+            table.name: self._base_of(table)
             for table in content.tables
             if table.embedding.source is not None
         }
-        for saved in content.unchanged:
-            source = saved.source
-            loaded[saved.own_name] = Place(source.checkpoint, source.name, source.name)
-        self._places = Places(loaded)
+        self._origins = dict(self._sources)
+        # By frozen variable likewise: the newest `_Place` that has its slots, and the one before.
+        self._places = {
+            saved.disk_name: [None, _Place(saved.source.checkpoint, *2 * [saved.source.name])]
+            for saved in content.unchanged
+        }
 
     def _slot_writers(self):
         """Returns what writes the slots of what does not train, by slot name and slice."""
@@ -91,12 +97,11 @@ class Built:
                 f"generation= restores plain variables; {self._content.tables[0].name} grows here. "
                 "Say generation= where it is made, to get_embedding or growing."
             )
-        places = self._sources(session), self._loaded(session)
-        reports = reports_in(session.graph)
+        known, reports = self._sources, reports_in(session.graph)
         for _ in range(_MOST_READS):
             try:
                 restoration = plan_restoration(
-                    self._content, checkpoint, *places, reports, generation
+                    self._content, checkpoint, known, self._loaded(), reports, generation
                 )
                 for table in [] if allow_other_base else self._content.tables:
                     place = (restoration.sources[table.name], self._base_of(table))
@@ -110,34 +115,44 @@ class Built:
             replaced, checkpoint = checkpoint, Checkpoint(checkpoint.prefix)
         else:
             replaced.expect_unchanged()
-        found, values = {}, {v.op.name: value for v, value in restoration.values}
-        for table in self._content.tables:
-            source = restoration.sources[table.name]
+        for name, source in restoration.sources.items():
             base = source.base if isinstance(source, DeltaTable) else source
-            found[table.embedding.table_name] = base
+            self._sources[name] = self._origins[name] = base
+        values = {v.op.name: value for v, value in restoration.values}
         is_base = not all(isinstance(s, WholeTable) for s in restoration.sources.values())
         for saved in self._content.unchanged:
-            value = values[saved.variable.op.name]
-            owner = value.name if is_base else saved.own_name
-            found[saved.own_name] = Place(value.checkpoint, value.name, owner)
-        self._places.note_restored(session, found)
+            value, place = values[saved.variable.op.name], self._places[saved.disk_name][1]
+            if value[:2] != place[:2]:  # else it stood there before, under the same name
+                owner = value.name if is_base else saved.own_name
+                place = _Place(value.checkpoint, value.name, owner)
+            self._places[saved.disk_name] = [None, place]
+        self._note_other_base(session)
         _DIGESTS.pop(session, None)
         return restoration
 
-    def _sources(self, session):
-        """Returns {name of a table: the newest source of its frozen rows}."""
-        found = {
-            t.name: self._places.newest(session, t.embedding.table_name)
-            for t in self._content.tables
-        }
-        return {name: source for name, source in found.items() if source}
+    def _note_other_base(self, session):
+        """Notes, for other Savers, whether tables stand on another base than they grew from."""
+        if self._content.tables:
+            _OTHER_BASES.pop(session, None)
+        for table in self._content.tables:
+            origin, grew_from = self._origins[table.name], table.embedding.source
+            is_base = grew_from is not None and not origin.is_complete
+            if is_base and origin.checkpoint.index_checksum != grew_from.index_checksum:
+                _OTHER_BASES[session] = origin.checkpoint.prefix
 
-    def _loaded(self, session):
-        """Returns {name on disk: `Stored`} of what frozen variables were loaded from."""
-        origins = {
-            s.disk_name: self._places.origin(session, s.own_name) for s in self._content.unchanged
-        }
-        return {name: stored(place.checkpoint, place.name) for name, place in origins.items()}
+    def _expect_no_other_base(self, session):
+        other = _OTHER_BASES.get(session)
+        known = [origin.checkpoint.prefix for origin in self._origins.values()]
+        if other and other not in known and self._content.slots:
+            raise ValueError(
+                f"{other} was restored by another Saver, in place of what the tables grew from, "
+                "and whose optimizer slots frozen rows have this one does not know. Restore it "
+                "with this one, too, or save with delta=True."
+            )
+
+    def _loaded(self):
+        """Returns {name: `Stored`} of what frozen variables were loaded from."""
+        return {name: stored(*place[:2]) for name, (_, place) in self._places.items()}
 
     def generations(self):
         """Returns what the growth record beside a whole checkpoint says, or None."""
@@ -151,8 +166,11 @@ class Built:
 
     def stands_on(self, prefix):
         """Returns whether deltas are saved, of which the frozen rows stand in a checkpoint."""
-        bases = map(os.path.realpath, self._places.prefixes())
-        return self._delta and os.path.realpath(prefix) in bases
+        bases = [source.checkpoint for source in self._sources.values()]
+        bases += [saved.source.checkpoint for saved in self._content.unchanged]
+        bases += [place.checkpoint for _, place in self._places.values()]
+        place = os.path.realpath(prefix)
+        return self._delta and any(os.path.realpath(base.prefix) == place for base in bases)
 
     def warn_of_base(self, prefix):
         """Says once if a checkpoint is saved over one that tables grew from."""
@@ -166,17 +184,19 @@ class Built:
                 prefix,
             )
 
-    def note_saved(self, session, prefix):
+    def note_saved(self, prefix):
         """Notes that a whole checkpoint has the slots of all rows from now on."""
-        checkpoint, found = Checkpoint(prefix), {}
+        checkpoint = Checkpoint(prefix)
         for writer in self._writers.values():
             writer.note_saved(checkpoint)
         for saved in self._content.unchanged:
-            found[saved.own_name] = Place(checkpoint, saved.disk_name, saved.own_name)
+            self._places[saved.disk_name][0] = _Place(checkpoint, saved.disk_name, saved.own_name)
         for table in self._content.tables:
             source = WholeTable(checkpoint, table.name, table.embedding.plan.axis)
-            found[table.embedding.table_name] = source
-        self._places.note_saved(session, found)
+            self._sources[table.name] = source
+            origin = self._origins.get(table.name)
+            if origin is not None and origin.checkpoint.prefix == checkpoint.prefix:
+                self._origins[table.name] = source  # It was replaced.
 
     def write_rest(self, session, stage):
         """Writes what the variables lack: the manifest of a delta, else the rest of slots."""
@@ -184,22 +204,24 @@ class Built:
             digests = _DIGESTS.setdefault(session, {})
             if self not in digests:
                 digests[self] = self._frozen_rows.digests(session)
-            places = self._sources(session), self._loaded(session)
-            text = manifest_of(self._content, *places, digests[self], session)
+            place = self._sources, self._loaded()
+            text = manifest_of(self._content, *place, digests[self], session)
             write_part(stage.part(), [(DELTA_KEY, "", np.array(text, object))])
             return
+        self._expect_no_other_base(session)
         starts, first = initial_values(self._content.slots, session), len(stage.parts)
+        newest_too = True
         for left in reversed(range(_MOST_READS)):
             used = []
             try:
-                self._write_slots(session, stage, starts, used)
+                self._write_slots(session, stage, starts, used, newest_too)
             except (ValueError, tf.errors.OpError) as error:
                 is_replaced = not all(checkpoint.is_unchanged() for checkpoint in used)
-                is_damaged = isinstance(error, ValueError) and not is_replaced
-                has_another = is_damaged and self._places.forget_saved(session)
-                if not (left and (is_replaced or has_another)):
+                is_damaged = isinstance(error, ValueError) and not is_replaced and newest_too
+                if not (left and (is_replaced or is_damaged and self._has_newest())):
                     raise
-                if has_another:
+                if is_damaged:
+                    newest_too = False
                     logging.warning("%s Slots are taken from what was loaded.", error)
             else:
                 if all(checkpoint.is_unchanged() for checkpoint in used):
@@ -208,10 +230,15 @@ class Built:
         for checkpoint in used:
             checkpoint.expect_unchanged()
 
-    def _write_slots(self, session, stage, starts, used):
+    def _has_newest(self):
+        """Whether slots stand in a newer checkpoint than what was loaded."""
+        newer = any(self._sources[name] is not its for name, its in self._origins.items())
+        return newer or any(newest for newest, _ in self._places.values())
+
+    def _write_slots(self, session, stage, starts, used, newest_too):
         """Writes slots of what does not train; appends to `used` the checkpoints they stand in."""
         for table in self._content.tables:
-            source = self._source_of_slots(session, table) if table.slots else None
+            source = self._source_of_slots(table, newest_too) if table.slots else None
             used += [source.checkpoint] if source else []
             for slot in table.slots:
                 start = starts[slot.name]
@@ -223,17 +250,44 @@ class Built:
                 elif table.embedding.plan.num_frozen_rows:
                     _write_joined_slot(session, source, stage, table, slot, start)
         for saved, name, slot, shape in self._content.unchanged_slots():
-            place = self._places.standing(session, saved.own_name, saved.disk_name)
+            places = self._places[saved.disk_name]
+            place = _standing(saved.disk_name, places if newest_too else places[1:])
             used.append(place.checkpoint)
             base, dtype = place.checkpoint, saved.source.dtype
-            there = name_in(base, renamed(name, saved.own_name, place.owner), place.owner)
-            found = stored(base, there) if there in base else None
+            # Of a whole checkpoint that a plain script saved they are named as the variable is.
+            owners = place.owner, place.name
+            theirs = [name_in(base, renamed(name, saved.own_name, its), its) for its in owners]
+            found = next((stored(base, there) for there in theirs if there in base), None)
             value = slot_or_start(found, stored(base, place.name), starts[slot.name], dtype, shape)
             self._writers[name, ""].write(session, stage.part(), value)
 
-    def _source_of_slots(self, session, table):
-        what = f"the frozen rows of {table.name}"
-        return self._places.standing(session, table.embedding.table_name, what)
+    def _source_of_slots(self, table, newest_too):
+        """The newest checkpoint, or should that be gone what was loaded; None without any."""
+        places = (self._sources, self._origins) if newest_too else (self._origins,)
+        known = [found[table.name] for found in places if table.name in found]
+        return _standing(f"the frozen rows of {table.name}", known) if known else None
+
+
+_Place = namedtuple("_Place", ["checkpoint", "name", "owner"])
+_Place.__doc__ = """Where a variable stands.
+
+Attributes:
+    checkpoint: `Checkpoint`.
+    name: its name there.
+    owner: the name by which its slots are named there; a base knows one name for both.
+"""
+
+
+def _standing(what, places):
+    """Returns the first place, a source or `_Place`, whose checkpoint is there as it was opened."""
+    for place in places:
+        if place and exists(place.checkpoint.prefix) and place.checkpoint.is_unchanged():
+            return place
+    prefix = next(filter(None, places)).checkpoint.prefix
+    raise ValueError(
+        f"{prefix} is gone, or another was put in its place, and with it the optimizer slots of "
+        f"{what}. Put it back, or save with delta=True, which does not need it."
+    )
 
 
 def _slot_value(session, source, table, slot, start, which, variables):

@@ -154,7 +154,7 @@ class Saver(OpenSaver):
                     variables.result()
             publish(stage, self._built.generations())
             if not self._delta:
-                self._built.note_saved(sess, prefix)
+                self._built.note_saved(prefix)
             if write_state:
                 self._write_state(stage, state_file, meta_graph_suffix)
             if write_meta_graph:

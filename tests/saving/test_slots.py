@@ -276,26 +276,47 @@ def test_slots_are_those_of_what_was_restored(session, folder, base):
             assert found.tobytes() == expected[name].tobytes(), name
 
 
-@pytest.mark.parametrize("names", [False, True])
-def test_slots_are_those_of_what_another_saver_restored(session, folder, base, names):
-    """And in another session those of what growing loaded, for it has that."""
-    prefix, old = base
+@pytest.mark.parametrize("then", ["nothing", "delta"])
+def test_slots_of_a_base_that_another_saver_restored(session, folder, base, then):
+    """They are not known to this one, so it is refused until it restores that base itself."""
     other, others = train_base(folder("other.ckpt"), steps=5)
-    model, saver = grow(session, prefix)
+    model, saver = grow(session, base[0])
+    restorer, delta = pe.Saver(), pe.Saver(delta=True)
     saver.save(session, folder("first"))
-    variables = {v.op.name: v for v in tf.global_variables() if "ent/" not in v.op.name}
-    restorer = pe.Saver({**variables, "model/ent": model.table} if names else None)
     restorer.restore(session, other, allow_other_base=True)
-    second = saver.save(session, folder("second"))
+    if then == "delta":
+        restorer.restore(session, delta.save(session, folder("delta")))
+    with pytest.raises(ValueError, match="other.ckpt was restored by another Saver, in place of"):
+        saver.save(session, folder("second"))
     with tf.Session() as again:
         again.run(tf.global_variables_initializer())
-        third = saver.save(again, folder("third"))
-    fourth = saver.save(session, folder("fourth"))
-    for prefix, expected in ((second, others), (third, old), (fourth, others)):
-        saved = Checkpoint(prefix)
-        for name in ("model/ent", "model/ent/Adam", "model/ent/Adam_1", "model/W", "model/W/Adam"):
-            found = saved.read(name)[: len(expected[name])]
-            assert found.tobytes() == expected[name].tobytes(), name
+        saver.save(again, folder("third"))
+    restorer.save(session, folder("fourth"))
+    saver.restore(session, other, allow_other_base=True)
+    saver.save(session, folder("fifth"))
+    for name, expected in (("third", base[1]), ("fourth", others), ("fifth", others)):
+        found = Checkpoint(folder(name))
+        for slot in ("model/ent", "model/ent/Adam", "model/W", "model/W/Adam"):
+            old = found.read(slot)[: len(expected[slot])]
+            assert old.tobytes() == expected[slot].tobytes(), (name, slot)
+
+
+def test_slots_of_what_is_frozen_under_other_names(session, folder):
+    """Where a delta is restored after a whole checkpoint, or one that lacks the variable."""
+    prefix, old = train_base(folder("base.ckpt"))
+    model, _ = grow(session, prefix)
+    names = {v.op.name: v for v in tf.global_variables() if "ent/trainable" not in v.op.name}
+    names = {name: v for name, v in names.items() if name not in ("model/ent/frozen", "model/W")}
+    names = {**names, "model/ent": model.table, "other": model.weight}
+    slots = {
+        v.op.name.replace("/trainable", ""): v for v in tf.global_variables() if "Adam" in v.op.name
+    }
+    saver, delta = pe.Saver({**names, **slots}), pe.Saver({**names, **slots}, delta=True)
+    saved = delta.save(session, folder("delta"))
+    saver.restore(session, saver.save(session, folder("whole")))
+    saver.restore(session, saved)
+    found = Checkpoint(saver.save(session, folder("again")))
+    assert found.read("model/W/Adam").tobytes() == old["model/W/Adam"].tobytes()
 
 
 def damage(prefix, name):
