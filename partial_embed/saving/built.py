@@ -35,7 +35,7 @@ from partial_embed.training.frozen_rows import FrozenRows
 _MOST_READS = 5
 # By session, {`Built`: digests of what is frozen there}, until a Saver restores other rows.
 _DIGESTS = weakref.WeakKeyDictionary()
-# By session, the prefix of what a Saver restored in place of the base.
+# By session, {table: prefix of what a Saver restored in place of its base, or None}.
 _OTHER_BASES = weakref.WeakKeyDictionary()
 
 
@@ -97,7 +97,9 @@ class Built:
                 f"generation= restores plain variables; {self._content.tables[0].name} grows here. "
                 "Say generation= where it is made, to get_embedding or growing."
             )
-        known, reports = self._sources, reports_in(session.graph)
+        known, reports = dict(self._sources), reports_in(session.graph)
+        # A delta's frozen rows: of what was loaded, should another have replaced the newest.
+        known.update((name, its) for name, its in self._origins.items() if not _stands(known[name]))
         for _ in range(_MOST_READS):
             try:
                 restoration = plan_restoration(
@@ -126,29 +128,32 @@ class Built:
                 owner = value.name if is_base else saved.own_name
                 place = _Place(value.checkpoint, value.name, owner)
             self._places[saved.disk_name] = [None, place]
-        self._note_other_base(session)
+        others = _OTHER_BASES.setdefault(session, {})
+        for table in self._content.tables:
+            others[table.embedding.table_name] = self._other_base(table)
         _DIGESTS.pop(session, None)
         return restoration
 
-    def _note_other_base(self, session):
-        """Notes, for other Savers, whether tables stand on another base than they grew from."""
-        if self._content.tables:
-            _OTHER_BASES.pop(session, None)
-        for table in self._content.tables:
-            origin, grew_from = self._origins[table.name], table.embedding.source
-            is_base = grew_from is not None and not origin.is_complete
-            if is_base and origin.checkpoint.index_checksum != grew_from.index_checksum:
-                _OTHER_BASES[session] = origin.checkpoint.prefix
+    def _other_base(self, table):
+        """Returns the prefix of another base than a table grew from, if that was restored here."""
+        origin, grew_from = self._origins.get(table.name), table.embedding.source
+        if grew_from is None or origin.is_complete:
+            return None
+        same = origin.checkpoint.index_checksum == grew_from.index_checksum
+        return None if same else origin.checkpoint.prefix
 
-    def _expect_no_other_base(self, session):
-        other = _OTHER_BASES.get(session)
-        known = [origin.checkpoint.prefix for origin in self._origins.values()]
-        if other and other not in known and self._content.slots:
-            raise ValueError(
-                f"{other} was restored by another Saver, in place of what the tables grew from, "
-                "and whose optimizer slots frozen rows have this one does not know. Restore it "
-                "with this one, too, or save with delta=True."
-            )
+    def _expect_own_base(self, session):
+        """Raises ValueError if a session has rows of a base that it does not have by this Saver."""
+        others = _OTHER_BASES.get(session, {})
+        for table in self._content.tables:
+            here, there = self._other_base(table), others.get(table.embedding.table_name)
+            if table.slots and here != there:
+                how = "by another Saver" if there else "in another session or before another"
+                raise ValueError(
+                    f"{there or here} was restored in place of what {table.name} grew from, {how}, "
+                    "so which optimizer slots its frozen rows have this Saver does not know. "
+                    "Restore it with this one, in this session, or save with delta=True."
+                )
 
     def _loaded(self):
         """Returns {name: `Stored`} of what frozen variables were loaded from."""
@@ -208,7 +213,7 @@ class Built:
             text = manifest_of(self._content, *place, digests[self], session)
             write_part(stage.part(), [(DELTA_KEY, "", np.array(text, object))])
             return
-        self._expect_no_other_base(session)
+        self._expect_own_base(session)
         starts, first = initial_values(self._content.slots, session), len(stage.parts)
         newest_too = True
         for left in reversed(range(_MOST_READS)):
@@ -278,10 +283,14 @@ Attributes:
 """
 
 
+def _stands(place):
+    return exists(place.checkpoint.prefix) and place.checkpoint.is_unchanged()
+
+
 def _standing(what, places):
     """Returns the first place, a source or `_Place`, whose checkpoint is there as it was opened."""
     for place in places:
-        if place and exists(place.checkpoint.prefix) and place.checkpoint.is_unchanged():
+        if place and _stands(place):
             return place
     prefix = next(filter(None, places)).checkpoint.prefix
     raise ValueError(

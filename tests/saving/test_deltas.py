@@ -310,3 +310,19 @@ def test_a_delta_stands_on_the_base_that_was_restored(session, folder, base):
         saver.restore(again, other, allow_other_base=True)
         saver.restore(again, saved)
         assert_same(values(again), here)
+
+
+def test_a_delta_where_the_newest_checkpoint_was_replaced(start, write_checkpoint, tmp_path):
+    """Its frozen rows come from what was loaded, where they stand in another order."""
+    arrays = {"e": np.arange(8, dtype=np.float32).reshape(4, 2)}
+    base = write_checkpoint(arrays, name="base")
+    with pe.growing(base, vocabularies={"e": (list("abcd"), list("edbafc"))}):
+        table = tf.get_variable("e", [6, 2])
+    saver, delta = pe.Saver(), pe.Saver(delta=True)
+    session = start()
+    before = session.run(table)
+    saved = delta.save(session, str(tmp_path / "delta"))
+    newest = saver.save(session, str(tmp_path / "newest"))
+    assert write_checkpoint(arrays, name="newest") == newest
+    saver.restore(session, saved)
+    assert session.run(table).tobytes() == before.tobytes()

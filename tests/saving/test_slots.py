@@ -286,7 +286,7 @@ def test_slots_of_a_base_that_another_saver_restored(session, folder, base, then
     restorer.restore(session, other, allow_other_base=True)
     if then == "delta":
         restorer.restore(session, delta.save(session, folder("delta")))
-    with pytest.raises(ValueError, match="other.ckpt was restored by another Saver, in place of"):
+    with pytest.raises(ValueError, match="other.ckpt was restored .*, by another Saver"):
         saver.save(session, folder("second"))
     with tf.Session() as again:
         again.run(tf.global_variables_initializer())
@@ -294,6 +294,9 @@ def test_slots_of_a_base_that_another_saver_restored(session, folder, base, then
     restorer.save(session, folder("fourth"))
     saver.restore(session, other, allow_other_base=True)
     saver.save(session, folder("fifth"))
+    restorer.restore(session, folder("first"))
+    with pytest.raises(ValueError, match="other.ckpt was restored .*, in another session or"):
+        saver.save(session, folder("sixth"))
     for name, expected in (("third", base[1]), ("fourth", others), ("fifth", others)):
         found = Checkpoint(folder(name))
         for slot in ("model/ent", "model/ent/Adam", "model/W", "model/W/Adam"):
