@@ -112,7 +112,7 @@ def growable(checkpoint, inventory):
     files = _lines_beside(checkpoint.prefix)
     tables = [shape for shape in shapes.values() if len(shape) > 1]
     counts = {size for shape in tables for size in shape if size in (max(shape), *files.values())}
-    counts = {count for count in counts if count > 1}
+    counts -= {0, 1}
     return [
         {
             "entries": count,

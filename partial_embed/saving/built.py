@@ -260,8 +260,8 @@ class Built:
             used.append(place.checkpoint)
             base, dtype = place.checkpoint, saved.source.dtype
             # Of a whole checkpoint that a plain script saved they are named as the variable is.
-            owners = place.owner, place.name
-            theirs = [name_in(base, renamed(name, saved.own_name, its), its) for its in owners]
+            owners = dict.fromkeys([place.owner, place.name])
+            theirs = (name_in(base, renamed(name, saved.own_name, its), its) for its in owners)
             found = next((stored(base, there) for there in theirs if there in base), None)
             value = slot_or_start(found, stored(base, place.name), starts[slot.name], dtype, shape)
             self._writers[name, ""].write(session, stage.part(), value)

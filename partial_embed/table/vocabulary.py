@@ -165,17 +165,17 @@ def align_vocabularies(old, new, num_oov_buckets=0):
     num_oov_buckets = int(num_oov_buckets)
     if num_oov_buckets < 0:
         raise ValueError(f"num_oov_buckets must be 0 or more, got {num_oov_buckets}.")
-    source = _places_by_hash(old, new)
+    is_prefix = list(new[: len(old)]) == list(old)
+    source = None if is_prefix else _places_by_hash(old, new)
     if source is None:
         for keys, its in zip(given, (old, new)):
             if len(set(its)) < len(its):
                 _refuse_twice(keys, its)
+    if is_prefix and (not num_oov_buckets or len(old) == len(new)):
+        return Vocabulary(list(old), list(new), None, num_oov_buckets)
+    if source is None:
         row_of = dict(zip(old, range(len(old))))
         source = np.fromiter(map(row_of.get, new, itertools.repeat(-1)), np.int64, len(new))
-    is_longer = len(old) < len(new)
-    in_order = np.array_equal(source[: len(old)], np.arange(len(old)))
-    if in_order and not (num_oov_buckets and is_longer):
-        return Vocabulary(list(old), list(new), None, num_oov_buckets)
     if (source < 0).all():
         raise ValueError(
             f"The vocabularies have no key in common: the old one begins with {short(old[0])}, the "

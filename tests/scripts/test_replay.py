@@ -557,6 +557,8 @@ def test_grow_snapshots(directories, tmp_path):
     lines = [line.strip() for line in result.stdout.splitlines() if line]
     moved = int(lines[-1].split("entity ")[1].split()[0])
     assert 0 < moved <= 16 and f"entity {moved} of 16, inverse 0 of 3, relation 0 of 3" in lines[-1]
+    result = forks.run(os.path.join(SCRIPTS, command[0]), f"--data_dir={tmp_path}")
+    assert result.returncode == 1 and "must hold folders 0, 1 and so on" in result.stderr
 
 
 @pytest.mark.parametrize(
