@@ -6,37 +6,50 @@ import tensorflow.compat.v1 as tf
 from partial_embed.files.tensors import fail_unless
 
 
-def refuse_nonfinite(value, what, axis=0, first=0):
+def refuse_nonfinite(value, what, axis=0):
     """Returns `value`, after an op that fails if a row of it holds NaN or Inf.
 
-    A product with zeros is NaN exactly for such rows, and needs one number a
-    row where `is_finite` needs one a value.
-
     Args:
-        value: float tensor [rows, ...].
+        value: tensor [rows, ...] of known shape.
         what: str that names the table and its checkpoint, for the error.
         axis: int, along which rows are counted.
-        first: int, the number that the error gives to the first row.
     """
-    numbers = value.dtype.is_floating or value.dtype.is_complex
-    if not numbers or value.shape.rank == 0:
+    marks = marks_of(value, axis)
+    if marks is None:
         return value
-    shape = value.shape.as_list()
-    before, after = int(np.prod(shape[:axis])), int(np.prod(shape[axis + 1 :]))
-    marks = value
-    if axis:
-        marks = tf.matmul(tf.zeros([1, before], value.dtype), tf.reshape(value, [before, -1]))
-    if axis or value.shape.rank != 2:
-        marks = tf.reshape(marks, [-1, after])
-    marks = tf.squeeze(tf.matmul(marks, tf.zeros([after, 1], value.dtype)), 1)
+    marks = tf.squeeze(marks, 1)
     bad = tf.squeeze(tf.where_v2(tf.not_equal(marks, marks)), 1)
     message = (
         f"{what}: rows with NaN or Inf (all of them, up to 20). Repair the checkpoint, or pass "
         "allow_nonfinite=True to load it as it is:"
     )
-    is_finite = tf.equal(tf.size(bad), 0)
-    with tf.control_dependencies([fail_unless(message, is_finite, bad + first if first else bad)]):
+    with tf.control_dependencies([fail_unless(message, tf.equal(tf.size(bad), 0), bad)]):
         return tf.identity(value)
+
+
+def marks_of(value, axis=0):
+    """Returns a number for each row of a tensor: 0, or NaN if it holds NaN or Inf.
+
+    That is a product with zeros, and needs one number a row where `is_finite` needs
+    one a value.
+
+    Args:
+        value: tensor [rows, ...] of known shape.
+        axis: int, along which rows are counted.
+
+    Returns:
+        Tensor [rows, 1] of its dtype; None if that has no NaN, or no rows.
+    """
+    numbers = value.dtype.is_floating or value.dtype.is_complex
+    if not numbers or value.shape.rank == 0:
+        return None
+    shape = value.shape.as_list()
+    before, after = int(np.prod(shape[:axis])), int(np.prod(shape[axis + 1 :]))
+    if axis:
+        value = tf.matmul(tf.zeros([1, before], value.dtype), tf.reshape(value, [before, -1]))
+    if axis or value.shape.rank != 2:
+        value = tf.reshape(value, [-1, after])
+    return tf.matmul(value, tf.zeros([after, 1], value.dtype))
 
 
 def nonfinite_rows(values):

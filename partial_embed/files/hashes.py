@@ -4,16 +4,17 @@ By `hash_rows` and `digest_of`, ops that run where rows are. `row_hashes` and
 `fingerprint` are of arrays: of texts, and of what deltas were known by before.
 """
 
+import functools
 import hashlib
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from partial_embed.files.tensors import cpu_only, dtype_of
+from partial_embed.files.tensors import a_function, cpu_only, dtype_of
 
 DIGEST = "farm-sum:"  # before a digest that is written down
 _CHUNK_BYTES = 1 << 20  # stays in the cache
-_BLOCK_BYTES = 1 << 22  # what an op works on at once
+_BLOCK_BYTES = 1 << 22  # are worth an op of their own
 
 
 def row_hashes(values):
@@ -72,50 +73,60 @@ def hash_rows(value, axis=0):
     Returns:
         int32 tensor [rows, 3], of numbers of 8 bytes and more [rows, 4].
     """
+    words = 4 if value.dtype.size >= 8 else 3
     with tf.device("/cpu:0"):
-        return _hash_rows(value if value.shape.rank else tf.reshape(value, [1]), axis)
-
-
-def _hash_rows(value, axis):
-    count, size = value.shape.as_list()[axis], value.dtype.size
-    width = int(np.prod(value.shape.as_list())) // max(count, 1)
-    words = 4 if size >= 8 else 3
-    if not count * width:
-        return tf.zeros([count, words], tf.int32)
-    value = tf.cast(value, tf.uint8) if value.dtype.is_bool else value
-    # No copy; and what transposes and sums knows these types on every TensorFlow.
-    value = tf.bitcast(value, {1: tf.uint8, 2: tf.int16, 4: tf.int32}.get(size, tf.int64))
-    step = max(1, _BLOCK_BYTES // (width * size))
-    step = step // 64 * 64 or step  # TensorFlow need not copy a block that lies so.
-    front = [axis] + [other for other in range(value.shape.rank) if other != axis]
-
-    def block(start):
-        rows = value[(slice(None),) * axis + (slice(start, start + step),)]
-        rows = tf.transpose(rows, front) if axis else rows
-        return _hash_block(tf.reshape(rows, [-1, width * max(1, size // 8)]))
-
-    if count <= step:
-        found = block(tf.constant(0, tf.int64))
-    else:
-        blocks = -(-count // step)
-        found = tf.TensorArray(tf.int32, blocks, infer_shape=False)
-        _, found = tf.while_loop(
-            lambda number, _: number < blocks,
-            lambda number, array: (
-                number + 1,
-                array.write(number, block(tf.cast(number, tf.int64) * step)),
-            ),
-            [0, found],
-        )
-        found = found.concat()
+        value = value if value.shape.rank else tf.reshape(value, [1])
+        value = tf.cast(value, tf.uint8) if value.dtype.is_bool else value
+        count = value.shape.as_list()[axis]
+        if not value.shape.num_elements():
+            return tf.zeros([count, words], tf.int32)
+        size = value.shape.num_elements() * value.dtype.size
+        most, least_bytes = (64, 16 * _BLOCK_BYTES) if axis else (4, _BLOCK_BYTES)
+        blocks = min(count, most, -(-size // least_bytes))
+        unit = 64 if count >= 64 * blocks else 1
+        kind = value.dtype.base_dtype, value.shape.rank
+        found = _hashing_function(*kind, axis, blocks, unit)(value)
     found.set_shape([count, words])
     return found
 
 
-def _hash_block(rows):
-    farm, sums = _farm_hashes(rows), tf.reduce_sum(rows, 1)
-    sums = tf.cast(sums, tf.int32) if rows.dtype.size < 4 else tf.bitcast(sums, tf.int32)
-    return tf.concat([farm, tf.reshape(sums, [tf.shape(farm)[0], -1])], 1)
+@functools.lru_cache(maxsize=None)
+def _hashing_function(dtype, rank, axis, blocks, unit):
+    """One function of all ops that hash rows, so that a graph has one op for them.
+
+    In a few blocks beside each other; many where rows are no slices of memory, for
+    then a block is copied. None is empty: of no rows TensorFlow 1 divides by zero.
+
+    Args:
+        dtype, rank, axis: of the tensor.
+        blocks: int.
+        unit: int, of a multiple of which each begins.
+    """
+    # No copy; and what transposes and sums knows these types on every TensorFlow.
+    bits = {1: tf.uint8, 2: tf.int16, 4: tf.int32}.get(dtype.size, tf.int64)
+    held = rank + dtype.size // 16  # of 16 bytes two numbers are made
+    front = [axis] + [other for other in range(held) if other != axis]
+
+    def hash_all(value):
+        value = tf.bitcast(value, bits)
+        count = tf.shape(value, out_type=tf.int64)[axis]
+        width = tf.size(value, out_type=tf.int64) // count
+        # TensorFlow need not copy a block that begins at a multiple of 64.
+        starts = [count * number // blocks // unit * unit for number in range(blocks)]
+
+        def block(start, stop):
+            rows = value[(slice(None),) * axis + (slice(start, stop),)]
+            rows = tf.reshape(tf.transpose(rows, front) if axis else rows, [-1, width])
+            farm, sums = _farm_hashes(rows), tf.reduce_sum(rows, 1, keepdims=bits.size < 8)
+            return tf.concat([farm, _as_int32(sums)], 1)
+
+        return tf.concat([block(*ends) for ends in zip(starts, starts[1:] + [count])], 0)
+
+    return a_function(hash_all, [tf.TensorSpec([None] * rank, dtype)], "partial_embed_hash")
+
+
+def _as_int32(numbers):
+    return tf.cast(numbers, tf.int32) if numbers.dtype.size < 4 else tf.bitcast(numbers, tf.int32)
 
 
 def _farm_hashes(rows):
@@ -131,9 +142,19 @@ def digest_of(hashes):
         hashes: list of results of `hash_rows`, parts of one table in the order of its rows.
     """
     with tf.device("/cpu:0"):
-        hashes = tf.concat(hashes, 0)
+        hashes = hashes[0] if len(hashes) == 1 else tf.concat(hashes, 0)
+        digest = _digest_function()(hashes)
+    digest.set_shape([2 + hashes.shape.as_list()[1]])
+    return digest
+
+
+@functools.lru_cache(maxsize=None)
+def _digest_function():
+    def digest(hashes):
         farm = _farm_hashes(tf.reshape(hashes, [1, -1]))
         return tf.concat([tf.reshape(farm, [-1]), tf.reduce_sum(hashes, 0)], 0)
+
+    return a_function(digest, [tf.TensorSpec([None, None], tf.int32)], "partial_embed_digest")
 
 
 def digest_text(digest):

@@ -48,9 +48,9 @@ def restore(prefix, name, dtype, spec="", shape=None):
 
     Args:
         prefix: checkpoint prefix, str or string tensor.
-        name: tensor name, str or string tensor.
+        name: tensor name, str or string tensor [1].
         dtype: `tf.DType` of the tensor in the checkpoint.
-        spec: slice to read, see `slice_spec`; empty means all.
+        spec: slice to read, see `slice_spec`, str or string tensor [1]; empty means all.
         shape: static shape to give the result, if known.
     """
     if not can_slice(dtype) and isinstance(prefix, str):
@@ -80,8 +80,8 @@ def _restore_stored(prefix, name, dtype, spec=""):
     with tf.device("/cpu:0"):
         (value,) = tf.raw_ops.RestoreV2(
             prefix=prefix,
-            tensor_names=[name],
-            shape_and_slices=[spec],
+            tensor_names=[name] if isinstance(name, str) else name,
+            shape_and_slices=[spec] if isinstance(spec, str) else spec,
             dtypes=[dtype],
             name=op_name,
         )
@@ -175,6 +175,21 @@ def fail_unless(message, all_fit, bad):
     """Returns an op that fails, with a message and up to 20 of what is `bad`, if not `all_fit`."""
     # Raw, for tf.Assert adds a tf.cond.
     return tf.raw_ops.Assert(condition=all_fit, data=[message, bad], summarize=20)
+
+
+def a_function(make, arguments, name):
+    """Returns a function of tensors that is one op of a graph, whatever ops `make` makes.
+
+    Of none that can fail: of functions that are stopped because another one
+    failed, TensorFlow may say that they were cancelled, and not why.
+
+    Args:
+        make: function of tensors, which returns a tensor, or a structure of some.
+        arguments: list of `tf.TensorSpec`s of these.
+        name: str.
+    """
+    with tf.Graph().as_default():  # in none of the script's devices and scopes
+        return tf.wrap_function(make, arguments, name=name)
 
 
 def cpu_only():

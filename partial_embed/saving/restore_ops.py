@@ -6,7 +6,7 @@ from collections import namedtuple
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from partial_embed.files.finite import nonfinite_rows, refuse_nonfinite
+from partial_embed.files.finite import marks_of
 from partial_embed.files.hashes import can_hash, digest_of, digest_text, hash_rows, read_digest
 from partial_embed.files.tensors import read_tensors, reason, restore
 from partial_embed.saving.same_base import check_base, compare_base
@@ -30,6 +30,7 @@ class RestoreOps:
         self._rows_of = _rows_of_variables(content)
         variables = [v for table in content.tables for v in table.embedding.variables]
         variables += [slot.variable for table in content.tables for slot in table.slots]
+        self._new = {v.op.name for table in content.tables for v, _ in table.trainable()}
         variables += [saved.variable for saved in content.unchanged + content.plain]
         with tf.name_scope("partial_embed_restore"):
             values = {variable.op.name: self._value_of(variable) for variable in variables}
@@ -41,35 +42,44 @@ class RestoreOps:
                 for saveable in saveables
                 if not isinstance(saveable, (Saved, Whole))
             ]
-            # Nothing is assigned before everything is read. (What waits for a placeholder with a
-            # default waits for the default; so its value is looked at, by an op that stays.)
-            read = [value.is_read for value in values.values()]
-            read = tf.reduce_all(read + [frozen.is_same for frozen in self._frozen.values()])
-            read = tf.raw_ops.Assert(condition=read, data=["not all was read, or is the same"])
-            with tf.control_dependencies([read]):
-                self._assigned = {
-                    variable.op.name: tf.assign(variable, values[variable.op.name].value).op
-                    for variable in variables
-                }
+            # Nothing is assigned before everything is read, and is as it should be. What an op could
+            # wait for TensorFlow optimizes, even if it is fed; so ops that set a variable are made
+            # three times: after all that a base has, after new rows as well, after hashes as well.
+            fits = [
+                [value.is_fit for name, value in values.items() if (name in self._new) == is_new]
+                for is_new in (False, True)
+            ]
+            barriers, self._assigned = [], []
+            for conditions in [*fits, [frozen.is_same for frozen in self._frozen.values()]]:
+                barriers += [_expect_all(conditions)] if conditions else []
+                with tf.control_dependencies(barriers):
+                    self._assigned.append(
+                        {
+                            variable.op.name: tf.assign(variable, values[variable.op.name].value).op
+                            for variable in variables
+                            if self._assigned or variable.op.name not in self._new
+                        }
+                    )
+            with tf.control_dependencies(barriers):
                 self._foreign = [
                     (saveable, tensors, saveable.restore(tensors, None))
                     for saveable, tensors in foreign
                 ]
-            self._uninitialized = tf.identity(tf.report_uninitialized_variables(variables))
+            self._has_value = tf.stack([tf.is_variable_initialized(v) for v in variables])
 
     def _value_of(self, variable):
         """Returns the `_Value` that is to be assigned to a variable."""
         with tf.device(variable.device):
-            place = [tf.placeholder(tf.string, []) for _ in range(3)]
+            place = [tf.placeholder(tf.string, shape) for shape in ([], [1], [1])]
             value = restore(*place[:2], variable.dtype.base_dtype, place[2], variable.shape)
-            if not self._allow_nonfinite:
-                table, rows, axis = self._rows_of.get(variable.op.name, (None, range(1), 0))
-                what = table or variable.op.name
-                value = refuse_nonfinite(value, what, axis, rows[0] if len(rows) else 0)
-            with tf.control_dependencies([value]):
-                is_read = tf.placeholder_with_default(True, [])
-            value = tf.placeholder_with_default(value, variable.shape)
-        return _Value(place, value, is_read)
+            axis = self._rows_of.get(variable.op.name, (None, (), 0))[2]
+            marks = None if self._allow_nonfinite else marks_of(value, axis)
+            if marks is None:
+                with tf.control_dependencies([value]):
+                    is_fit = tf.constant(True)
+            else:
+                is_fit = tf.reduce_all(tf.equal(marks, marks))
+        return _Value(place, value, is_fit, marks)
 
     def _hashed(self, content):
         """Returns {name: `_Frozen`} of what deltas can stand on: it is hashed as it is read."""
@@ -93,7 +103,7 @@ class RestoreOps:
             digest = digest_of(hashes)
             expected = tf.placeholder(tf.int32, digest.shape)
             is_same = tf.reduce_all(tf.equal(digest, expected))
-            found[name] = _Frozen(digest, expected, tf.placeholder_with_default(is_same, []))
+            found[name] = _Frozen(digest, expected, is_same)
         return found
 
     def run(self, session, restoration):
@@ -102,22 +112,28 @@ class RestoreOps:
         Raises:
             ValueError: if a value cannot be read, or holds NaN or Inf.
         """
-        feeds, ops, fed = {}, [], []
+        feeds, fed = {}, []
         for variable, value in restoration.values:
             name = variable.op.name
-            ops.append(self._assigned[name])
             if value.is_one_slice:
-                place = (value.checkpoint.prefix, value.name, value.spec)
+                place = (value.checkpoint.prefix, [value.name], [value.spec])
                 feeds.update(zip(self._values[name].place, place))
             else:
-                fed.append((name, value))
-        for (name, _), array in zip(fed, read_all([value for _, value in fed])):
-            self._expect_finite(name, array, restoration.checkpoint)
-            feeds[self._values[name].value] = array
-        # Nothing is read of what is fed, nor of what stays as it is.
-        read = {v.op.name for v, value in restoration.values if value.is_one_slice}
-        feeds.update((self._values[name].is_read, True) for name in set(self._values) - read)
+                fed.append((variable, value))
+        for (variable, _), array in zip(fed, read_all([value for _, value in fed])):
+            value = self._values[variable.op.name]
+            feeds[value.value] = array
+            feeds.update({value.is_fit: True} if value.marks is None else {})
+        set_here = [variable.op.name for variable, _ in restoration.values]
         checked = self._expect(restoration, feeds)
+        way = 2 if checked or self._foreign else 1 if self._new.intersection(set_here) else 0
+        # Nothing is read of what stays as it is, and not all is hashed.
+        stays = set(self._values).difference(set_here, () if way else self._new)
+        feeds.update((self._values[name].is_fit, True) for name in stays)
+        if way == 2:
+            others = set(self._frozen).difference(known.name for known in checked)
+            feeds.update((self._frozen[name].is_same, True) for name in others)
+        ops = [self._assigned[way][name] for name in set_here]
         may_lack = any(not source.is_complete for source in restoration.sources.values())
         for saveable, placeholders, op in self._foreign:
             checkpoint = restoration.checkpoint
@@ -129,25 +145,40 @@ class RestoreOps:
             feeds.update(zip(placeholders, read_tensors(checkpoint.prefix, wanted)))
             ops.append(op)
         # Of those that are set it says either; of the others, whether they lack a value.
-        uninitialized = [self._uninitialized] if restoration.untouched else []
+        has_value = [self._has_value] if restoration.untouched else []
         try:
-            _, names = session.run([ops, uninitialized], feeds)
+            _, has_value = session.run([ops, has_value], feeds)
         except (tf.errors.UnavailableError, tf.errors.AbortedError):
             raise  # A parameter server is gone: monitored sessions wait for it.
         except tf.errors.OpError as error:
             with contextlib.suppress(tf.errors.OpError):  # it could not be read
-                for known in checked:
-                    found = digest_text(session.run(self._frozen[known.name].digest, feeds))
-                    delta = restoration.checkpoint.prefix
-                    compare_base(delta, known.entry, known.name, found, known.stored)
+                self._refuse(session, restoration, feeds, checked)
             raise ValueError(
                 f"Restoring {restoration.checkpoint.prefix} failed: {reason(error)}. No variable "
                 "was changed."
             ) from error
-        missing = {tf.compat.as_text(name) for found in names for name in found}
-        missing = [v.initializer for v in restoration.untouched if v.op.name in missing]
+        known = {name for has in has_value for name, its in zip(self._values, has) if its}
+        missing = [v.initializer for v in restoration.untouched if v.op.name not in known]
         if missing:
             session.run(missing)
+
+    def _refuse(self, session, restoration, feeds, checked):
+        """Raises ValueError if what can be read is not what it should be."""
+        for known in checked:
+            found = digest_text(session.run(self._frozen[known.name].digest, feeds))
+            delta = restoration.checkpoint.prefix
+            compare_base(delta, known.entry, known.name, found, known.stored)
+        for variable, value in restoration.values:
+            marks = self._values[variable.op.name].marks
+            bad = [] if marks is None else np.flatnonzero(np.isnan(session.run(marks, feeds)))
+            if len(bad):
+                table, rows, _ = self._rows_of.get(variable.op.name, (variable.op.name, None, 0))
+                bad = [int(row if rows is None else rows[row]) for row in bad[:20]]
+                raise ValueError(
+                    f"{table} of {value.checkpoint.prefix}: rows {bad} hold NaN or Inf. Repair the "
+                    "checkpoint, or pass allow_nonfinite=True to load it as it is. No variable was "
+                    "changed."
+                )
 
     def _expect(self, restoration, feeds):
         """Feeds what a delta must find in its base, or compares it; returns the former."""
@@ -159,30 +190,17 @@ class RestoreOps:
             else:
                 feeds[frozen.expected] = digest
                 checked.append(known)
-        known = {known.name for known in checked}
-        feeds.update((f.is_same, True) for name, f in self._frozen.items() if name not in known)
         return checked
 
-    def _expect_finite(self, name, array, checkpoint):
-        if self._allow_nonfinite or name not in self._rows_of:
-            return
-        table, rows, axis = self._rows_of[name]
-        bad = nonfinite_rows(np.moveaxis(array, axis, 0))
-        if len(bad):
-            raise ValueError(
-                f"{table} of {checkpoint.prefix}: rows {[int(rows[row]) for row in bad[:20]]} hold "
-                "NaN or Inf. Repair the checkpoint, or pass allow_nonfinite=True to load it as it "
-                "is. No variable was changed."
-            )
 
-
-_Value = namedtuple("_Value", ["place", "value", "is_read"])
+_Value = namedtuple("_Value", ["place", "value", "is_fit", "marks"])
 _Value.__doc__ = """What is assigned to a variable.
 
 Attributes:
     place: three placeholders, where it is read: prefix, name, slice; or nothing, if
     value: the tensor is fed itself.
-    is_read: a tensor that waits until it is read; fed, if it is not.
+    is_fit: whether that is finite, a tensor; fed, if it is not read.
+    marks: see `marks_of`; None if it need not be finite.
 """
 
 _Frozen = namedtuple("_Frozen", ["digest", "expected", "is_same"])
@@ -193,6 +211,11 @@ Attributes:
     expected: placeholder of the digest in a delta's manifest.
     is_same: whether they are equal; fed, if it is no delta that is restored.
 """
+
+
+def _expect_all(conditions):
+    """Returns an op that fails if not all hold, and that stays whatever they are."""
+    return tf.raw_ops.Assert(condition=tf.reduce_all(conditions), data=["not as it should be"])
 
 
 def _rows_of_variables(content):

@@ -8,7 +8,7 @@ from collections import namedtuple
 import tensorflow.compat.v1 as tf
 
 from partial_embed._tensorflow import PartitionedVariable, is_watched, place_of_ops
-from partial_embed.files.tensors import fail_unless
+from partial_embed.files.tensors import a_function, fail_unless
 
 Divided = namedtuple("Divided", ["shape", "rows", "places"])
 Divided.__doc__ = """Ids of a table, divided between its variables.
@@ -223,9 +223,6 @@ def _gather_again(again, variable, ids):
 def _dividing_function(*arguments):
     """One function of all ops between ids and gathers, so that a graph has one op for them.
 
-    Of none that can fail: of functions that are stopped because another one
-    failed, TensorFlow may say that they were cancelled, and not why.
-
     Args:
         *arguments: for each of the function's arguments but ids (dtype, rank).
     """
@@ -245,8 +242,7 @@ def _dividing_function(*arguments):
 
     ids = tf.TensorSpec(None, arguments[0][0])
     others = [tf.TensorSpec([None] * rank, dtype) for dtype, rank in arguments]
-    with tf.Graph().as_default():  # in none of the script's devices and scopes
-        return tf.wrap_function(divide, [ids] + others, name="partial_embed_divide")
+    return a_function(divide, [ids] + others, "partial_embed_divide")
 
 
 def gather_rows(variable, ids):

@@ -273,7 +273,7 @@ def test_the_base_is_read_once(session, folder, base, delta, monkeypatch):
     fed, run = [], session.run
 
     def watched(fetches, feeds=None, **arguments):
-        fed.extend(value for value in (feeds or {}).values() if isinstance(value, str))
+        fed.extend(text for value in (feeds or {}).values() for text in np.ravel(value).tolist())
         return run(fetches, feeds, **arguments)
 
     monkeypatch.setattr(session, "run", watched)

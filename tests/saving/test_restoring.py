@@ -331,7 +331,7 @@ def test_rows_that_are_no_numbers(session, folder, base, value):
         saver.restore(session, saved)
     assert "model/ent" in str(error.value)
     assert saved in str(error.value)
-    assert "[2 4]" in str(error.value)
+    assert "[2, 4]" in str(error.value)
     assert_same(values(session), before)
     with tf.name_scope("lenient"):
         pe.Saver(allow_nonfinite=True).restore(session, saved)
