@@ -1,9 +1,11 @@
 """Rows that hold NaN or Inf: found in arrays, refused in graphs."""
 
+import functools
+
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from partial_embed.files.tensors import fail_unless
+from partial_embed.files.tensors import a_function, fail_unless
 
 
 def refuse_nonfinite(value, what, axis=0):
@@ -14,24 +16,20 @@ def refuse_nonfinite(value, what, axis=0):
         what: str that names the table and its checkpoint, for the error.
         axis: int, along which rows are counted.
     """
-    marks = marks_of(value, axis)
-    if marks is None:
+    factors = _factors(value, axis)
+    if factors is None:
         return value
-    marks = tf.squeeze(marks, 1)
-    bad = tf.squeeze(tf.where_v2(tf.not_equal(marks, marks)), 1)
     message = (
         f"{what}: rows with NaN or Inf (all of them, up to 20). Repair the checkpoint, or pass "
         "allow_nonfinite=True to load it as it is:"
     )
-    with tf.control_dependencies([fail_unless(message, tf.equal(tf.size(bad), 0), bad)]):
+    found = _finding_function(value.dtype.base_dtype)(*factors)
+    with tf.control_dependencies([fail_unless(message, *found)]):
         return tf.identity(value)
 
 
 def marks_of(value, axis=0):
     """Returns a number for each row of a tensor: 0, or NaN if it holds NaN or Inf.
-
-    That is a product with zeros, and needs one number a row where `is_finite` needs
-    one a value.
 
     Args:
         value: tensor [rows, ...] of known shape.
@@ -39,6 +37,16 @@ def marks_of(value, axis=0):
 
     Returns:
         Tensor [rows, 1] of its dtype; None if that has no NaN, or no rows.
+    """
+    factors = _factors(value, axis)
+    return factors and tf.matmul(*factors)
+
+
+def _factors(value, axis):
+    """Returns rows [rows, n] and zeros [n, 1], of which the product is a number for each row.
+
+    That is NaN exactly for rows that hold NaN or Inf, and needs one number a row where
+    `is_finite` needs one a value.
     """
     numbers = value.dtype.is_floating or value.dtype.is_complex
     if not numbers or value.shape.rank == 0:
@@ -49,7 +57,20 @@ def marks_of(value, axis=0):
         value = tf.matmul(tf.zeros([1, before], value.dtype), tf.reshape(value, [before, -1]))
     if axis or value.shape.rank != 2:
         value = tf.reshape(value, [-1, after])
-    return tf.matmul(value, tf.zeros([after, 1], value.dtype))
+    return value, tf.zeros([after, 1], value.dtype)
+
+
+@functools.lru_cache(maxsize=None)
+def _finding_function(dtype):
+    """One function of (rows, zeros) that says whether all is finite, and which rows are not."""
+
+    def find(rows, zeros):
+        marks = tf.squeeze(tf.matmul(rows, zeros), 1)
+        bad = tf.squeeze(tf.where_v2(tf.not_equal(marks, marks)), 1)
+        return tf.equal(tf.size(bad), 0), bad
+
+    arguments = [tf.TensorSpec([None, None], dtype), tf.TensorSpec([None, 1], dtype)]
+    return a_function(find, arguments, "partial_embed_find_nonfinite")
 
 
 def nonfinite_rows(values):

@@ -42,9 +42,9 @@ class RestoreOps:
                 for saveable in saveables
                 if not isinstance(saveable, (Saved, Whole))
             ]
-            # Nothing is assigned before everything is read, and is as it should be. What an op could
-            # wait for TensorFlow optimizes, even if it is fed; so ops that set a variable are made
-            # three times: after all that a base has, after new rows as well, after hashes as well.
+            # Nothing is assigned before everything is read, and is as it should be. What an op
+            # could wait for TensorFlow optimizes, even if it is fed; so ops that set a variable
+            # are made three times: after what a base has, after new rows, and after hashes.
             fits = [
                 [value.is_fit for name, value in values.items() if (name in self._new) == is_new]
                 for is_new in (False, True)
