@@ -47,6 +47,10 @@ PARTS = {
         "building 50 tables and a step of Adagrad: one variable each": ("first", True, False),
         "of grown tables": ("first", False, False),
     },
+    "first, saver": {
+        "building them and a Saver: `tf.train.Saver`": ("first", True, False, True),
+        "of grown tables: `pe.Saver`": ("first", False, False, True),
+    },
     "first, step": {
         "all of it to its first step: initial values, a plain restore": ("first", True, True),
         "of grown tables, which load themselves": ("first", False, True),

@@ -3,6 +3,7 @@
 Each takes the sizes, a `benchmark.Setting`, and returns seconds unless it says otherwise.
 """
 
+import glob
 import os
 import time
 
@@ -117,6 +118,17 @@ def nothing(at):
         return seconds_of(session.run, variable.initializer)
 
 
+def fresh_output(at):
+    """Returns a prefix to write to, at which nothing is left of what was measured before.
+
+    Some file systems flush a file that takes the place of another.
+    """
+    prefix = os.path.join(at.directory, "output.ckpt")
+    for path in glob.glob(glob.escape(prefix) + "*"):
+        os.remove(path)
+    return prefix
+
+
 def files(at, plain, load, save=False, slots=False):
     """Loads a table and, if asked, saves it whole.
 
@@ -138,7 +150,7 @@ def files(at, plain, load, save=False, slots=False):
             loading = seconds_of(session.run, initializer)
         if not save:
             return loading
-        output = os.path.join(at.directory, "output.ckpt")
+        output = fresh_output(at)
         for step in range(1 if save == "both" else save):
             saving = seconds_of(saver.save, session, output, step, write_meta_graph=False)
         return loading + saving if save == "both" else saving
@@ -147,12 +159,12 @@ def files(at, plain, load, save=False, slots=False):
 def merge(at, slots):
     """Merges base and delta."""
     prefixes = [place(at, name, slots) for name in ("base", "delta")]
-    return seconds_of(pe.merge_checkpoint, *prefixes, os.path.join(at.directory, "output.ckpt"))
+    return seconds_of(pe.merge_checkpoint, *prefixes, fresh_output(at))
 
 
 def grow(at, plain):
     """Grows the base by its keys, which the new vocabulary has in another order."""
-    base, output = place(at, "base", False), os.path.join(at.directory, "output.ckpt")
+    base, output = place(at, "base", False), fresh_output(at)
     old, new = (os.path.join(at.directory, name) for name in ("old", "new"))
     if not plain:
         return seconds_of(pe.grow_checkpoint, base, output, vocabularies={"*": (old, new)})
@@ -204,8 +216,8 @@ def build(at, plain, number, shared=False, count_ops=False):
     return float(np.median(values[1:]))
 
 
-def first(at, plain, stepping):
-    """Builds a model of `TABLES` tables; if `stepping`, loads them and takes a step as well."""
+def first(at, plain, stepping, saved=False):
+    """Builds a model of `TABLES` tables, with a Saver if `saved`; if `stepping`, takes a step."""
     base, rows = place(at, "tables", False), max(1, at.rows // TABLES)
     batch = np.random.RandomState(0).randint(rows, size=at.batch)
 
@@ -225,6 +237,8 @@ def first(at, plain, stepping):
         weight = tf.get_variable("weight", [at.dim, 2])
         loss = tf.reduce_mean(tf.square(tf.matmul(summed, weight) - 1.0))
         step = tf.train.AdagradOptimizer(0.1).minimize(loss)
+        if saved:
+            (tf.train if plain else pe).Saver()
         if not stepping:
             return
         saver = tf.train.Saver(tables) if plain else None
