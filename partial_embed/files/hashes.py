@@ -10,7 +10,7 @@ import hashlib
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from partial_embed.files.tensors import a_function, cpu_only, dtype_of
+from partial_embed.files.tensors import a_function, cpu_only, dtype_of, placeholder_of
 
 DIGEST = "farm-sum:"  # before a digest that is written down
 _CHUNK_BYTES = 1 << 20  # stays in the cache
@@ -201,7 +201,7 @@ def fingerprint_of(values, axis=0, as_digest=True):
     """
     if as_digest and can_hash(dtype_of(values)):
         with tf.Graph().as_default(), tf.device("/cpu:0"), tf.Session(config=cpu_only()) as session:
-            fed = tf.placeholder(values.dtype, values.shape)
+            fed = placeholder_of(values)
             return digest_text(session.run(digest_of([hash_rows(fed, axis)]), {fed: values}))
     values = np.moveaxis(values, axis, 0) if values.shape else values.reshape([1])
     return fingerprint(row_hashes(values))

@@ -121,7 +121,7 @@ def write_part(prefix, tensors):
         feeds = {}
         for number, value in enumerate(values):
             if not callable(value):
-                feeds[number] = tf.placeholder(dtype_of(value), value.shape)
+                feeds[number] = placeholder_of(value)
         save = tf.raw_ops.SaveV2(
             prefix=prefix,
             tensor_names=list(names),
@@ -169,6 +169,14 @@ def read_tensors(prefix, wanted):
 def dtype_of(array):
     """Returns the `tf.DType` of an array, of texts too."""
     return tf.string if array.dtype.kind in "OSU" else tf.as_dtype(array.dtype)
+
+
+def placeholder_of(array):
+    """Returns a placeholder that an array is fed to."""
+    # Made without its shape, of which TensorFlow would allocate another to optimize the graph.
+    fed = tf.placeholder(dtype_of(array), [None] * array.ndim)
+    fed.set_shape(array.shape)
+    return fed
 
 
 def fail_unless(message, all_fit, bad):
