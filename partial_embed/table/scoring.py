@@ -8,6 +8,31 @@ import tensorflow.compat.v1 as tf
 from partial_embed.table.log_sum_exp import log_sum_exp
 from partial_embed.table.lookup import after_check, beside
 
+# By these names TensorFlow finds the gradients, of a MetaGraph in another process, too.
+JOINED_BY_ROWS, JOINED_BY_COLUMNS = "PartialEmbedScores", "PartialEmbedKernelScores"
+
+
+@tf.RegisterGradient(JOINED_BY_ROWS)
+def _of_rows(op, gradient, *_):
+    """Of scores, as `IdentityN` of (scores, x, whole, trainable, and which rows these are)."""
+    _, x, whole, trainable, *rows = op.inputs
+    its = _columns_of(gradient, trainable.shape.as_list()[0], *rows)
+    of_x, of_rows = tf.matmul(gradient, whole), tf.matmul(its, x, transpose_a=True)
+    return [None, of_x, None, of_rows] + [None] * len(rows)
+
+
+@tf.RegisterGradient(JOINED_BY_COLUMNS)
+def _of_columns(op, gradient, *_):
+    """Likewise, of a kernel [d, rows]."""
+    _, x, whole, trainable, *rows = op.inputs
+    its = _columns_of(gradient, trainable.shape.as_list()[1], *rows)
+    of_x = tf.matmul(gradient, whole, transpose_b=True)
+    return [None, of_x, None, tf.matmul(x, its, transpose_a=True)] + [None] * len(rows)
+
+
+def _columns_of(gradient, count, rows=None):
+    return gradient[:, -count:] if rows is None else tf.gather(gradient, rows, axis=1)
+
 
 class Scoring:
     """What a `PartialEmbedding` of rank 2 does with a batch and all of its rows."""
@@ -16,10 +41,10 @@ class Scoring:
         """Returns the scores of a batch against all rows.
 
         That is `matmul(x, whole_table, transpose_b=True)`, and of a kernel
-        [d, rows] `matmul(x, kernel)`; gradients reach the trainable rows only.
-        Which of two tensors is copied is told by the batch: scores [batch, rows]
-        of halves apart, equal to rounding; or from a batch of 4 d on, known when
-        the graph is built, the table itself, bit for bit.
+        [d, rows] `matmul(x, kernel)`, equal to rounding; gradients reach the
+        trainable rows only, and cost what these cost. What is copied is told by the
+        batch: scores [batch, rows] of halves apart, or from a batch of d on, known
+        when the graph is built, the table itself.
 
         Args:
             x: tensor [batch, d].
@@ -41,8 +66,7 @@ class Scoring:
             across = self.plan.axis == 0
             parts = self.variables
             if len(parts) > 1 and self.joins_for(x):
-                make = functools.partial(self._product_joined, x, across)
-                return beside(parts[-1], make)
+                return beside(parts[-1], functools.partial(self._product_joined, x))
             scores = [
                 beside(part, functools.partial(tf.matmul, x, part, transpose_b=across))
                 for part in parts
@@ -53,16 +77,19 @@ class Scoring:
     def joins_for(self, x):
         """Whether to join the halves is cheaper than to join their scores of x, on one device."""
         batch, width = x.shape.with_rank_at_least(1).as_list()[0], self.shape[1 - self.plan.axis]
-        # Apart, frozen rows need no product for a gradient; hence 4, which was measured.
-        return (
-            batch is not None
-            and batch >= 4 * width
-            and len({v.device for v in self.variables}) == 1
-        )
+        one_device = len({variable.device for variable in self.variables}) == 1
+        return batch is not None and batch >= width and one_device
 
-    def _product_joined(self, x, across):
-        whole = self._join([tf.convert_to_tensor(part) for part in self.variables])
-        return tf.matmul(x, whole, transpose_b=across)
+    def _product_joined(self, x):
+        values = [tf.convert_to_tensor(part) for part in self.variables]
+        whole, across = self._join(values), self.plan.axis == 0
+        scores = tf.matmul(x, whole, transpose_b=across)
+        if self.trainable is None:
+            return scores
+        order = [] if self.plan.in_order else [tf.constant(self.plan.trainable_rows)]
+        name = JOINED_BY_ROWS if across else JOINED_BY_COLUMNS
+        with tf.get_default_graph().gradient_override_map({"IdentityN": name}):
+            return tf.raw_ops.IdentityN(input=[scores, x, whole, values[-1], *order])[0]
 
     def frozen_log_sum_exp(self, x, score=None, name=None):
         """Returns `log(sum_r exp(x . r))` over the frozen rows r: one number for each of a batch.

@@ -279,7 +279,9 @@ def _check_whole_reads(facts):
 def _products(embedding, whole):
     """The products of a whole table with a batch for which it does not pay to keep halves apart."""
     found = [user for user in users(whole.outputs[0]) if user.type == "MatMul"]
-    return {user for user in found if embedding.joins_for(user.inputs[0])}
+    found = {user for user in found if embedding.joins_for(user.inputs[0])}
+    handed_on = {user for product in found for user in users(product.outputs[0])}
+    return found | {user for user in handed_on if user.type == "IdentityN"}
 
 
 def _check_samples(facts):
