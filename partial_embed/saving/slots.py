@@ -2,6 +2,7 @@
 
 from collections import namedtuple
 
+import numpy as np
 import tensorflow.compat.v1 as tf
 from absl import logging
 
@@ -10,7 +11,7 @@ from partial_embed.table.optimizer_state import belongs_to, cut_as_in, renamed
 from partial_embed.training.graph import upstream
 
 
-class Slot(namedtuple("Slot", ["variable", "name", "starts_as_rows", "bounds"])):
+class Slot(namedtuple("Slot", ["variable", "name", "starts_as_rows", "start", "bounds"])):
     """One slot of a table's trainable rows.
 
     Attributes:
@@ -18,7 +19,8 @@ class Slot(namedtuple("Slot", ["variable", "name", "starts_as_rows", "bounds"]))
         name: str, what the whole table's slot is called on disk.
         starts_as_rows: bool, whether it starts as a copy of the rows
             themselves, as a moving average does, and not at a number.
-        bounds: tensor [2], the least and the greatest of its initial values.
+        start: float, what it is initialized to, if its op says so; else None.
+        bounds: tensor [2], the least and the greatest of its initial values, if not.
     """
 
     def name_for(self, saved, embedding):
@@ -33,9 +35,9 @@ def initial_values(slots, session):
 
     Asked in one run: TensorFlow looks at the whole graph for each that it was not asked before.
     """
-    numbered = [slot for slot in slots if not slot.starts_as_rows]
-    found = {slot.name: None for slot in slots}
-    for slot, (low, high) in zip(numbered, session.run([slot.bounds for slot in numbered])):
+    asked = [slot for slot in slots if slot.bounds is not None]
+    found = {slot.name: slot.start for slot in slots}
+    for slot, (low, high) in zip(asked, session.run([slot.bounds for slot in asked])):
         found[slot.name] = float(low)
         if low != high:
             logging.warning(
@@ -77,9 +79,27 @@ def slots_of(embedding, variables):
         if (variable.shape.as_list() if axis else variable.shape.as_list()[:1]) == (
             shape if axis else shape[:1]
         ):
-            start = variable.initial_value
-            starts_as_rows = embedding.trainable.op in upstream([start])
-            with tf.name_scope("slot_start"), tf.device(variable.device):
-                bounds = tf.stack([tf.reduce_min(start), tf.reduce_max(start)])
-            slots.append(Slot(variable, name, starts_as_rows, bounds))
+            value, start, bounds = variable.initial_value, None, None
+            starts_as_rows = embedding.trainable.op in upstream([value])
+            if not starts_as_rows:
+                start = _number_in(value.op)
+            if not starts_as_rows and start is None:
+                with tf.name_scope("slot_start"), tf.device(variable.device):
+                    bounds = tf.stack([tf.reduce_min(value), tf.reduce_max(value)])
+            slots.append(Slot(variable, name, starts_as_rows, start, bounds))
     return slots
+
+
+def _number_in(op):
+    """Returns the number that an op says its output holds throughout, as a float; else None."""
+    op = op.inputs[1].op if op.type == "Fill" else op
+    if op.type != "Const":
+        return None
+    proto = op.get_attr("value")
+    if not proto.tensor_content:  # one for all, if it is one
+        del proto.tensor_shape.dim[:]
+    try:
+        numbers = np.unique(tf.make_ndarray(proto))
+    except ValueError:
+        return None
+    return float(numbers[0]) if len(numbers) == 1 and np.isfinite(numbers[0]) else None
