@@ -12,6 +12,7 @@ from partial_embed.files.growth import expect_base, read_generations, untrained_
 from partial_embed.files.hashes import keys_fingerprint, keys_text
 from partial_embed.files.publish import expect_no_other_keys, publish, staging
 from partial_embed.files.tensors import can_slice, reason, slice_spec, write_part
+from partial_embed.files.together import Together
 from partial_embed.saving.deltas import generations_of
 from partial_embed.saving.growth_plan import plan_growth
 from partial_embed.saving.slot_starts import ROWS
@@ -101,9 +102,8 @@ def grow_checkpoint(
     growth = plan_growth(
         base, rows, columns, vocabularies, initializers, skip, slots, allow_nonfinite
     )
-    writer = _Writer(base, growth, progress or (lambda done, total: None))
     with staging(output) as stage:
-        writer.write(stage)
+        _Writer(base, growth, progress or (lambda done, total: None), stage).write()
         base.expect_unchanged()
         keys = _vocabulary_text(growth)
         expect_no_other_keys(output, keys)
@@ -116,20 +116,20 @@ def grow_checkpoint(
 class _Writer:
     """Writes the tensors of a grown checkpoint as parts of a stage, one of them in memory."""
 
-    def __init__(self, base, growth, progress):
+    def __init__(self, base, growth, progress, stage):
         self._base, self._growth, self._progress = base, growth, progress
+        self._stage, self._together = stage, Together(stage)
         self._done, self._total = 0, sum(map(base.num_bytes, base.shapes))
-        self._waiting, self._waiting_bytes = [], 0  # tensors that are written together
 
-    def write(self, stage):
+    def write(self):
         grown = {n for table in self._growth.tables for n in (table.name, *table.slots)}
-        self._copy(stage, sorted(set(self._base.shapes) - grown))
+        self._copy(sorted(set(self._base.shapes) - grown))
         for table in self._growth.tables:
             new = self._first_values(table)
-            self._write_table(stage, table, new)
+            self._write_table(table, new)
             for slot, start in table.slots.items():
-                self._write_slot(stage, table, slot, start, new)
-        self._write_waiting(stage)
+                self._write_slot(table, slot, start, new)
+        self._together.end()
 
     def _first_values(self, table):
         """Returns what new rows start at, of which no row holds NaN or Inf."""
@@ -151,12 +151,12 @@ class _Writer:
 
     # These end with what they have read, so that one tensor is in memory at a time.
 
-    def _write_table(self, stage, table, new):
+    def _write_table(self, table, new):
         old = self._base.read(table.name)
         self._check_finite(table, old)
-        self._write(stage, table, table.name, old, new)
+        self._write(table, table.name, old, new)
 
-    def _write_slot(self, stage, table, slot, start, new):
+    def _write_slot(self, table, slot, start, new):
         old = self._base.read(slot)
         if start == ROWS:
             starts = new.astype(old.dtype)
@@ -164,25 +164,13 @@ class _Writer:
             axis = table.plan.rows.axis
             self._growth.starts.check(slot, start, old)
             starts = np.full(with_rows(old.shape, axis, new.shape[axis]), start, old.dtype)
-        self._write(stage, table, slot, old, starts)
+        self._write(table, slot, old, starts)
 
-    def _copy(self, stage, names):
+    def _copy(self, names):
         for name in names:
             size = self._base.num_bytes(name)
-            self._write_whole(stage, name, stored(self._base, name).tensor, size)
+            self._together.write(name, "", stored(self._base, name))
             self._advance(size)
-
-    def _write_whole(self, stage, name, value, size):
-        """Writes a tensor that is no slice, small ones together."""
-        self._waiting.append((name, "", value))
-        self._waiting_bytes += size
-        if self._waiting_bytes >= _BLOCK_BYTES:
-            self._write_waiting(stage)
-
-    def _write_waiting(self, stage):
-        if self._waiting:
-            write_part(stage.part(), self._waiting)
-            self._waiting, self._waiting_bytes = [], 0
 
     def _check_finite(self, table, old):
         bad = nonfinite_rows(np.moveaxis(old, table.plan.rows.axis, 0))
@@ -201,17 +189,17 @@ class _Writer:
         with tf.Graph().as_default(), tf.Session() as session:
             return session.run(plan.initial_values(rows)(plan.part_shape(len(rows))))
 
-    def _write(self, stage, table, name, old, new):
+    def _write(self, table, name, old, new):
         """Writes a table or a slot of it, given arrays of its old rows and of its new ones."""
         rows, axis = table.plan.rows, table.plan.rows.axis
         shape = with_rows(old.shape, axis, rows.num_rows)
         size = old.itemsize * int(np.prod(shape, dtype=np.int64))
         if size <= _BLOCK_BYTES >> 6 or not can_slice(self._base.dtypes[name]):
             places = rows.source_of(np.arange(rows.num_rows))
-            self._write_whole(stage, name, _rows_at(places, old, new, axis), size)
+            self._together.write(name, "", _rows_at(places, old, new, axis))
         elif rows.source is None:
             for start, part in ((0, old), (old.shape[axis], new)):
-                self._write_slice(stage, name, shape, axis, start, part)
+                self._write_slice(name, shape, axis, start, part)
         else:
             step = max(1, _BLOCK_BYTES * rows.num_rows // max(1, size))
             before = 0  # new rows
@@ -220,15 +208,14 @@ class _Writer:
                 count = int((places < 0).sum())
                 fresh = np.take(new, range(before, before + count), axis)
                 part = _rows_at(places, old, fresh, axis)
-                self._write_slice(stage, name, shape, axis, start, part)
+                self._write_slice(name, shape, axis, start, part)
                 before += count
         self._advance(self._base.num_bytes(name))
 
-    @staticmethod
-    def _write_slice(stage, name, shape, axis, start, part):
+    def _write_slice(self, name, shape, axis, start, part):
         if part.shape[axis]:
             spec = slice_spec(shape, offset_of(shape, axis, start), list(part.shape))
-            write_part(stage.part(), [(name, spec, part)])
+            write_part(self._stage.part(), [(name, spec, part)])
 
     def _advance(self, size):
         self._done += size

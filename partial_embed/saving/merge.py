@@ -11,7 +11,7 @@ from partial_embed.files.hashes import keys_fingerprint, keys_text
 from partial_embed.files.nearest import nearest
 from partial_embed.files.publish import publish, staging
 from partial_embed.files.runs import from_runs
-from partial_embed.files.tensors import write_part
+from partial_embed.files.together import Together
 from partial_embed.saving.merged_table import MergedTable
 from partial_embed.saving.policy import Policy
 from partial_embed.saving.same_base import check_base
@@ -80,10 +80,12 @@ def merge_checkpoint(base, deltas, output, policy=None, vocabulary=None, allow_n
     variables = _merged_variables(base, deltas, tables, policy)
     keys = None if vocabulary is None else _merged_keys(vocabulary, tables, base, deltas)
     with staging(output) as stage:
+        together = Together(stage)
         for table in tables:
-            table.write(stage, allow_nonfinite)
+            table.write(stage, together, allow_nonfinite)
         for name, value in variables:
-            write_part(stage.part(), [(name, "", value)])
+            together.write(name, "", value)
+        together.end()
         for checkpoint in [base, *deltas]:
             checkpoint.expect_unchanged()
         text = keys and keys_text(keys)
@@ -149,7 +151,7 @@ class _Delta(Checkpoint):
 
 
 def _merged_variables(base, deltas, tables, policy):
-    """Returns [(name, value), ...] of what is no table: arrays, or functions that make tensors."""
+    """Returns [(name, value), ...] of what is no table: arrays, or values not read yet."""
     of_tables = {name for table in tables for name in (table.name, *table.slots)}
     trained = sorted({name for delta in deltas for name in delta.variables()})
     merged = {}
@@ -171,7 +173,7 @@ def _merged_variables(base, deltas, tables, policy):
         entry = having[0].unchanged[name]
         value = stored(base, entry["base_name"])
         if name not in of_tables:
-            merged.setdefault(name, value.tensor)
+            merged.setdefault(name, value)
         starts = {}
         for delta in having:
             for slot, initial in delta.unchanged[name]["slots"].items():
@@ -184,7 +186,7 @@ def _merged_variables(base, deltas, tables, policy):
             there = name_in(base, there, entry["base_name"])
             held = stored(base, there) if there in base else None
             shape = list((held or value).shape)  # one number a row, perhaps
-            merged[slot] = slot_or_start(held, value, initial, value.dtype, shape).tensor
+            merged[slot] = slot_or_start(held, value, initial, value.dtype, shape)
     return sorted(merged.items())
 
 
