@@ -1,4 +1,4 @@
-"""Tensors of a checkpoint in the making, small ones in one part: a session costs more than they do."""
+"""Tensors of a checkpoint in the making, small ones in one part: they cost less than a session."""
 
 import numpy as np
 

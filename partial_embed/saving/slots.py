@@ -99,7 +99,8 @@ def _number_in(op):
     if not proto.tensor_content:  # one for all, if it is one
         del proto.tensor_shape.dim[:]
     try:
-        numbers = np.unique(tf.make_ndarray(proto))
+        numbers = tf.make_ndarray(proto).ravel()
     except ValueError:
         return None
-    return float(numbers[0]) if len(numbers) == 1 and np.isfinite(numbers[0]) else None
+    is_one = len(numbers) and numbers.dtype.kind != "c" and (numbers == numbers[0]).all()
+    return float(numbers[0]) if is_one and np.isfinite(float(numbers[0])) else None

@@ -265,8 +265,7 @@ def _check_whole_reads(facts):
                 wasting = users(op.outputs[0]) & facts.above - _products(embedding, op)
                 if not wasting:
                     continue
-                names = sorted(user.name for user in wasting)
-                rows = embedding.plan.num_rows
+                names, rows = sorted(user.name for user in wasting), embedding.plan.num_rows
                 yield Finding(
                     embedding.table_name,
                     f"it is read whole ({', '.join(names[:3]) or op.name}): {rows} "
@@ -280,8 +279,7 @@ def _products(embedding, whole):
     """The products of a whole table with a batch for which it does not pay to keep halves apart."""
     found = [user for user in users(whole.outputs[0]) if user.type == "MatMul"]
     found = {user for user in found if embedding.joins_for(user.inputs[0])}
-    handed_on = {user for product in found for user in users(product.outputs[0])}
-    return found | {user for user in handed_on if user.type == "IdentityN"}
+    return found.union(*[users(product.outputs[0]) for product in found])
 
 
 def _check_samples(facts):
