@@ -74,12 +74,14 @@ CONTESTS = {
     "sparse": ("sparse", False),
     "sparse, safe": ("sparse", True),
     "decoder": ("decoder",),
+    "scores": ("scores",),
 }
 # What `--only` knows.
 NAMES = [
     *dict.fromkeys(part.split(",")[0] for part in PARTS),
     "sparse",
     "decoder",
+    "scores",
     "wrong",
     "step",
     "peers",

@@ -15,6 +15,7 @@ from turns import Player
 
 import partial_embed as pe
 
+MOST_SCORED = 1000000  # likewise of scores
 MOST_COLUMNS = 50000  # of a decoder: its batch has a number for each of them
 MEMORY = 0.85  # the share of what is free that tables may take
 
@@ -105,6 +106,28 @@ def decoder(at):
             lambda feed, train=train: session.run(train, feed),
         )
         for title, (x, labels, train) in trains.items()
+    }
+
+
+def scores(at):
+    """The squared scores of a batch of 128 against all rows, of which the table alone trains."""
+    old, x = min(at.rows, MOST_SCORED), tf.placeholder(tf.float32, [128, at.dim])
+    shape, optimizer = [old + at.new_rows, at.dim], tf.train.GradientDescentOptimizer(0.1)
+    whole = tf.get_variable("whole", shape)
+    grown = pe.get_embedding("grown", shape, num_frozen_rows=old)
+    products = {
+        f"scores of 128 against {old:,} rows, all training": tf.matmul(x, whole, transpose_b=True),
+        "against a grown table's, by `table.matmul(x)`": grown.matmul(x),
+    }
+    losses = [tf.reduce_mean(tf.square(product)) for product in products.values()]
+    pairs = zip(losses, [whole, grown.trainable])
+    trains = [optimizer.minimize(loss, var_list=[variable]) for loss, variable in pairs]
+    random, session = np.random.RandomState(0), started()
+    return {
+        title: Player(
+            lambda: random.randn(128, at.dim), lambda its, train=train: session.run(train, {x: its})
+        )
+        for title, train in zip(products, trains)
     }
 
 

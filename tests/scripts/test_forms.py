@@ -79,7 +79,7 @@ def test_what_does_not_fit_into_memory_does_not_play(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "function, given", [("sparse", [True]), ("sparse", [False]), ("decoder", [])]
+    "function, given", [("sparse", [True]), ("sparse", [False]), ("decoder", []), ("scores", [])]
 )
 def test_other_players_take_steps(function, given):
     found = getattr(players, function)(AT, *given)
