@@ -70,7 +70,7 @@ def _finding_function(dtype):
         return tf.equal(tf.size(bad), 0), bad
 
     arguments = [tf.TensorSpec([None, None], dtype), tf.TensorSpec([None, 1], dtype)]
-    return a_function(find, arguments, "partial_embed_find_nonfinite")
+    return a_function(find, arguments, f"find_nonfinite_{dtype.name}")
 
 
 def nonfinite_rows(values):

@@ -85,7 +85,9 @@ def hash_rows(value, axis=0):
         blocks = min(count, most, -(-size // least_bytes))
         unit = 64 if count >= 64 * blocks else 1
         kind = value.dtype.base_dtype, value.shape.rank
-        found = _hashing_function(*kind, axis, blocks, unit)(value)
+        width = size // count // min(value.dtype.size, 8)
+        sizes = [tf.constant(number, tf.int64) for number in (count, width)]
+        found = _hashing_function(*kind, axis, blocks, unit)(value, *sizes)
     found.set_shape([count, words])
     return found
 
@@ -107,10 +109,9 @@ def _hashing_function(dtype, rank, axis, blocks, unit):
     held = rank + dtype.size // 16  # of 16 bytes two numbers are made
     front = [axis] + [other for other in range(held) if other != axis]
 
-    def hash_all(value):
+    # Told its shape: of what is asked for that TensorFlow makes what waits for it, fed or not.
+    def hash_all(value, count, width):
         value = tf.bitcast(value, bits)
-        count = tf.shape(value, out_type=tf.int64)[axis]
-        width = tf.size(value, out_type=tf.int64) // count
         # TensorFlow need not copy a block that begins at a multiple of 64.
         starts = [count * number // blocks // unit * unit for number in range(blocks)]
 
@@ -122,7 +123,9 @@ def _hashing_function(dtype, rank, axis, blocks, unit):
 
         return tf.concat([block(*ends) for ends in zip(starts, starts[1:] + [count])], 0)
 
-    return a_function(hash_all, [tf.TensorSpec([None] * rank, dtype)], "partial_embed_hash")
+    name = f"hash_{dtype.name}_{rank}_{axis}_{blocks}_{unit}"
+    number = tf.TensorSpec([], tf.int64)
+    return a_function(hash_all, [tf.TensorSpec([None] * rank, dtype), number, number], name)
 
 
 def _as_int32(numbers):
@@ -154,7 +157,7 @@ def _digest_function():
         farm = _farm_hashes(tf.reshape(hashes, [1, -1]))
         return tf.concat([tf.reshape(farm, [-1]), tf.reduce_sum(hashes, 0)], 0)
 
-    return a_function(digest, [tf.TensorSpec([None, None], tf.int32)], "partial_embed_digest")
+    return a_function(digest, [tf.TensorSpec([None, None], tf.int32)], "digest")
 
 
 def digest_text(digest):

@@ -194,10 +194,11 @@ def a_function(make, arguments, name):
     Args:
         make: function of tensors, which returns a tensor, or a structure of some.
         arguments: list of `tf.TensorSpec`s of these.
-        name: str.
+        name: str, of no function that does something else: TensorFlow takes that of an imported
+            MetaGraph for this one, if they have one name and number.
     """
     with tf.Graph().as_default():  # in none of the script's devices and scopes
-        return tf.wrap_function(make, arguments, name=name)
+        return tf.wrap_function(make, arguments, name=f"partial_embed_{name}")
 
 
 def cpu_only():

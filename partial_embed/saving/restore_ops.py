@@ -74,9 +74,9 @@ class RestoreOps:
             value = restore(*place[:2], variable.dtype.base_dtype, place[2], variable.shape)
             axis = self._rows_of.get(variable.op.name, (None, (), 0))[2]
             marks = None if self._allow_nonfinite else marks_of(value, axis)
-            if marks is None:
+            if marks is None:  # No constant, in place of which TensorFlow puts what it waits for.
                 with tf.control_dependencies([value]):
-                    is_fit = tf.constant(True)
+                    is_fit = tf.placeholder_with_default(True, [])
             else:
                 is_fit = tf.reduce_all(tf.equal(marks, marks))
         return _Value(place, value, is_fit, marks)
@@ -219,7 +219,7 @@ def _expect_all(conditions):
 
 
 def _rows_of_variables(content):
-    """Returns {name of a variable's op: (table, which rows of it the variable holds, axis)}."""
+    """Returns {name of a variable's op: (table or slot, which rows of it it holds, axis)}."""
     found = {}
     for table in content.tables:
         axis = table.embedding.plan.axis
@@ -227,4 +227,7 @@ def _rows_of_variables(content):
         if table.embedding.trainable is not None:
             rows = table.embedding.plan.trainable_rows
             found[table.embedding.trainable.op.name] = (table.name, rows, axis)
+            for slot in table.slots:
+                along = axis if slot.variable.shape.rank == table.embedding.shape.rank else 0
+                found[slot.variable.op.name] = (slot.name, rows, along)
     return found

@@ -12,10 +12,16 @@ def expect_same_base(table, source, origin):
         origin: that of the base.
     """
     embedding, base = table.embedding, table.embedding.source
-    if source.is_complete or base is None or not base.is_unchanged():
+    if source.is_complete or base is None:
         return
     if source.checkpoint.index_checksum == base.index_checksum != "":
         return
+    if not base.is_unchanged():
+        raise ValueError(
+            f"{base.prefix}, which {table.name} grew from, is gone or was replaced, so whether "
+            f"{source.checkpoint.prefix} holds the same old rows cannot be told. Restore with "
+            "allow_other_base=True, or grow from it. No variable was changed."
+        )
     which = embedding.plan.frozen_rows()
     held = [found.rows(which) for found in (origin, source)]
     found = [fingerprint_of(rows.read(), rows.axis) for rows in held]

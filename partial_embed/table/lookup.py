@@ -242,7 +242,8 @@ def _dividing_function(*arguments):
 
     ids = tf.TensorSpec(None, arguments[0][0])
     others = [tf.TensorSpec([None] * rank, dtype) for dtype, rank in arguments]
-    return a_function(divide, [ids] + others, "partial_embed_divide")
+    name = "_".join(f"{dtype.name}_{rank}" for dtype, rank in arguments)
+    return a_function(divide, [ids] + others, f"divide_{name}")
 
 
 def gather_rows(variable, ids):

@@ -16,8 +16,9 @@ JOINED_BY_ROWS, JOINED_BY_COLUMNS = "PartialEmbedScores", "PartialEmbedKernelSco
 def _of_rows(op, gradient, *_):
     """Of scores, as `IdentityN` of (scores, x, whole, trainable, and which rows these are)."""
     _, x, whole, trainable, *rows = op.inputs
-    its = _columns_of(gradient, trainable.shape.as_list()[0], *rows)
-    of_x, of_rows = tf.matmul(gradient, whole), tf.matmul(its, x, transpose_a=True)
+    gradient, its = _all_and_trainable(gradient, trainable, 0, *rows)
+    of_x = tf.matmul(gradient, tf.math.conj(whole))
+    of_rows = tf.matmul(its, tf.math.conj(x), transpose_a=True)
     return [None, of_x, None, of_rows] + [None] * len(rows)
 
 
@@ -25,13 +26,18 @@ def _of_rows(op, gradient, *_):
 def _of_columns(op, gradient, *_):
     """Likewise, of a kernel [d, rows]."""
     _, x, whole, trainable, *rows = op.inputs
-    its = _columns_of(gradient, trainable.shape.as_list()[1], *rows)
-    of_x = tf.matmul(gradient, whole, transpose_b=True)
-    return [None, of_x, None, tf.matmul(x, its, transpose_a=True)] + [None] * len(rows)
+    gradient, its = _all_and_trainable(gradient, trainable, 1, *rows)
+    of_x = tf.matmul(gradient, whole, adjoint_b=True)
+    return [None, of_x, None, tf.matmul(x, its, adjoint_a=True)] + [None] * len(rows)
 
 
-def _columns_of(gradient, count, rows=None):
-    return gradient[:, -count:] if rows is None else tf.gather(gradient, rows, axis=1)
+def _all_and_trainable(gradient, trainable, axis, rows=None):
+    """Returns the gradient of scores as a tensor, and its columns of the trainable rows."""
+    gradient = tf.convert_to_tensor(gradient)
+    if rows is None:  # A function may know no shapes.
+        first = tf.shape(gradient)[1] - tf.shape(trainable)[axis]
+        return gradient, gradient[:, first:]
+    return gradient, tf.gather(gradient, rows, axis=1)
 
 
 class Scoring:
@@ -42,7 +48,8 @@ class Scoring:
 
         That is `matmul(x, whole_table, transpose_b=True)`, and of a kernel
         [d, rows] `matmul(x, kernel)`, equal to rounding; gradients reach the
-        trainable rows only, and cost what these cost. What is copied is told by the
+        trainable rows only, and cost what these cost (where a MetaGraph is imported,
+        once `pe.PartialEmbedding` was named there). What is copied is told by the
         batch: scores [batch, rows] of halves apart, or from a batch of d on, known
         when the graph is built, the table itself.
 

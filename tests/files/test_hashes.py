@@ -191,3 +191,13 @@ def test_other_orders_are_other_rows():
     values = np.arange(12, dtype=np.float32).reshape([3, 4])
     for other in (values[::-1], values[:, ::-1], values.reshape([4, 3])):
         assert fingerprint_of(other) != fingerprint_of(values)
+
+
+def test_functions_of_other_tensors_have_other_names():
+    """TensorFlow takes one of an imported MetaGraph for another of its name and number."""
+    graph = tf.get_default_graph()
+    for value, axis in ((tf.zeros([3, 2]), 0), (tf.zeros([3, 2]), 1), (tf.zeros([3]), 0)):
+        hash_rows(value, axis)
+    names = [its.signature.name for its in graph.as_graph_def().library.function]
+    kinds = {name.rstrip("0123456789") for name in names if "partial_embed_hash" in name}
+    assert len(kinds) == 3

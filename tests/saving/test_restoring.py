@@ -357,6 +357,55 @@ def test_new_rows_that_are_no_numbers(session, folder, base):
         np.testing.assert_array_equal(session.run(model.table.trainable), trained)
 
 
+@pytest.mark.parametrize(
+    "arguments, place", [({}, [8, 1]), ({"trainable_rows": [1, 4]}, [4, 1]), ({"axis": 1}, [1, 9])]
+)
+def test_slots_that_are_no_numbers(start, tmp_path, arguments, place):
+    """Told by the slot's name on disk, and by the rows of the table."""
+    shape = [10, 2] if "axis" not in arguments else [2, 10]
+    table = pe.get_embedding("t", shape, num_frozen_rows=7, **arguments)
+    optimizer = tf.train.MomentumOptimizer(0.1, 0.9)
+    pe.minimize(optimizer, tf.reduce_sum(tf.convert_to_tensor(table) ** 2))
+    saver, session = pe.Saver(), start()
+    slot = optimizer.get_slot(table.trainable, "momentum")
+    value = session.run(slot)
+    its = list(place)
+    axis = table.plan.axis
+    its[axis] = table.plan.trainable_rows.tolist().index(place[axis])
+    value[tuple(its)] = np.nan
+    slot.load(value, session)
+    saved = saver.save(session, str(tmp_path / "bad"))
+    session.run(slot.initializer)
+    with pytest.raises(ValueError, match=rf"^t/Momentum of .*: rows \[{place[axis]}\] hold NaN"):
+        saver.restore(session, saved)
+    assert not np.isnan(session.run(slot)).any()
+
+
+KINDS = ["int32", "int64", "uint8", "int16", "bool", "float16", "float32", "complex64", "string"]
+
+
+@pytest.mark.parametrize("arguments", [{"trainable_rows": [1, 4]}, {"trainable_rows": [4, 5]}])
+@pytest.mark.parametrize("delta", [False, True])
+def test_tables_of_every_dtype(tmp_path, arguments, delta):
+    """Read by their ops, or fed where no op reads such rows."""
+    for kind in KINDS:
+        dtype, prefix = tf.as_dtype(kind), str(tmp_path / f"{kind}-base")
+        values = (np.arange(12) % 2 if kind == "bool" else np.arange(12)).reshape([6, 2])
+        values = values.astype(object if kind == "string" else dtype.as_numpy_dtype)
+        values = values.astype("S") if kind == "string" else values
+        with tf.Graph().as_default(), tf.Session() as session:
+            session.run(tf.get_variable("t", initializer=tf.constant(values, dtype)).initializer)
+            tf.train.Saver().save(session, prefix)
+        with tf.Graph().as_default(), tf.Session() as session:
+            table = pe.get_embedding("t", [6, 2], dtype, checkpoint=prefix, **arguments)
+            saver = pe.Saver(delta=delta)
+            session.run(tf.global_variables_initializer())
+            saved = saver.save(session, str(tmp_path / kind))
+            table.frozen.load(session.run(tf.zeros_like(table.frozen)), session)
+            saver.restore(session, saved)
+            assert session.run(table).tolist() == values.tolist(), kind
+
+
 def test_a_lost_server_is_no_damaged_checkpoint(write_checkpoint, start, row_numbers):
     """A monitored session waits for the server; the checkpoint is as good as ever."""
     prefix = write_checkpoint({"table": row_numbers([4, 2])})

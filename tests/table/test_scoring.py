@@ -217,6 +217,58 @@ def test_scores_and_gradients_are_those_of_the_whole_table(
             np.testing.assert_allclose(gradient, its, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.parametrize("axis", [0, 1])
+def test_scores_of_complex_numbers_and_gradients_of_some(start, axis):
+    """A product's gradient has a conjugate; one of rows that were taken of it is sparse."""
+    values = np.random.RandomState(0).randn(11, 4) * (1 + 2j)
+    values = values if axis == 0 else values.T
+    arguments = dict(initializer=values.copy(), num_frozen_rows=7, axis=axis)
+    table = pe.get_embedding("table", values.shape, tf.complex128, **arguments)
+    x, whole = tf.constant(np.random.RandomState(1).randn(5, 4) * (2 - 1j)), tf.constant(values)
+    pairs = []
+    for scores, rows in (
+        (table.matmul(x), table.trainable),
+        (tf.matmul(x, whole, transpose_b=axis == 0), whole),
+    ):
+        some = tf.gather(scores, [0, 2])
+        ones = tf.ones_like(some)
+        pairs += [tf.gradients(tf.abs(some) ** 2, [x, rows]), tf.gradients(some, [x, rows], ones)]
+    found = start().run(pairs)
+    for its, wanted in zip(found[:2], found[2:]):
+        np.testing.assert_allclose(its[0], wanted[0], rtol=1e-12)
+        np.testing.assert_allclose(its[1], np.take(wanted[1], range(7, 11), axis), rtol=1e-12)
+
+
+def test_scores_in_branches_and_loops(start):
+    """Where the gradient is made in a function of its own, which may know no shapes."""
+    tf.enable_control_flow_v2()
+    try:
+        values = np.random.RandomState(0).randn(11, 4)
+        table = pe.get_embedding(
+            "table", [11, 4], tf.float64, initializer=values, num_frozen_rows=7, use_resource=True
+        )
+        x = tf.constant(x_of(5))
+        always = tf.placeholder_with_default(True, [])
+        scores = [
+            tf.cond(always, lambda: table.matmul(x), lambda: tf.zeros([5, 11], tf.float64)),
+            tf.while_loop(
+                lambda n, _: n < 1,
+                lambda n, its: (n + 1, its + table.matmul(x)),
+                [0, tf.zeros([5, 11], tf.float64)],
+            )[1],
+        ]
+        gradients = [tf.gradients(its**2, table.trainable)[0] for its in scores]
+    finally:
+        tf.disable_control_flow_v2()
+    for gradient in start().run(gradients):
+        wanted = 2 * (x_of(5) @ values.T).T @ x_of(5)
+        np.testing.assert_allclose(gradient, wanted[7:], rtol=1e-10)
+
+
+def x_of(batch):
+    return np.random.RandomState(1).randn(batch, 4)
+
+
 MASKS = [-np.inf, -1e9]
 
 
