@@ -247,7 +247,8 @@ def measure_and_show(arguments):
     if values.pictures:
         import pictures
 
-        pictures.draw_steps(os.path.join(values.pictures, "steps.png"), found)
+        if found["steps"]:
+            pictures.draw_steps(os.path.join(values.pictures, "steps.png"), found)
         pictures.draw_costs(os.path.join(values.pictures, "costs.png"), found)
 
 

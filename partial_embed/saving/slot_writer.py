@@ -26,7 +26,7 @@ class SlotWriter:
             return
         with tf.name_scope("partial_embed_slot"), tf.device(device):
             self._prefix = tf.placeholder(tf.string, [])
-            self._place = [tf.placeholder(tf.string, []) for _ in range(3)]
+            self._place = [tf.placeholder(tf.string, shape) for shape in ([], [1], [1])]
             self._number = tf.placeholder(dtype, [])
             copied = restore(*self._place[:2], dtype, self._place[2], shape)
             filled = tf.fill(shape, self._number)
@@ -54,7 +54,7 @@ class SlotWriter:
             if self._is_far and isinstance(value, Filled):
                 session.run(self._fill, {self._prefix: prefix, self._number: value.number})
             elif self._is_far and in_one_slice:
-                place = (value.checkpoint.prefix, value.name, value.spec)
+                place = (value.checkpoint.prefix, [value.name], [value.spec])
                 session.run(self._copy, {self._prefix: prefix, **dict(zip(self._place, place))})
             else:  # In a graph of its own: of a new question, TensorFlow looks at all of a graph.
                 write_part(prefix, [(*self._slice, value.tensor)])
