@@ -15,6 +15,7 @@ from partial_embed.files.tensors import a_function, cpu_only, dtype_of, placehol
 DIGEST = "farm-sum:"  # before a digest that is written down
 _CHUNK_BYTES = 1 << 20  # stays in the cache
 _BLOCK_BYTES = 1 << 22  # are worth an op of their own
+_MOST_BYTES = 1 << 31  # of an op, which may count in 32 bits
 
 
 def row_hashes(values):
@@ -82,7 +83,7 @@ def hash_rows(value, axis=0):
             return tf.zeros([count, words], tf.int32)
         size = value.shape.num_elements() * value.dtype.size
         most, least_bytes = (64, 16 * _BLOCK_BYTES) if axis else (4, _BLOCK_BYTES)
-        blocks = min(count, most, -(-size // least_bytes))
+        blocks = min(count, max(min(most, -(-size // least_bytes)), -(-size // _MOST_BYTES)))
         unit = 64 if count >= 64 * blocks else 1
         kind = value.dtype.base_dtype, value.shape.rank
         width = size // count // min(value.dtype.size, 8)
