@@ -15,8 +15,8 @@ from turns import Player
 
 import partial_embed as pe
 
-MOST_SCORED = 1000000  # likewise of scores
 MOST_COLUMNS = 50000  # of a decoder: its batch has a number for each of them
+MOST_SCORED = 1000000  # likewise of scores
 MEMORY = 0.85  # the share of what is free that tables may take
 
 

@@ -62,6 +62,20 @@ def restore(prefix, name, dtype, spec="", shape=None):
     return value
 
 
+def restore_fed(dtype, shape):
+    """Returns (what `restore` returns, the placeholders that say where it is read when it runs).
+
+    Args:
+        dtype: `tf.DType`.
+        shape: static shape of the result.
+
+    Returns:
+        A tensor, and a list of what is fed with a prefix, a list of one name, and one of one slice.
+    """
+    place = [tf.placeholder(tf.string, its) for its in ([], [1], [1])]
+    return restore(*place[:2], dtype, place[2], shape), place
+
+
 def can_slice(dtype):
     """Returns whether TensorFlow reads part of such a tensor, and joins its slices.
 

@@ -11,12 +11,12 @@ _TEXT_BYTES = 64  # at a guess
 class Together:
     """Writes tensors as parts of a `Stage`; some wait for others until `end`.
 
-    Args:
+    Attributes:
         stage: `Stage`.
     """
 
     def __init__(self, stage):
-        self._stage = stage
+        self.stage = stage
         self._waiting, self._bytes = [], 0
 
     def write(self, name, spec, value):
@@ -37,5 +37,5 @@ class Together:
     def end(self):
         """Writes what waits."""
         if self._waiting:
-            write_part(self._stage.part(), self._waiting)
+            write_part(self.stage.part(), self._waiting)
             self._waiting, self._bytes = [], 0

@@ -118,7 +118,7 @@ class _Writer:
 
     def __init__(self, base, growth, progress, stage):
         self._base, self._growth, self._progress = base, growth, progress
-        self._stage, self._together = stage, Together(stage)
+        self._together = Together(stage)
         self._done, self._total = 0, sum(map(base.num_bytes, base.shapes))
 
     def write(self):
@@ -215,7 +215,7 @@ class _Writer:
     def _write_slice(self, name, shape, axis, start, part):
         if part.shape[axis]:
             spec = slice_spec(shape, offset_of(shape, axis, start), list(part.shape))
-            write_part(self._stage.part(), [(name, spec, part)])
+            write_part(self._together.stage.part(), [(name, spec, part)])
 
     def _advance(self, size):
         self._done += size

@@ -82,7 +82,7 @@ def merge_checkpoint(base, deltas, output, policy=None, vocabulary=None, allow_n
     with staging(output) as stage:
         together = Together(stage)
         for table in tables:
-            table.write(stage, together, allow_nonfinite)
+            table.write(together, allow_nonfinite)
         for name, value in variables:
             together.write(name, "", value)
         together.end()

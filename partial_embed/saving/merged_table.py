@@ -62,7 +62,6 @@ class MergedTable:
         else:
             self._join()
         self._source = BaseTable(base, self.base_name, self.plan, name)
-        self._stage = self._together = None  # where it is written to
 
     def _same(self, what, of, deltas=None):
         """Returns what all deltas say of the table; raises ValueError if they differ."""
@@ -122,20 +121,13 @@ class MergedTable:
         self.plan = RowPlan(rows, base_rows, trainable, axis=self._axis)
         self.keys = dict(zip(range(base_rows, rows), new)) if named else None
 
-    def write(self, stage, together, allow_nonfinite):
-        """Writes the table, then its slots: one of them in memory at a time.
-
-        Args:
-            stage: `Stage`.
-            together: `Together` of it.
-            allow_nonfinite: bool.
-        """
-        self._stage, self._together = stage, together
-        self._write_table(allow_nonfinite)
+    def write(self, together, allow_nonfinite):
+        """Writes the table, then its slots, by a `Together`: one of them in memory at a time."""
+        self._write_table(together, allow_nonfinite)
         for slot in self.slots:
-            self._write_slot(slot)
+            self._write_slot(together, slot)
 
-    def _write_table(self, allow_nonfinite):
+    def _write_table(self, together, allow_nonfinite):
         held = stored(self._base, self.base_name)
         stored_bytes, base = held.bytes, held.read()
         stored_bytes.note_read()
@@ -148,7 +140,7 @@ class MergedTable:
             if not (self.plan.contiguous and len(old) == len(frozen)):
                 old, stored_bytes = old[self.plan.source_of(frozen)], None
             old = self._rows_back(old)
-            self._write(self.name, old, stored_bytes, len(frozen), new)
+            self._write(together, self.name, old, stored_bytes, len(frozen), new)
             checked.result()
 
     def _check(self, base, new, allow_nonfinite):
@@ -180,7 +172,7 @@ class MergedTable:
                 known[of] = fingerprint_of(take_rows(rows, which, self._axis), self._axis, of[1])
             compare_base(delta.prefix, entry, self.name, known[of], whole)
 
-    def _write_slot(self, slot):
+    def _write_slot(self, together, slot):
         name, initial, which = slot + DELTA_ROWS, self.slots[slot], self.plan.frozen_rows()
         having = next(delta for delta in self._deltas if slot in delta.tables[self.name]["slots"])
         shape, dtype = list(having.shapes[name]), having.dtypes[name]
@@ -195,14 +187,14 @@ class MergedTable:
 
         new = self._combined(rows_of)
         if not len(which):
-            self._together.write(slot, "", self._rows_back(new))
+            together.write(slot, "", self._rows_back(new))
             return
         part = with_rows(shape, self._axis, len(which))
         found = self._source.slot_rows(slot, which)
         old = slot_or_start(found, self._source.rows(which), initial, dtype, part)
         sliced = self.plan.contiguous and can_slice(dtype)
         values = old if sliced else old.read()
-        self._write(slot, values, getattr(old, "bytes", None), len(which), new)
+        self._write(together, slot, values, getattr(old, "bytes", None), len(which), new)
 
     def _combined(self, rows_of):
         """Returns the rows that train, from each delta's, along the first axis."""
@@ -212,7 +204,7 @@ class MergedTable:
         ]
         return self._policy.combined(self.name, arrays, self._picks, len(self.plan.trainable_rows))
 
-    def _write(self, name, old, old_bytes, count, new):
+    def _write(self, together, name, old, old_bytes, count, new):
         """Writes a table or slot.
 
         Args:
@@ -223,7 +215,7 @@ class MergedTable:
         """
         plan, new = self.plan, self._rows_back(new)
         if not (plan.contiguous and can_slice(dtype_of(new))):
-            self._together.write(name, "", plan.joined(old, new))
+            together.write(name, "", plan.joined(old, new))
             return
         shape = with_rows(new.shape, self._axis, plan.num_rows)
         for rows, its, start, stop in (
@@ -234,11 +226,11 @@ class MergedTable:
                 part_shape = with_rows(shape, self._axis, stop - start)
                 spec = slice_spec(shape, offset_of(shape, self._axis, start), part_shape)
                 if its:
-                    part = self._stage.part()
+                    part = together.stage.part()
                     if not its.copy(part, name, spec, shape):
                         write_part(part, [(name, spec, getattr(rows, "tensor", rows))])
                 else:
-                    self._together.write(name, spec, rows)
+                    together.write(name, spec, rows)
 
     def _rows_first(self, array):
         return np.moveaxis(array, self._axis, 0)

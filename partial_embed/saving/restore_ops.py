@@ -8,7 +8,7 @@ import tensorflow.compat.v1 as tf
 
 from partial_embed.files.finite import marks_of
 from partial_embed.files.hashes import can_hash, digest_of, digest_text, hash_rows, read_digest
-from partial_embed.files.tensors import read_tensors, reason, restore
+from partial_embed.files.tensors import read_tensors, reason, restore_fed
 from partial_embed.saving.same_base import check_base, compare_base
 from partial_embed.saving.saveables import Saved
 from partial_embed.saving.source import read_all
@@ -70,8 +70,7 @@ class RestoreOps:
     def _value_of(self, variable):
         """Returns the `_Value` that is to be assigned to a variable."""
         with tf.device(variable.device):
-            place = [tf.placeholder(tf.string, shape) for shape in ([], [1], [1])]
-            value = restore(*place[:2], variable.dtype.base_dtype, place[2], variable.shape)
+            value, place = restore_fed(variable.dtype.base_dtype, variable.shape)
             axis = self._rows_of.get(variable.op.name, (None, (), 0))[2]
             marks = None if self._allow_nonfinite else marks_of(value, axis)
             if marks is None:  # No constant, in place of which TensorFlow puts what it waits for.
@@ -114,10 +113,8 @@ class RestoreOps:
         """
         feeds, fed = {}, []
         for variable, value in restoration.values:
-            name = variable.op.name
             if value.is_one_slice:
-                place = (value.checkpoint.prefix, [value.name], [value.spec])
-                feeds.update(zip(self._values[name].place, place))
+                feeds.update(zip(self._values[variable.op.name].place, value.place))
             else:
                 fed.append((variable, value))
         for (variable, _), array in zip(fed, read_all([value for _, value in fed])):

@@ -3,7 +3,7 @@
 import tensorflow.compat.v1 as tf
 
 from partial_embed.files.stored_bytes import StoredBytes
-from partial_embed.files.tensors import damaged, restore, write_part
+from partial_embed.files.tensors import damaged, restore_fed, write_part
 from partial_embed.saving.source import Filled
 
 
@@ -26,9 +26,8 @@ class SlotWriter:
             return
         with tf.name_scope("partial_embed_slot"), tf.device(device):
             self._prefix = tf.placeholder(tf.string, [])
-            self._place = [tf.placeholder(tf.string, shape) for shape in ([], [1], [1])]
             self._number = tf.placeholder(dtype, [])
-            copied = restore(*self._place[:2], dtype, self._place[2], shape)
+            copied, self._place = restore_fed(dtype, shape)
             filled = tf.fill(shape, self._number)
             with tf.device("/cpu:0"):
                 self._copy, self._fill = (
@@ -54,8 +53,8 @@ class SlotWriter:
             if self._is_far and isinstance(value, Filled):
                 session.run(self._fill, {self._prefix: prefix, self._number: value.number})
             elif self._is_far and in_one_slice:
-                place = (value.checkpoint.prefix, [value.name], [value.spec])
-                session.run(self._copy, {self._prefix: prefix, **dict(zip(self._place, place))})
+                place = dict(zip(self._place, value.place))
+                session.run(self._copy, {self._prefix: prefix, **place})
             else:  # In a graph of its own: of a new question, TensorFlow looks at all of a graph.
                 write_part(prefix, [(*self._slice, value.tensor)])
         except tf.errors.OpError as error:

@@ -38,6 +38,8 @@ class Stored(namedtuple("Stored", ["checkpoint", "name", "spec", "rows", "shape"
 
     dtype = property(lambda self: self.checkpoint.dtypes[self.name])
     key = property(lambda self: (self.name, self.spec, self.dtype))
+    # What is fed to the placeholders of `restore_fed`.
+    place = property(lambda self: (self.checkpoint.prefix, [self.name], [self.spec]))
 
     @property
     def is_one_slice(self):

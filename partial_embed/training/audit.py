@@ -262,7 +262,7 @@ def _check_whole_reads(facts):
             joined.update(source(tensor) for tensor in partitions.inputs)
         for embedding in facts.embeddings:
             if embedding.frozen_parts and joined.issuperset(v.op for v in embedding.variables):
-                wasting = users(op.outputs[0]) & facts.above - _products(embedding, op)
+                wasting = users(op.outputs[0]) & facts.above - _products(embedding, op.outputs[0])
                 if not wasting:
                     continue
                 names, rows = sorted(user.name for user in wasting), embedding.plan.num_rows
@@ -277,9 +277,9 @@ def _check_whole_reads(facts):
 
 def _products(embedding, whole):
     """The products of a whole table with a batch for which it does not pay to keep halves apart."""
-    found = [user for user in users(whole.outputs[0]) if user.type == "MatMul"]
-    found = {user for user in found if embedding.joins_for(user.inputs[0])}
-    return found.union(*[users(product.outputs[0]) for product in found])
+    found = {op for op in users(whole) if op.type == "MatMul" and embedding.joins_for(op.inputs[0])}
+    handed_on = set().union(*[users(op.outputs[0]) for op in found])
+    return found | {op for op in handed_on if op.type == "IdentityN"}  # by matmul itself
 
 
 def _check_samples(facts):
