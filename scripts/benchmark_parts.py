@@ -61,16 +61,10 @@ PARTS = {
         "of the same ids, in ops": ("build", False, 50, True, True),
     },
 }
-for _model, _what in (
-    ("complex", "a bare loop of `make_callable`, ComplEx at UMLS's size"),
-    ("matrix_factorization", "the same, ratings and a table of all rows"),
-):
-    PARTS[f"loop, {_model}"] = {
-        _what: ("loop", _model, True),
-        f"the training job, {_model}": ("loop", _model, False),
-    }
 # Contests of forms that take turns: which of players.py, and what it is given beside sizes.
 CONTESTS = {
+    "loop, complex": ("loop", "complex"),
+    "loop, matrix_factorization": ("loop", "matrix_factorization"),
     "sparse": ("sparse", False),
     "sparse, safe": ("sparse", True),
     "decoder": ("decoder",),
@@ -78,10 +72,7 @@ CONTESTS = {
 }
 # What `--only` knows.
 NAMES = [
-    *dict.fromkeys(part.split(",")[0] for part in PARTS),
-    "sparse",
-    "decoder",
-    "scores",
+    *dict.fromkeys(part.split(",")[0] for part in [*PARTS, *CONTESTS]),
     "wrong",
     "step",
     "peers",

@@ -12,15 +12,6 @@ import numpy as np
 import quiet  # noqa: F401 (before all that imports TensorFlow)
 import report
 import tensorflow.compat.v1 as tf
-from job import data as job_data
-from job import graph as job_graph
-from job import hooks
-from job.batches import Arrays
-from job.config import Config
-from job.directory import Base
-from job.loop import Loop
-from job.progress import Progress
-from models import hyperparameters  # noqa: F401 (defines the flags)
 
 import partial_embed as pe
 
@@ -263,57 +254,3 @@ def wrong_rows(at):
         for form, title in report.TITLES.items()
     }
     return {"of": [at.rows, at.new_rows], "rows": counts}
-
-
-def loop(at, model, bare):
-    """A step of a training job, or of a bare loop on the same graph, at its own way to feed.
-
-    Args:
-        at: the `Setting`.
-        model: "complex", on triples of UMLS's size, or "matrix_factorization", with a table of
-            `at.rows` users.
-        bare: whether the loop is bare.
-    """
-    sizes = {"head": 135, "relation": 46, "tail": 135}
-    data, columns = "triples", job_data.FORMATS["triples"]
-    if model == "matrix_factorization":
-        sizes = {"user": at.rows, "item": 1000, "value": 6}
-        data, columns = "ratings", job_data.FORMATS["ratings"]
-    columns = {name: columns[name] for name in sizes}
-    random, number = np.random.RandomState(0), 20 * at.batch
-    examples = {name: random.randint(size, size=number) for name, size in sizes.items()}
-    keys = {columns[name]: range(size) for name, size in sizes.items() if columns[name]}
-    data = job_data.Data(keys, {name: 0 for name in keys}, columns, {"train": examples})
-    config = Config(None, at.directory, model=model, batch_size=at.batch, optimizer="Adagrad")
-    batches = Arrays(config, columns, examples, job_data.take(examples, slice(0)))
-    graph = job_graph.build(config, Base(), data, batches)
-    position = hooks.Position(graph, batches.per_epoch, 1000000)
-    quick = [hooks.ShowProgress(position, Progress(None), at.batch)]
-    ends = []
-    steps = Loop(graph, batches, position, lambda: position.step >= ends[0])
-    scaffold = tf.train.Scaffold(saver=graph.saver)
-    nothing = {"save_checkpoint_secs": None, "save_summaries_steps": None}
-    nothing.update(save_summaries_secs=None, log_step_count_steps=None)
-    with tf.train.MonitoredTrainingSession(
-        hooks=[position, *quick], scaffold=scaffold, **nothing
-    ) as monitored:
-
-        def take(number):
-            ends[:] = [position.step + number]
-            position.stopping = False
-            steps.run(monitored)
-
-        def take_bare(step_context):
-            session = step_context.session
-            step = session.make_callable([graph.loss, graph.counted], feed_list=batches.feeds)
-            times = []
-            for first in range(0, 25 * 40, 40):
-                start = time.perf_counter()
-                for number in range(first, first + 40):
-                    step(*batches.feed(number))
-                times.append((time.perf_counter() - start) / 40)
-            return float(np.median(times[3:]))
-
-        if bare:
-            return monitored.run_step_fn(take_bare)
-        return float(np.median([seconds_of(take, 39) / 40 for _ in range(25)][3:]))

@@ -10,6 +10,15 @@ import numpy as np
 import quiet  # noqa: F401 (before all that imports TensorFlow)
 import tensorflow.compat.v1 as tf
 from forms import Tables, feed_of, look_up_bags, needs, parts_of, training_step
+from job import data as job_data
+from job import graph as job_graph
+from job import hooks
+from job.batches import Arrays
+from job.config import Config
+from job.directory import Base
+from job.loop import Loop
+from job.progress import Progress
+from models import hyperparameters  # noqa: F401 (defines the flags)
 from report import TITLES
 from turns import Player
 
@@ -18,6 +27,7 @@ import partial_embed as pe
 MOST_COLUMNS = 50000  # of a decoder: its batch has a number for each of them
 MOST_SCORED = 1000000  # likewise of scores
 MEMORY = 0.85  # the share of what is free that tables may take
+STRETCH = 40  # steps of a loop
 
 
 def step(at, optimizer, new, forms):
@@ -128,6 +138,57 @@ def scores(at):
             lambda: random.randn(128, at.dim), lambda its, train=train: session.run(train, {x: its})
         )
         for title, train in zip(products, trains)
+    }
+
+
+def loop(at, model):
+    """Some steps of a training job, and of a bare loop on the same graph and in the same session.
+
+    Args:
+      at: the `Setting`.
+      model: "complex", on triples of UMLS's size, or "matrix_factorization", with a table of
+        `at.rows` users.
+    """
+    sizes, data = {"head": 135, "relation": 46, "tail": 135}, "triples"
+    if model == "matrix_factorization":
+        sizes, data = {"user": at.rows, "item": 1000, "value": 6}, "ratings"
+    columns = {name: job_data.FORMATS[data][name] for name in sizes}
+    random, number = np.random.RandomState(0), 20 * at.batch
+    examples = {name: random.randint(size, size=number) for name, size in sizes.items()}
+    keys = {columns[name]: range(size) for name, size in sizes.items() if columns[name]}
+    data = job_data.Data(keys, {name: 0 for name in keys}, columns, {"train": examples})
+    config = Config(None, at.directory, model=model, batch_size=at.batch, optimizer="Adagrad")
+    batches = Arrays(config, columns, examples, job_data.take(examples, slice(0)))
+    graph = job_graph.build(config, Base(), data, batches)
+    position, ends = hooks.Position(graph, batches.per_epoch, 1000000), [0]
+    quick = [hooks.ShowProgress(position, Progress(None), at.batch)]
+    steps = Loop(graph, batches, position, lambda: position.step >= ends[0])
+    nothing = {"save_checkpoint_secs": None, "save_summaries_steps": None}
+    nothing.update(save_summaries_secs=None, log_step_count_steps=None)
+    monitored = tf.train.MonitoredTrainingSession(
+        hooks=[position, *quick], scaffold=tf.train.Scaffold(saver=graph.saver), **nothing
+    )
+
+    batches.open(position.session)
+    step = position.session.make_callable([graph.loss, graph.counted], batches.feeds)
+
+    def begin():  # where the other one has ended
+        position.look(position.session)
+        position.next, position.stopping = position.step, False
+        return position.step
+
+    def take(first):
+        ends[:] = [first + STRETCH - 1]  # One more runs with the hooks.
+        steps.run(monitored)
+
+    def take_bare(first):
+        for number in range(first, first + STRETCH):
+            step(*batches.feed(number))
+
+    what = "ComplEx at UMLS's size" if model == "complex" else "ratings and a table of all rows"
+    return {
+        f"{STRETCH} steps of a bare loop of `make_callable`, {what}": Player(begin, take_bare),
+        f"of the training job, {model}": Player(begin, take),
     }
 
 

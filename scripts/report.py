@@ -25,7 +25,6 @@ UNITS = {
     "prove": (1, 2, " s/GB"),
     "build": (1e3, 1, " ms"),
     "ops": (1, 0, ""),
-    "loop": (1e3, 3, " ms"),
 }
 
 

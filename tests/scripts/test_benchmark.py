@@ -7,6 +7,7 @@ import benchmark
 import benchmark_parts
 import forks
 import measures
+import players
 import pytest
 import report
 import tensorflow.compat.v1 as tf
@@ -109,6 +110,24 @@ def test_players_of_tensorflow_and_of_a_program_that_fails_meet(at):
         f"| {report.OURS}",
         "| no_such_program.py",
     ]
+
+
+@pytest.mark.parametrize("contest", benchmark_parts.CONTESTS)
+def test_every_contest_has_players(at, contest):
+    function, *arguments = benchmark_parts.CONTESTS[contest]
+    found = getattr(players, function)(at, *arguments)
+    for player in found.values():
+        player.take(player.draw())
+    assert len(found) > 1
+
+
+def test_both_loops_take_as_many_steps(at):
+    bare, job = players.loop(at, "matrix_factorization").values()
+    steps = []
+    for player in (bare, job, job, bare, job):
+        steps.append(player.draw())
+        player.take(steps[-1])
+    assert steps == [players.STRETCH * number for number in range(5)]
 
 
 @pytest.mark.parametrize(
