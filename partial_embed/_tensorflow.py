@@ -5,7 +5,6 @@ and 2.x both have. The names below have kept their places in both.
 """
 
 import tensorflow.compat.v1 as tf
-from absl import logging
 from google.protobuf.message import DecodeError
 from tensorflow.core.framework.variable_pb2 import VariableDef
 from tensorflow.core.protobuf.meta_graph_pb2 import AssetFileDef
@@ -141,11 +140,17 @@ def place_of_ops():
     )
 
 
-def set_save_slice(variable, full_name, full_shape, offset):
-    """Makes plain Savers write and read a variable as a slice of a larger tensor."""
-    extent = variable.shape.as_list()
-    info = _Slice(full_name, full_shape, offset, extent)
-    info.trains = variable.trainable
+def set_save_slice(variable, full_name, full_shape, offset, asked):
+    """Makes plain Savers write and read a variable as a slice of a larger tensor.
+
+    Args:
+        variable: the variable.
+        full_name, full_shape: of the tensor.
+        offset: list of ints, where the slice begins.
+        asked: function of no arguments, called when a plain Saver is built.
+    """
+    info = _Slice(full_name, full_shape, offset, variable.shape.as_list())
+    info.asked = asked
     variable._set_save_slice_info(info)
 
 
@@ -154,16 +159,7 @@ class _Slice(tf.Variable.SaveSliceInfo):
 
     @property
     def spec(self):
-        infos = (save_slice_info(v) for v in tf.global_variables() if isinstance(v, Variable))
-        names = {info.full_name for info in infos if info and not isinstance(info, _Slice)}
-        slots = sorted(name for name in names if f"/{self.full_name}/" in f"/{name}")
-        if self.trains and slots:
-            logging.warning(
-                "A plain tf.train.Saver writes only the new rows of %s, which the script without "
-                "growing cannot restore. Use partial_embed.Saver in its place. (One that an export "
-                "of a SavedModel makes is as it should be: that is loaded with its own graph.)",
-                ", ".join(slots),
-            )
+        self.asked()
         return super().spec
 
 

@@ -198,8 +198,9 @@ class growing:
             return
         if not any(report.variables for report in self._reports.values()):
             raise ValueError(
-                f"No variable of {self._checkpoint.prefix} was made while growing was open. It "
-                f"holds: {nearest('', self._checkpoint.shapes)}."
+                f"No variable of {self._checkpoint.prefix} was made while growing was open: build "
+                "the model inside of the with, under the names that it has there, or give names=. "
+                f"It holds: {nearest('', self._checkpoint.shapes)}."
             )
         self.expect_obeyed()
         for graph in self._reports:

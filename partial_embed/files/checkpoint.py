@@ -24,7 +24,7 @@ class Checkpoint:
         shapes: dict of tensor name to list of ints (slices are joined).
         dtypes: dict of tensor name to `tf.DType`.
         index_checksum: str, by which this checkpoint is told from a later one of its name.
-        cut: sorted list of the names of tensors of which it holds some slices, and not all.
+        cut: list of the names of tensors of which it holds some rows, and not all.
         record: bytes of the growth record beside it, None if there is none.
         generations: what it says once `read_generations` has read it, else None.
     """
@@ -72,12 +72,12 @@ class Checkpoint:
         perhaps = f" Perhaps you meant {near[0]!r}?" if near else ""
         raise ValueError(
             f"The checkpoint {self.prefix} holds no tensor {name!r}.{perhaps} It holds: "
-            f"{nearest(name, self.shapes, describe=self.describe)}. Name the right one with "
-            "tensor_name=."
+            f"{nearest(name, self.shapes, describe=self.describe)}. Say which "
+            "is meant: tensor_name=, or names={here: there} of growing."
         )
 
     def expect_whole(self, names):
-        """Raises ValueError if it holds only some slices of one of these tensors."""
+        """Raises ValueError if it holds only some rows of one of these tensors."""
         cut = [name for name in self.cut if name in names]
         if cut:
             raise ValueError(
@@ -107,7 +107,10 @@ class Checkpoint:
         if len(shape) != len(want):
             problem = "it must have as many dimensions"
         elif any(shape[at] > want[at] for at in differ):
-            problem = "a table can gain rows, not lose them"
+            problem = (
+                "a table can gain rows, not lose them, unless a vocabulary says which; to leave it "
+                "alone under growing, say skip="
+            )
         elif others:
             problem = (
                 f"a table grows along one axis, and here axis {others[0]} and axis {axis} differ; "
@@ -166,7 +169,14 @@ def _read_index(prefix, checksum):
     except (tf.errors.OpError, RuntimeError, ValueError) as error:
         raise damaged(prefix, error) from error
     dtypes = {name: tf.as_dtype(dtype) for name, dtype in dtypes.items()}
-    return shapes, dtypes, cut_tensors(prefix)
+    return shapes, dtypes, [*cut_tensors(prefix), *_slots_of_halves(shapes)]
+
+
+def _slots_of_halves(names):
+    """Returns the slots that a plain Saver wrote under the name of a half of a table."""
+    halves = [name for name in names if name.endswith("/trainable")]
+    halves = [f"/{half}/" for half in halves if half[: -len("/trainable")] in names]
+    return sorted(name for name in names if any(half in f"/{name}" for half in halves))
 
 
 def index_checksum(prefix):

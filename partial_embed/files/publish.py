@@ -123,9 +123,12 @@ def staging(prefix):
 
 
 def _failed(prefix, error):
+    remedy = "Make room or choose another directory"
+    if "uninitialized" in str(error):
+        remedy = "Run the initializers of all variables, or restore a checkpoint"
     return OSError(
         f"Saving {prefix} failed: {reason(error)}. Nothing was published: what stood there "
-        "before is as it was. Make room or choose another directory, and save again."
+        f"before is as it was. {remedy}, and save again."
     )
 
 

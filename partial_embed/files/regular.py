@@ -17,8 +17,8 @@ def expect_file(path):
         return
     if not stat.S_ISREG(mode):
         raise ValueError(
-            f"{path} is a directory, a pipe or a device; expected a file. Remove it, or name "
-            "another."
+            f"{path} is a directory, a pipe or a device; expected a file. Name one, or "
+            "put one in its place."
         )
 
 

@@ -171,7 +171,8 @@ def _open_deltas(content, checkpoint, entries, known):
     if set(tables) != set(entries):
         raise ValueError(
             f"The delta {checkpoint.prefix} holds rows of {sorted(entries)}; the tables that grow "
-            f"here are {sorted(tables) or 'none'}."
+            f"here are {sorted(tables) or 'none'}. Build the graph that it was saved from, or "
+            "restore what merge_checkpoint writes of it."
         )
     sources = {}
     for name, entry in entries.items():

@@ -13,7 +13,8 @@ from partial_embed.files.publish import deleting, publish, staging
 from partial_embed.saving.built import Built
 from partial_embed.saving.content import as_the_script_meant, content_of
 from partial_embed.saving.saveables import Builder
-from partial_embed.table.report import reports_in
+from partial_embed.table.report import listed, reports_in
+from partial_embed.training.graph import expect_open
 from partial_embed.training.writers import refuse_writers
 
 
@@ -70,6 +71,7 @@ class Saver(OpenSaver):
         self._delta = delta
         self._allow_nonfinite = allow_nonfinite
         self._built = None  # while it is not, and for a Saver of no variables
+        self._num_known = None  # global variables there were, of a Saver of all
         super().__init__(var_list, **kwargs)
 
     def build(self):
@@ -79,7 +81,9 @@ class Saver(OpenSaver):
             return
         items = self.var_list
         if items is None:
+            self._num_known = len(tf.global_variables())
             items = tf.global_variables() + tf.get_collection(tf.GraphKeys.SAVEABLE_OBJECTS)
+        expect_open("a Saver, or give it as tf.train.Scaffold(saver=)")
         if self.builder is not None:
             raise ValueError("partial_embed.Saver has a builder of its own. Leave out builder=.")
         self.builder = Builder()
@@ -125,6 +129,7 @@ class Saver(OpenSaver):
             return super().save(
                 sess, save_path, global_step, latest_filename, meta_graph_suffix, **kwargs
             )
+        self._warn_of_later_variables(sess.graph)
         prefix = os.fsdecode(save_path)
         if global_step is not None:
             if not isinstance(global_step, (int, np.integer)):
@@ -162,6 +167,19 @@ class Saver(OpenSaver):
                     self.export_meta_graph(stage.file("merged.meta"), **kwargs)
                 stage.put("merged.meta", f"{prefix}.{meta_graph_suffix}")
         return prefix
+
+    def _warn_of_later_variables(self, graph):
+        """Logs, once, which variables were made after a Saver of all variables."""
+        if self._num_known is None:
+            return
+        later = graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES)[self._num_known :]
+        self._num_known = None
+        if later:
+            logging.warning(
+                "Made after this Saver, which does not save them: %s. Make it when the model "
+                "and its optimizer are complete.",
+                listed([variable.op.name for variable in later]),
+            )
 
     def _write_state(self, stage, state_file, meta_graph_suffix):
         """Names the checkpoint as the newest, and deletes those that are too many."""

@@ -1,8 +1,17 @@
 """How the variables of a table are one tensor on disk: its slices, or joined to be saved."""
 
-import tensorflow.compat.v1 as tf
+import functools
 
-from partial_embed._tensorflow import SaveableObject, SaveSpec, set_save_slice
+import tensorflow.compat.v1 as tf
+from absl import logging
+
+from partial_embed._tensorflow import (
+    SaveableObject,
+    SaveSpec,
+    Variable,
+    save_slice_info,
+    set_save_slice,
+)
 from partial_embed.files.tensors import can_slice, slice_spec
 from partial_embed.table.loading import row_indices
 from partial_embed.table.plan import offset_of, rows_of, with_rows
@@ -15,11 +24,37 @@ def save_as_one_tensor(embedding, plan):
         embedding: `PartialEmbedding`.
         plan: its `TablePlan`.
     """
-    if in_slices(embedding):
-        for variable, row in embedding.offsets():
-            set_save_slice(variable, plan.name, plan.shape, plan.part_offset(row))
-    else:
-        tf.add_to_collection(tf.GraphKeys.SAVEABLE_OBJECTS, Whole(embedding, plan.name))
+    if not in_slices(embedding):
+        tf.add_to_collection(tf.GraphKeys.SAVEABLE_OBJECTS, _Found(embedding, plan.name))
+        return
+    last = embedding.variables[-1]  # One of them tells of a Saver.
+    for variable, row in embedding.offsets():
+        asked = functools.partial(_warn, embedding) if variable is last else lambda: None
+        set_save_slice(variable, plan.name, plan.shape, plan.part_offset(row), asked)
+
+
+def _warn(embedding):
+    """Logs what a plain Saver, which is being built, will not write of a table."""
+    name, trained, lacks = embedding.table_name, embedding.trainable, []
+    of_trained = f"/{trained.op.name}/" if trained is not None else None
+    slots = [
+        save_slice_info(variable).full_name if save_slice_info(variable) else variable.op.name
+        for variable in tf.global_variables()
+        if of_trained and isinstance(variable, Variable) and of_trained in f"/{variable.op.name}"
+    ]
+    if slots:
+        slots = ", ".join(sorted(slots))
+        lacks.append(
+            f"writes only the new rows of {slots}, which the script without growing cannot restore"
+        )
+    if embedding.keys is not None:
+        lacks.append(f"does not record whose keys the rows of {name} are")
+    if lacks:
+        logging.warning(
+            "A plain tf.train.Saver %s. Use partial_embed.Saver in its place. (One that an export "
+            "of a SavedModel makes is as it should be: that is loaded with its own graph.)",
+            ", and ".join(lacks),
+        )
 
 
 class Whole(SaveableObject):
@@ -44,6 +79,21 @@ class Whole(SaveableObject):
             part = tf.gather(value, row_indices(rows), axis=plan.axis)
             assigned.append(tf.assign(variable, part))
         return tf.group(*assigned)
+
+
+class _Found(Whole):
+    """That which plain Savers find in a graph. Who asks for `specs` is one being built."""
+
+    @property
+    def specs(self):
+        if not self._said:
+            _warn(self._embedding)
+        self._said = True
+        return self._specs
+
+    @specs.setter
+    def specs(self, specs):
+        self._specs, self._said = specs, False
 
 
 def in_slices(embedding):

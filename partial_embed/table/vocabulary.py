@@ -213,7 +213,10 @@ def _checked(keys):
     except TypeError:
         texts = False
     if not texts:
-        raise ValueError("Keys must be texts that are not empty, a list with one for each row.")
+        raise ValueError(
+            "Keys must be texts that are not empty, a list with one for each row; found "
+            f"{short(keys)}."
+        )
     if not _are_lines(keys):
         wrong = next(key for key in keys if not _are_lines([key]))
         raise ValueError(
@@ -236,8 +239,20 @@ def _are_lines(keys):
 
 def as_vocabulary(given):
     """Returns a `Vocabulary`, given one, None, or what `align_vocabularies` takes."""
-    known = given is None or isinstance(given, Vocabulary)
-    return given if known else align_vocabularies(*given)
+    if given is None or isinstance(given, Vocabulary):
+        return given
+    of_keys = (str, bytes, os.PathLike, list, tuple)
+    if (
+        not isinstance(given, (list, tuple))
+        or len(given) not in (2, 3)
+        or not all(isinstance(its, of_keys) for its in given[:2])
+        or isinstance(given[-1], of_keys) == (len(given) == 3)
+    ):
+        raise ValueError(
+            "A vocabulary is given as (old, new) or (old, new, num_oov_buckets), paths or lists of "
+            f"keys; found {short(given)}."
+        )
+    return align_vocabularies(*given)
 
 
 def compare_with_keys(path, vocabularies):

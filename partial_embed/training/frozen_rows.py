@@ -25,7 +25,7 @@ from partial_embed.table.embedding import (
     parts_of,
 )
 from partial_embed.table.report import listed
-from partial_embed.training.graph import find_writers
+from partial_embed.training.graph import expect_open, find_writers
 from partial_embed.training.writers import moving_state, refuse_writers
 
 
@@ -51,6 +51,7 @@ class FrozenRows:
     """
 
     def __init__(self, embeddings=None):
+        expect_open("a FrozenRowsHook, which such a session takes")
         everything = embeddings is None
         embeddings = embeddings_in() if everything else list(embeddings)
         # name -> (its variables in order of rows, which rows of it they are)

@@ -18,6 +18,15 @@ _RESTORES = ("RestoreV2", "Restore", "RestoreSlice")
 VARIABLES = ("VariableV2", "Variable", "VarHandleOp")
 
 
+def expect_open(what):
+    """Raises RuntimeError if the default graph takes no ops any more; says what comes too late."""
+    if tf.get_default_graph().finalized:
+        raise RuntimeError(
+            "This graph is finalized, as monitored sessions leave it, and takes no ops any more. "
+            f"Make {what}, before the session."
+        )
+
+
 def upstream(tensors, control=True):
     """Returns the set of all operations that `tensors` depend on.
 

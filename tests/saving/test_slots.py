@@ -237,6 +237,77 @@ def test_slots_that_a_plain_saver_cut(session, folder, base, version):
         saver.save(second, folder("again"))
 
 
+@pytest.mark.parametrize("keys, slots", [("cdab", "e/trainable/Adagrad"), ("abcd", "e/Adagrad")])
+def test_what_a_plain_saver_does_not_write_of_rows_that_follow_keys(
+    write_checkpoint, start, folder, caplog, keys, slots
+):
+    base = write_checkpoint({"e": np.ones([3, 2], np.float32)}, "base")
+
+    def grow(checkpoint, old, new):
+        with pe.growing(checkpoint, vocabularies={"e": (list(old), list(new))}, show=None):
+            table = tf.get_variable("e", [len(new), 2])
+        loss = tf.reduce_sum(tf.nn.embedding_lookup(table, [list(new).index("d")]))
+        return tf.train.AdagradOptimizer(0.1).minimize(loss)
+
+    step = grow(base, "abc", keys)
+    saver = pe.Saver()
+    assert not caplog.text
+    plain = tf.train.Saver()
+    assert f"writes only the new rows of {slots}, which" in caplog.text
+    assert "does not record whose keys the rows of e are" in caplog.text
+    assert caplog.text.count("Use partial_embed.Saver") == 1
+    session = start()
+    session.run(step)
+    cut = plain.save(session, folder("cut"))
+    with pytest.raises(ValueError, match=f"only a part of {slots}: a plain tf.train.Saver saved"):
+        pe.growing(cut)
+    plain.restore(session, cut)
+    whole = saver.save(session, folder("whole"))  # the remedy
+    with tf.Graph().as_default():
+        grow(whole, keys, keys + "e")
+
+
+def test_a_plain_saver_records_no_keys(write_checkpoint, caplog):
+    base = write_checkpoint({"e": np.ones([3, 2], np.float32)}, "base")
+    pe.get_embedding("e", [4, 2], checkpoint=base, vocabulary=(list("abc"), list("abcd")))
+    pe.Saver()
+    assert not caplog.text
+    tf.train.Saver()
+    assert "A plain tf.train.Saver does not record whose keys the rows of e are. U" in caplog.text
+
+
+@pytest.mark.parametrize("use_resource", [False, True])
+def test_a_save_before_variables_have_values(write_checkpoint, folder, use_resource):
+    base = write_checkpoint({"e": np.ones([3, 2], np.float32)}, "base")
+    pe.get_embedding("e", [4, 2], checkpoint=base, use_resource=use_resource)
+    with tf.Session() as session, pytest.raises(OSError, match=r"\. Run the initializers of all"):
+        pe.Saver().save(session, folder("saved"))
+
+
+def test_what_comes_after_a_graph_is_finalized(write_checkpoint):
+    base = write_checkpoint({"e": np.ones([3, 2], np.float32)}, "base")
+    pe.get_embedding("e", [4, 2], checkpoint=base)
+    with tf.Session() as session:
+        tf.get_default_graph().finalize()
+        for late, what in (
+            (pe.Saver, r"a Saver, or give it as tf.train.Scaffold\(saver=\)"),
+            (lambda: pe.record_frozen_rows(session), "a FrozenRowsHook, which such a session"),
+        ):
+            with pytest.raises(RuntimeError, match=f"takes no ops any more. Make {what}"):
+                late()
+
+
+def test_a_saver_that_was_made_before_the_optimizer(write_checkpoint, start, folder, caplog):
+    base = write_checkpoint({"e": np.ones([3, 2], np.float32)}, "base")
+    table = pe.get_embedding("e", [4, 2], checkpoint=base)
+    savers = [pe.Saver(), pe.Saver([table])]
+    tf.train.AdagradOptimizer(0.1).minimize(tf.reduce_sum(table.lookup([3])))
+    session = start()
+    for saver in [*savers, savers[0], pe.Saver()]:
+        saver.save(session, folder("saved"))
+    assert caplog.text.count("Made after this Saver, which does not save them: e/train") == 1
+
+
 @pytest.fixture
 def reads(monkeypatch):
     """A list that has an item for each time that bytes are read before they are copied."""

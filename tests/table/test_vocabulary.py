@@ -248,9 +248,20 @@ def test_a_list_that_begins_with_a_byte_order_mark():
     assert pe.align_vocabularies(["a"], ["a", "\ufeffb", "c\u2028", "d\re"]).source is None
 
 
+@pytest.mark.parametrize(
+    "given",
+    ["new.txt", list("abcd"), list("abc"), ("a", "b", "c", 1), ("a",), {"a": 0}, (1, 2), ("a", 1)],
+)
+def test_a_vocabulary_that_is_no_pair(write_checkpoint, given):
+    base = write_checkpoint({"e": np.ones([3, 2], np.float32)})
+    expected = r"as \(old, new\) or \(old, new, num_oov_buckets\).*found"
+    with pytest.raises(ValueError, match=expected):
+        pe.growing(base, vocabularies={"*": given})
+
+
 @pytest.mark.parametrize("keys", [np.array(["a", "b"]), {"a": 1, "b": 0}, 3, None])
 def test_what_is_neither_a_list_nor_a_path(keys):
-    with pytest.raises(ValueError, match="Keys must be texts"):
+    with pytest.raises(ValueError, match="Keys must be texts.* found .*(a|3|None)"):
         pe.align_vocabularies(["a"], keys)
 
 
