@@ -32,7 +32,7 @@ import environments
 import report
 import turns
 from absl import app, flags
-from benchmark_parts import ADAM, CONTESTS, NAMES, PARTS
+from benchmark_parts import ADAM, CONTESTS, NAMES, NOT_DRAWN, PARTS
 
 from partial_embed.command.quiet import run_told_in_a_line
 
@@ -237,7 +237,13 @@ def measure_and_show(arguments):
                 found = json.load(file)
             except ValueError as error:
                 raise ValueError(f"{values.read} is no file that --json wrote: {error}.") from error
+        drawn = found["contests"] or found["steps"] or found["parts"].keys() - NOT_DRAWN
     else:
+        drawn = set(values.only) - NOT_DRAWN
+    if values.pictures and not drawn:
+        expected = f"more than {', '.join(sorted(NOT_DRAWN))}"
+        raise ValueError(f"nothing of this is drawn; expected {expected}.")
+    if not values.read:
         for found in run(at, values):
             if values.json:  # What has been measured is kept, whatever comes after it.
                 with open(values.json, "w", encoding="utf-8") as file:
@@ -249,7 +255,8 @@ def measure_and_show(arguments):
 
         if found["steps"]:
             pictures.draw_steps(os.path.join(values.pictures, "steps.png"), found)
-        pictures.draw_costs(os.path.join(values.pictures, "costs.png"), found)
+        if found["contests"] or found["parts"].keys() - NOT_DRAWN:
+            pictures.draw_costs(os.path.join(values.pictures, "costs.png"), found)
 
 
 def some_of(name, choices, default, what):

@@ -77,3 +77,4 @@ NAMES = [
     "step",
     "peers",
 ]
+NOT_DRAWN = {"ops", "wrong", "peers"}  # of these no picture is made without others

@@ -161,7 +161,7 @@ def _label_ends(axes, ends):
 
 
 def draw_costs(path, found):
-    """Draws the ratio to plain TensorFlow of all that a user meets, as bars.
+    """Draws the ratio to plain TensorFlow of all that a user meets but steps, as bars.
 
     Args:
       path: the PNG file.
@@ -176,11 +176,6 @@ def draw_costs(path, found):
     for part, its in found["contests"].items():
         for line, player in list(its["players"].items())[1:]:
             bars.append((f"{part.split(',')[0]}: {line}", *_middle_and_ends(player)))
-    for entry in found["steps"]:
-        first, its = found["steps"][0]["setting"], entry["setting"]
-        if dict(first, optimizer="") == dict(its, optimizer="") and report.OURS in entry["players"]:
-            title = f"a step of {its['optimizer']}, {its['rows']:,} rows"
-            bars.append((title, *_middle_and_ends(entry["players"][report.OURS])))
     figure, axes = plt.subplots(figsize=(9, 0.36 * len(bars) + 1.2))
     for place, (_, ratio, ends) in enumerate(bars):
         color = NEW if ratio > 1 else COLORS[0]

@@ -137,6 +137,7 @@ def test_both_loops_take_as_many_steps(at):
         (["--only=step", "--step_rows=0"], "must be numbers above 0"),
         (["--json=not/there.json"], "must be in a directory that is there"),
         ([f"--read={__file__}"], "is no file that --json wrote"),
+        (["--only=ops,wrong", "--pictures=."], "nothing of this is drawn"),
     ],
 )
 def test_what_is_asked_for_is_looked_at_before_it_is_measured(scripts, words, message):

@@ -83,8 +83,6 @@ def test_a_bar_for_each_ratio(found, figures):
     assert [text.get_text() for text in axes.get_yticklabels()] == [
         "load: grown table",
         "sparse: two",
-        "a step of SGD, 100 rows",
-        "a step of Adam, 100 rows",
     ]
     assert [bar.get_width() for bar in axes.patches][:2] == pytest.approx([0.5, -0.265])
     assert [text.get_text() for text in axes.texts][:2] == ["1.50", "0.73"]
