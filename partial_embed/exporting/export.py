@@ -22,7 +22,7 @@ from partial_embed.files.checkpoint import Checkpoint
 from partial_embed.files.hashes import keys_text
 from partial_embed.files.nearest import nearest, short
 from partial_embed.files.publish import expect_no_other_keys, publish, staging
-from partial_embed.table.optimizer_state import owners_of, renamed
+from partial_embed.table.optimizer_state import owner_of, renamed
 
 FORMATS = {
     "saved_model": SAVED_MODEL,
@@ -252,8 +252,8 @@ def _chosen(source, format, wanted, names, vocabularies, allow_nonfinite):
 
 def _called(name, names):
     """Returns a tensor's name in the output: a slot is called after its variable."""
-    owners = () if name in names else sorted(owners_of(name, names), key=len)
-    return renamed(name, owners[-1], names[owners[-1]]) if owners else names.get(name, name)
+    owner = None if name in names else owner_of(name, names)
+    return renamed(name, owner, names[owner]) if owner else names.get(name, name)
 
 
 def _is_table(source, name):

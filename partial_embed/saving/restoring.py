@@ -109,7 +109,7 @@ def plan_restoration(content, checkpoint, known, loaded, reports, generation=Non
                 continue
             found = source.slot_rows(slot.name, rows) if slot else source.rows(rows)
             if found is None and not growing:
-                its = [n for n in checkpoint.shapes if belongs_to(n, table.name)]
+                its = [n for n in checkpoint.shapes if belongs_to(n, table.name, checkpoint.shapes)]
                 raise ValueError(
                     f"The checkpoint {checkpoint.prefix} holds no slot {slot.name}, which the "
                     f"optimizer here keeps; of {table.name} it holds "
@@ -210,7 +210,7 @@ def _checked(saved, checkpoint, name, kept=()):
     held = list(checkpoint.shapes[name])
     for table in kept:
         axis, rows, which = kept[table]
-        if belongs_to(name, table) and held[axis : axis + 1] == [rows]:
+        if belongs_to(name, table, checkpoint.shapes) and held[axis : axis + 1] == [rows]:
             found = stored(checkpoint, name, which, axis=axis)
             _check(saved.variable, found, saved.full_shape)
             if saved.spec:

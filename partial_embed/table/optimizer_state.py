@@ -24,6 +24,11 @@ def owners_of(name, variable_names):
     return owners.intersection(variable_names)
 
 
+def owner_of(name, variable_names):
+    """Returns the longest of `owners_of`, whose slot it is: of `ent` and `model/ent` the latter."""
+    return max(owners_of(name, variable_names), key=len, default=None)
+
+
 def is_optimizer_state(name, variable_names):
     """Returns whether `name` is that of a slot of one of some variables, or of a power of Adam."""
     return is_power(name) or bool(owners_of(name, variable_names))
@@ -33,9 +38,9 @@ def _owner(name):
     return re.compile("(^|/)" + re.escape(name) + "/")
 
 
-def belongs_to(name, variable):
-    """Returns whether a name is that of a variable, or of a slot of it."""
-    return name == variable or bool(_owner(variable).search(name))
+def belongs_to(name, variable, variable_names):
+    """Returns whether a name is that of a variable, or of a slot of it and of no other of some."""
+    return name == variable or owner_of(name, variable_names) == variable
 
 
 def renamed(name, variable, other):
@@ -54,10 +59,12 @@ def name_in(checkpoint, name, variable):
     It has another if it is the only one of its kind there: the optimizer was made in
     another scope, or the name was cut, see `cut_as_in`.
     """
+    if name in checkpoint:
+        return name
     kind = "/" + name.rpartition("/")[2]
-    alike = [held for held in checkpoint.shapes if belongs_to(held, variable)]
-    alike = [held for held in alike if held != variable and held.endswith(kind)]
-    return alike[0] if name not in checkpoint and len(alike) == 1 else name
+    alike = [held for held in checkpoint.shapes if held.endswith(kind) and held != variable]
+    alike = [held for held in alike if belongs_to(held, variable, checkpoint.shapes)]
+    return alike[0] if len(alike) == 1 else name
 
 
 def cut_as_in(checkpoint, name, variable):
@@ -121,7 +128,8 @@ def _name_there(name, noted):
     tables = {e.trainable.op.name: e for e in embeddings_in() if e.trainable is not None}
     names = {here: table.tensor_name for here, table in tables.items()}
     names.update((here, there) for here, (_, there, _) in noted.variables.items() if there)
-    for owner in sorted(owners_of(name, names), key=len, reverse=True)[:1]:
-        there = names[owner]
-        return name_in(noted.checkpoint, renamed(name, owner, there), there), tables.get(owner)
-    return name, None
+    owner = owner_of(name, names)
+    if owner is None:
+        return name, None
+    there = names[owner]
+    return name_in(noted.checkpoint, renamed(name, owner, there), there), tables.get(owner)

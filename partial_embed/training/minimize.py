@@ -12,7 +12,7 @@ from partial_embed.table.embedding import (
     frozen_variables_in,
     parts_of,
 )
-from partial_embed.table.optimizer_state import belongs_to, scope_of
+from partial_embed.table.optimizer_state import owner_of, scope_of
 from partial_embed.training.graph import upstream
 
 
@@ -107,7 +107,7 @@ def _scope_of_state(embeddings):
         scope_of(name, embedding.tensor_name)
         for embedding in embeddings
         for name in (embedding.source.shapes if embedding.source is not None else ())
-        if belongs_to(name, embedding.tensor_name) and name != embedding.tensor_name
+        if owner_of(name, embedding.source.shapes) == embedding.tensor_name
     }
     if len(scopes) != 1 or tf.get_variable_scope().name or "" in scopes:
         yield
