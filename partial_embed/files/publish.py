@@ -179,9 +179,10 @@ def check_name(prefix):
             f"{prefix!r} is no name for a checkpoint: TensorFlow opens paths of UTF-8 text without "
             "a zero byte."
         )
-    odd = sorted(set(prefix) & set("*?[\\"))
+    whole = os.path.abspath(prefix)  # which a checkpoint is opened by
+    odd = sorted(set(whole) & set("*?[\\"))
     if odd:
         raise ValueError(
-            f"{prefix!r} holds {' '.join(odd)}, which tf.train.Saver takes for a pattern and would "
-            "never find again. Choose another name."
+            f"{whole!r} holds {' '.join(odd)}, which tf.train.Saver takes for a pattern and would "
+            "never find again. Choose another name, or directory."
         )

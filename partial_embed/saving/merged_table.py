@@ -131,7 +131,7 @@ class MergedTable:
         held = stored(self._base, self.base_name)
         stored_bytes, base = held.bytes, held.read()
         stored_bytes.note_read()
-        new = self._combined(lambda delta, _: delta.read(self.name + DELTA_ROWS))
+        new = self._combined(lambda delta: delta.read(self.name + DELTA_ROWS))
         old, frozen = self._rows_first(base), self.plan.frozen_rows()
         # It is written by one processor, so another looks at it; a stage that is not published
         # leaves nothing.
@@ -177,12 +177,12 @@ class MergedTable:
         having = next(delta for delta in self._deltas if slot in delta.tables[self.name]["slots"])
         shape, dtype = list(having.shapes[name]), having.dtypes[name]
 
-        def rows_of(delta, count):
+        def rows_of(delta):
             if slot in delta.tables[self.name]["slots"]:
                 return delta.read(name)
             # Trained there by another optimizer: where this one would have started.
             own = stored(delta, self.name + DELTA_ROWS)
-            part = with_rows(shape, self._axis, count)
+            part = with_rows(shape, self._axis, own.shape[self._axis])
             return slot_or_start(None, own, initial, dtype, part).read()
 
         new = self._combined(rows_of)
@@ -198,10 +198,7 @@ class MergedTable:
 
     def _combined(self, rows_of):
         """Returns the rows that train, from each delta's, along the first axis."""
-        arrays = [
-            self._rows_first(rows_of(d, len(picked)))
-            for d, (picked, _) in zip(self._deltas, self._picks)
-        ]
+        arrays = [self._rows_first(rows_of(delta)) for delta in self._deltas]
         return self._policy.combined(self.name, arrays, self._picks, len(self.plan.trainable_rows))
 
     def _write(self, together, name, old, old_bytes, count, new):

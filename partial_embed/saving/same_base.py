@@ -33,6 +33,35 @@ def expect_same_base(table, source, origin):
         )
 
 
+def which_holds_frozen_rows(embedding, sources):
+    """Returns that of some sources in which frozen rows are those of what a table grew from.
+
+    As many rows have the table and its base, if a vocabulary drops as many keys as it adds; and
+    a plain Saver, which saves either, records nothing of keys.
+
+    Raises:
+        ValueError: if none does, or that is gone.
+    """
+    base, which = embedding.source, embedding.plan.frozen_rows()
+    here = sources[0].checkpoint.prefix
+    if not base.is_unchanged():
+        raise ValueError(
+            f"Nothing says whose keys the rows of {embedding.table_name} in {here} are, and "
+            f"{base.prefix}, which it grew from, is gone or was replaced. Restore what "
+            "partial_embed.Saver saved. No variable was changed."
+        )
+    held = embedding.plan.source_of(which)
+    wanted = fingerprint_of(base.read(embedding.tensor_name).take(held, embedding.plan.axis))
+    for source in sources:
+        if fingerprint_of(source.rows(which).read()) == wanted:
+            return source
+    raise ValueError(
+        f"Nothing says whose keys the rows of {embedding.table_name} in {here} are: as the grown "
+        f"table's, or as those of {base.prefix}, old rows are others. Restore what "
+        "partial_embed.Saver saved. No variable was changed."
+    )
+
+
 def check_base(delta, entry, name, frozen):
     """Raises ValueError unless `Stored` values are those that a delta was trained beside."""
     found = fingerprint_of(frozen.read(), frozen.axis, is_digest(entry["frozen"]))

@@ -20,6 +20,7 @@ from partial_embed.files.growth import DELTA_ROWS, read_generations
 from partial_embed.files.runs import as_range, describe_runs, to_runs
 from partial_embed.files.stored_bytes import StoredBytes
 from partial_embed.files.tensors import can_slice, read_tensors, restore, slice_of, slice_spec
+from partial_embed.saving.same_base import which_holds_frozen_rows
 from partial_embed.table.optimizer_state import name_in, renamed
 from partial_embed.table.plan import offset_of, with_rows
 
@@ -289,10 +290,15 @@ def open_table(table, checkpoint):
     limit = max(rows, plan.num_rows) if drops else plan.num_rows
     most = with_rows(embedding.shape.as_list(), axis, limit)
     checkpoint.check(name, embedding.dtype, most, axis)
-    if rows == plan.num_rows and not (is_base and plan.source is not None):
-        return WholeTable(checkpoint, name, axis)
+    whole = WholeTable(checkpoint, name, axis)
+    base = BaseTable(checkpoint, name, plan, embedding.table_name)
+    moves, told = plan.source is not None, name in read_generations(checkpoint)
+    if moves and not (is_base or told) and rows == plan.num_rows == base_rows(embedding):
+        return which_holds_frozen_rows(embedding, [whole, base])
+    if rows == plan.num_rows and not (is_base and moves):
+        return whole
     if rows == grown_from or grew_from_it:
-        return BaseTable(checkpoint, name, plan, embedding.table_name)
+        return base
     raise ValueError(
         f"The checkpoint {checkpoint.prefix} holds {rows} rows of {name}. Expected {grown_from}, "
         f"the rows it grew from, or {plan.num_rows}, the whole table. No variable was changed."

@@ -252,6 +252,7 @@ def values_from(values):
                 f"{list(array.shape)}."
             )
         kind = dtype.as_numpy_dtype
-        return tf.py_func(lambda: np.asarray(array, kind), [], dtype, stateful=False)
+        found = tf.py_func(lambda: np.asarray(array, kind), [], dtype, stateful=False)
+        return tf.ensure_shape(found, expected)
 
     return RowInit(new_rows)

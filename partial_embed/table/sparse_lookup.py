@@ -4,6 +4,9 @@ They make one tensor of the table first, of which `tf.gather` then takes rows: t
 them up, and is never computed.
 """
 
+import os
+import sys
+
 import tensorflow.compat.v1 as tf
 
 from partial_embed._tensorflow import place_of_ops
@@ -20,7 +23,12 @@ def somewhere(value):
 
 
 def gather_in_table(value, table):
-    """Returns `value`, all of `table`, of which `tf.gather` takes rows by looking them up."""
+    """Returns `value`, all of `table`; of one that a lookup makes, `tf.gather` looks rows up.
+
+    One that a script makes is a tensor as any: it may be asked for a gradient.
+    """
+    if not _is_made_by_a_lookup():
+        return value
     place = place_of_ops()
 
     def sparse_read(ids, name=None):
@@ -31,3 +39,11 @@ def gather_in_table(value, table):
 
     value.sparse_read = sparse_read
     return value
+
+
+def _is_made_by_a_lookup():
+    """Returns whether lookups of TensorFlow's are among the callers."""
+    frame = sys._getframe(2)
+    while frame and os.path.basename(frame.f_code.co_filename) != "embedding_ops.py":
+        frame = frame.f_back
+    return frame is not None
