@@ -252,11 +252,13 @@ def _check_frozen(entry):
 def _check_table(name, entry, delta):
     rows, held = count_of(entry, "rows"), count_of(entry, "checkpoint_rows")
     base_rows = count_of(entry, "base_rows")
-    for tensor in (name, *entry["slots"]):
+    trainable = runs_of_rows(entry, "trainable", rows)
+    # Of a table that only lost or moved rows there are none.
+    trains = length_of(trainable) or name + DELTA_ROWS in delta
+    for tensor in (name, *entry["slots"]) if trains else entry["slots"]:
         if not delta.shapes.get(tensor + DELTA_ROWS):
             raise ValueError(f"no tensor {tensor + DELTA_ROWS} of rows")
-    count = _rows_of(entry, delta.shapes[name + DELTA_ROWS])
-    trainable = runs_of_rows(entry, "trainable", rows)
+    count = _rows_of(entry, delta.shapes[name + DELTA_ROWS]) if trains else 0
     if length_of(trainable) != count or (trainable[1:, 0] < trainable[:-1, 1]).any():
         raise ValueError(f"trainable: expected {count} rows in ascending order")
     # The frozen rows are all in the base, of which there is no more than it says.

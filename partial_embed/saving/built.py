@@ -2,7 +2,6 @@
 
 import os
 import weakref
-from collections import namedtuple
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -10,9 +9,18 @@ from absl import logging
 
 from partial_embed.files.checkpoint import Checkpoint
 from partial_embed.files.growth import DELTA_KEY
-from partial_embed.files.locate import exists
-from partial_embed.files.tensors import slice_spec, write_part
+from partial_embed.files.tensors import write_part
+from partial_embed.saving.content import Table
 from partial_embed.saving.deltas import generations_of, manifest_of
+from partial_embed.saving.frozen_slots import (
+    Place,
+    slice_of_slot,
+    slot_in,
+    slot_value,
+    standing,
+    stands,
+    write_joined_slot,
+)
 from partial_embed.saving.restore_ops import RestoreOps
 from partial_embed.saving.restoring import plan_restoration
 from partial_embed.saving.same_base import expect_same_base
@@ -26,8 +34,6 @@ from partial_embed.saving.source import (
     stored,
 )
 from partial_embed.table.on_disk import in_slices
-from partial_embed.table.optimizer_state import name_in, renamed
-from partial_embed.table.plan import offset_of, with_rows
 from partial_embed.table.report import reports_in
 from partial_embed.training.frozen_rows import FrozenRows
 
@@ -47,13 +53,15 @@ class Built:
         builder: `Builder` that made the ops that save it.
         delta: bool, whether only what training can change is saved.
         allow_nonfinite: bool.
+        of_all: bool, whether all variables are saved, and slots of what does not train.
     """
 
-    def __init__(self, content, builder, delta, allow_nonfinite):
+    def __init__(self, content, builder, delta, allow_nonfinite, of_all):
         self._content = content
         self._delta = delta
         self._ops = RestoreOps(content, builder.saveables, allow_nonfinite)
         self._frozen_rows = FrozenRows() if delta else None
+        self._kept = content.kept_slots() if of_all and not delta else []
         self._writers = {} if delta else self._slot_writers()
         self._warned = False
         # By table: what holds its frozen rows' slots, the newest, and what they were loaded from.
@@ -63,9 +71,9 @@ class Built:
             if table.embedding.source is not None
         }
         self._origins = dict(self._sources)
-        # By frozen variable likewise: the newest `_Place` that has its slots, and the one before.
+        # By frozen variable likewise: the newest `Place` that has its slots, and the one before.
         self._places = {
-            saved.disk_name: [None, _Place(saved.source.checkpoint, *2 * [saved.source.name])]
+            saved.disk_name: [None, Place(saved.source.checkpoint, *2 * [saved.source.name])]
             for saved in content.unchanged
         }
 
@@ -75,13 +83,20 @@ class Built:
         for table in self._content.tables:
             for slot in table.slots if in_slices(table.embedding) else ():
                 for variable, rows in table.frozen():
-                    spec, *shapes = _slice_of_slot(table, slot, rows)
+                    spec, *shapes = slice_of_slot(table, slot, rows)
                     place = slot.name, spec
                     dtype = slot.variable.dtype.base_dtype
                     writers[place] = SlotWriter(variable.device, *place, *shapes, dtype)
         for saved, name, _, shape in self._content.unchanged_slots():
             dtype, device = saved.source.dtype, saved.variable.device
             writers[name, ""] = SlotWriter(device, name, "", shape, shape, dtype)
+        for holder, name, there in self._kept:
+            is_table = isinstance(holder, Table)
+            variable = holder.embedding.frozen_parts[0] if is_table else holder.variable
+            base = holder.embedding.source if is_table else holder.source.checkpoint
+            shape = holder.kept_shape(there) if is_table else list(base.shapes[there])
+            place = variable.device, name, ""
+            writers[name, ""] = SlotWriter(*place, shape, shape, base.dtypes[there])
         return writers
 
     @staticmethod
@@ -99,7 +114,7 @@ class Built:
             )
         known, reports = dict(self._sources), reports_in(session.graph)
         # A delta's frozen rows: of what was loaded, should another have replaced the newest.
-        known.update((name, its) for name, its in self._origins.items() if not _stands(known[name]))
+        known.update((name, its) for name, its in self._origins.items() if not stands(known[name]))
         for _ in range(_MOST_READS):
             try:
                 restoration = plan_restoration(
@@ -126,7 +141,7 @@ class Built:
             value, place = values[saved.variable.op.name], self._places[saved.disk_name][1]
             if value[:2] != place[:2]:  # else it stood there before, under the same name
                 owner = value.name if is_base else saved.own_name
-                place = _Place(value.checkpoint, value.name, owner)
+                place = Place(value.checkpoint, value.name, owner)
             self._places[saved.disk_name] = [None, place]
         others = _OTHER_BASES.setdefault(session, {})
         for table in self._content.tables:
@@ -147,7 +162,8 @@ class Built:
         others = _OTHER_BASES.get(session, {})
         for table in self._content.tables:
             here, there = self._other_base(table), others.get(table.embedding.table_name)
-            if table.slots and here != there:
+            has_slots = table.slots or any(holder is table for holder, _, _ in self._kept)
+            if has_slots and here != there:
                 how = "by another Saver" if there else "in another session or before another"
                 raise ValueError(
                     f"{there or here} was restored in place of what {table.name} grew from, {how}, "
@@ -192,10 +208,11 @@ class Built:
     def note_saved(self, prefix):
         """Notes that a whole checkpoint has the slots of all rows from now on."""
         checkpoint = Checkpoint(prefix)
-        for writer in self._writers.values():
-            writer.note_saved(checkpoint)
+        for (name, _), writer in self._writers.items():
+            if name in checkpoint:
+                writer.note_saved(checkpoint)
         for saved in self._content.unchanged:
-            self._places[saved.disk_name][0] = _Place(checkpoint, saved.disk_name, saved.own_name)
+            self._places[saved.disk_name][0] = Place(checkpoint, saved.disk_name, saved.own_name)
         for table in self._content.tables:
             source = WholeTable(checkpoint, table.name, table.embedding.plan.axis)
             self._sources[table.name] = source
@@ -249,90 +266,34 @@ class Built:
                 start = starts[slot.name]
                 if in_slices(table.embedding):
                     for variable, rows in table.frozen():
-                        value = _slot_value(session, source, table, slot, start, rows, [variable])
-                        writer = self._writers[slot.name, _slice_of_slot(table, slot, rows)[0]]
+                        value = slot_value(session, source, table, slot, start, rows, [variable])
+                        writer = self._writers[slot.name, slice_of_slot(table, slot, rows)[0]]
                         writer.write(session, stage.part(), value)
                 elif table.embedding.plan.num_frozen_rows:
-                    _write_joined_slot(session, source, stage, table, slot, start)
+                    write_joined_slot(session, source, stage, table, slot, start)
         for saved, name, slot, shape in self._content.unchanged_slots():
             places = self._places[saved.disk_name]
-            place = _standing(saved.disk_name, places if newest_too else places[1:])
+            place = standing(saved.disk_name, places if newest_too else places[1:])
             used.append(place.checkpoint)
             base, dtype = place.checkpoint, saved.source.dtype
-            # Of a whole checkpoint that a plain script saved they are named as the variable is.
-            owners = dict.fromkeys([place.owner, place.name])
-            theirs = (name_in(base, renamed(name, saved.own_name, its), its) for its in owners)
-            found = next((stored(base, there) for there in theirs if there in base), None)
+            found = slot_in(place, saved, name)
             value = slot_or_start(found, stored(base, place.name), starts[slot.name], dtype, shape)
             self._writers[name, ""].write(session, stage.part(), value)
+        for holder, name, _ in self._kept:
+            if isinstance(holder, Table):
+                source = self._source_of_slots(holder, newest_too)
+                base, rows = source.checkpoint, range(holder.embedding.plan.num_rows)
+                value = source.slot_rows(name, rows)
+            else:
+                places = self._places[holder.disk_name]
+                place = standing(holder.disk_name, places if newest_too else places[1:])
+                base, value = place.checkpoint, slot_in(place, holder, name)
+            used.append(base)
+            if value is not None:  # else another was restored since, which has none
+                self._writers[name, ""].write(session, stage.part(), value)
 
     def _source_of_slots(self, table, newest_too):
         """The newest checkpoint, or should that be gone what was loaded; None without any."""
         places = (self._sources, self._origins) if newest_too else (self._origins,)
         known = [found[table.name] for found in places if table.name in found]
-        return _standing(f"the frozen rows of {table.name}", known) if known else None
-
-
-_Place = namedtuple("_Place", ["checkpoint", "name", "owner"])
-_Place.__doc__ = """Where a variable stands.
-
-Attributes:
-    checkpoint: `Checkpoint`.
-    name: its name there.
-    owner: the name by which its slots are named there; a base knows one name for both.
-"""
-
-
-def _stands(place):
-    return exists(place.checkpoint.prefix) and place.checkpoint.is_unchanged()
-
-
-def _standing(what, places):
-    """Returns the first place, a source or `_Place`, whose checkpoint is there as it was opened."""
-    for place in places:
-        if place and _stands(place):
-            return place
-    prefix = next(filter(None, places)).checkpoint.prefix
-    raise ValueError(
-        f"{prefix} is gone, or another was put in its place, and with it the optimizer slots of "
-        f"{what}. Put it back, or save with delta=True, which does not need it."
-    )
-
-
-def _slot_value(session, source, table, slot, start, which, variables):
-    """Returns a slot's values for frozen rows, those that some variables hold."""
-    axis = table.embedding.plan.axis
-    found = source and source.slot_rows(slot.name, which)
-    rows = source.rows(which) if source else _Frozen(session, variables, axis)
-    part = with_rows(slot.variable.shape.as_list(), axis, len(which))
-    return slot_or_start(found, rows, start, slot.variable.dtype.base_dtype, part)
-
-
-def _write_joined_slot(session, source, stage, table, slot, start):
-    """Writes all rows of a slot, where those that train lie among others."""
-    embedding, plan = table.embedding, table.embedding.plan
-    rows = plan.frozen_rows(), embedding.frozen_parts
-    value = _slot_value(session, source, table, slot, start, *rows)
-    joined = plan.joined(value.read(), session.run(slot.variable))
-    write_part(stage.part(), [(slot.name, "", joined)])
-
-
-def _slice_of_slot(table, slot, rows):
-    """Returns (text of the slice, its shape, the shape of all) that some rows are of a slot."""
-    plan, shape = table.embedding.plan, slot.variable.shape.as_list()
-    whole, part = (with_rows(shape, plan.axis, count) for count in (plan.num_rows, len(rows)))
-    return slice_spec(whole, offset_of(whole, plan.axis, rows[0]), part), part, whole
-
-
-class _Frozen:
-    """Frozen rows as a session has them, for a table that came from no checkpoint."""
-
-    def __init__(self, session, variables, axis):
-        self._session, self._variables, self._axis = session, variables, axis
-
-    def read(self):
-        return np.concatenate(self._session.run(self._variables), self._axis)
-
-    def tensor(self):
-        array = self.read()
-        return tf.py_func(lambda: array, [], array.dtype, stateful=False)
+        return standing(f"the frozen rows of {table.name}", known) if known else None

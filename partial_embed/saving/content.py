@@ -6,6 +6,7 @@ import tensorflow.compat.v1 as tf
 
 from partial_embed._tensorflow import PartitionedVariable, Variable, save_slice_info
 from partial_embed.files.growth import DELTA_ROWS
+from partial_embed.saving.inventory import Inventory, kind_of_slot
 from partial_embed.saving.saveables import Saved
 from partial_embed.saving.slots import slots_of
 from partial_embed.table.embedding import (
@@ -15,7 +16,7 @@ from partial_embed.table.embedding import (
     parts_of,
 )
 from partial_embed.table.on_disk import Whole, in_slices, slice_of
-from partial_embed.table.plan import rows_of
+from partial_embed.table.plan import rows_of, with_rows
 
 
 class Table(namedtuple("Table", ["name", "embedding", "slots"])):
@@ -41,6 +42,11 @@ class Table(namedtuple("Table", ["name", "embedding", "slots"])):
         if self.embedding.trainable is None:
             return []
         return [(self.embedding.trainable, None)] + [(slot.variable, slot) for slot in self.slots]
+
+    def kept_shape(self, there):
+        """Returns the shape of a slot, by its name in the base, that no row of this trains."""
+        plan, held = self.embedding.plan, list(self.embedding.source.shapes[there])
+        return with_rows(held, plan.axis, plan.num_rows)
 
 
 class Content(namedtuple("Content", ["tables", "unchanged", "plain", "foreign"])):
@@ -72,6 +78,34 @@ class Content(namedtuple("Content", ["tables", "unchanged", "plain", "foreign"])
                     shape = saved.full_shape[:1] if a_number_a_row else saved.full_shape
                     found.setdefault(name, (saved, name, slot, shape))
         return list(found.values())
+
+    def kept_slots(self):
+        """Returns [(`Saved` or `Table` of which no row trains, slot name, name in the base), ...].
+
+        Beside `unchanged_slots`: what else the base has of them, see `Inventory.kept_slots`.
+        """
+        trained, holders = [], []
+        for table in self.tables:
+            embedding, names = table.embedding, [slot.name for slot in table.slots]
+            if embedding.source is None:
+                continue
+            its = embedding.tensor_name, embedding.table_name
+            if embedding.trainable is not None:
+                trained.append((*its, names))
+            else:
+                holders.append((table, embedding.source, *its, ()))
+        covered = {kind_of_slot(slot.name) for slot in self.slots}
+        for saved in self.unchanged:
+            names = saved.source.name, saved.own_name
+            holders.append((saved, saved.source.checkpoint, *names, covered))
+        inventories, taken, found = {}, {saved.disk_name for saved in self.plain}, []
+        for holder, base, there, here, covered in holders:
+            if base.prefix not in inventories:
+                inventories[base.prefix] = Inventory(base)
+            kept = inventories[base.prefix].kept_slots(there, here, trained, covered)
+            found += [(holder, name, slot) for name, slot in kept.items() if name not in taken]
+            taken.update(kept)
+        return found
 
     def saveables(self, delta):
         """Returns {label: what the graph's own save op writes}.

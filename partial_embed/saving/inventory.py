@@ -3,7 +3,7 @@
 import re
 
 from partial_embed.files.growth import DELTA_KEY
-from partial_embed.table.optimizer_state import is_power, owners_of
+from partial_embed.table.optimizer_state import is_power, owners_of, renamed
 
 # As tf.train.Checkpoint calls a slot of the variable `group(1) + group(3)`.
 _OBJECT_SLOT = re.compile(r"(.+)/\.OPTIMIZER_SLOT/.+/([^/]+)(/\.ATTRIBUTES/VARIABLE_VALUE)")
@@ -39,6 +39,32 @@ class Inventory:
     def owner(self, name):
         """Returns the variable whose slot a tensor is, None if it is none."""
         return self._owners.get(name)
+
+    def kept_slots(self, there, here, trained, covered=()):
+        """Returns {name here: name there} of slots that go on being saved of what does not train.
+
+        A plain script trains it, too, and looks for its slots: of the kinds that tables have
+        which grow here, and of others, for layers may have another optimizer, or no table grows.
+        But of a kind that such tables had and have no more, the optimizer was changed.
+
+        Args:
+            there, here: names of the variable or table that does not train.
+            trained: list of (name there, name here, list of names of slots here) of tables of
+                which rows train.
+            covered: kinds of slots that somebody else sees to.
+        """
+        named = {
+            kind_of_slot(slot): renamed(slot, table, here)
+            for _, table, slots in trained
+            for slot in slots
+        }
+        had = {kind_of_slot(slot) for name, _, _ in trained for slot in self.slots.get(name, ())}
+        kinds = {slot: kind_of_slot(slot) for slot in self.slots.get(there, ())}
+        return {
+            named.get(kind, renamed(slot, there, here)): slot
+            for slot, kind in kinds.items()
+            if kind not in covered and (kind in named or kind not in had)
+        }
 
     def _find_owner(self, name, names):
         shape = list(self._shapes[name])

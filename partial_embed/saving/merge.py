@@ -1,5 +1,6 @@
 """`merge_checkpoint`: base + deltas = one plain checkpoint."""
 
+import functools
 import os
 
 import numpy as np
@@ -12,6 +13,7 @@ from partial_embed.files.nearest import nearest
 from partial_embed.files.publish import publish, staging
 from partial_embed.files.runs import from_runs
 from partial_embed.files.together import Together
+from partial_embed.saving.inventory import Inventory, kind_of_slot
 from partial_embed.saving.merged_table import MergedTable
 from partial_embed.saving.policy import Policy
 from partial_embed.saving.same_base import check_base
@@ -77,7 +79,15 @@ def merge_checkpoint(base, deltas, output, policy=None, vocabulary=None, allow_n
         raise ValueError(f"The delta {twice[0]} was given more than once. Name it once.")
     names = sorted({name for delta in deltas for name in delta.tables})
     tables = [MergedTable(name, base, deltas, policy) for name in names]
-    variables = _merged_variables(base, deltas, tables, policy)
+    inventory = Inventory(base)
+    trained = [(t.base_name, t.name, list(t.slots)) for t in tables if len(t.plan.trainable_rows)]
+    for table in tables:
+        if not len(table.plan.trainable_rows):
+            kept = inventory.kept_slots(table.base_name, table.name, trained)
+            table.slots.update((slot, None) for slot in kept)
+    covered = {kind_of_slot(slot) for _, _, slots in trained for slot in slots}
+    kept = functools.partial(inventory.kept_slots, trained=trained, covered=covered)
+    variables = _merged_variables(base, deltas, tables, policy, kept)
     keys = None if vocabulary is None else _merged_keys(vocabulary, tables, base, deltas)
     with staging(output) as stage:
         together = Together(stage)
@@ -150,7 +160,7 @@ class _Delta(Checkpoint):
         return [n for n in self.shapes if n != DELTA_KEY and not n.endswith(DELTA_ROWS)]
 
 
-def _merged_variables(base, deltas, tables, policy):
+def _merged_variables(base, deltas, tables, policy, kept):
     """Returns [(name, value), ...] of what is no table: arrays, or values not read yet."""
     of_tables = {name for table in tables for name in (table.name, *table.slots)}
     trained = sorted({name for delta in deltas for name in delta.variables()})
@@ -187,6 +197,9 @@ def _merged_variables(base, deltas, tables, policy):
             held = stored(base, there) if there in base else None
             shape = list((held or value).shape)  # one number a row, perhaps
             merged[slot] = slot_or_start(held, value, initial, value.dtype, shape)
+        for slot, there in kept(entry["base_name"], name).items():
+            if slot not in of_tables:
+                merged.setdefault(slot, stored(base, there))
     return sorted(merged.items())
 
 

@@ -15,6 +15,7 @@ from partial_embed.saving.source import (
     slot_or_start,
     stored,
 )
+from partial_embed.table.optimizer_state import name_in, renamed
 from partial_embed.table.plan import RowPlan, offset_of, take_rows, with_rows
 
 
@@ -37,14 +38,13 @@ class MergedTable:
         first = self._deltas[0]
         self.base_name = self._same("the name in the base", lambda d: d.tables[name]["base_name"])
         self._axis = self._same("the axis that grows", lambda d: d.tables[name].get("axis", 0))
-        self._same("shape and dtype", lambda delta: self._row_type(delta, name + DELTA_ROWS))
+        self._same("shape and dtype", lambda delta: self._row_type(delta, name))
         slots = sorted({slot for delta in self._deltas for slot in delta.tables[name]["slots"]})
         self.slots = {}
         for slot in slots:
             having = [delta for delta in self._deltas if slot in delta.tables[name]["slots"]]
             kind = f"the slot {slot}, its shape and dtype"
-            rows = slot + DELTA_ROWS
-            self._same(kind, lambda delta: self._row_type(delta, rows), having)  # noqa: B023
+            self._same(kind, lambda delta: self._row_type(delta, slot), having)  # noqa: B023
             starts = [delta.tables[name]["slots"][slot] for delta in having]
             self.slots[slot] = policy.one(
                 f"the initial value of {slot}", [d.prefix for d in having], starts
@@ -131,7 +131,7 @@ class MergedTable:
         held = stored(self._base, self.base_name)
         stored_bytes, base = held.bytes, held.read()
         stored_bytes.note_read()
-        new = self._combined(lambda delta: delta.read(self.name + DELTA_ROWS))
+        new = self._combined(lambda delta: self._new_rows(delta, self.name))
         old, frozen = self._rows_first(base), self.plan.frozen_rows()
         # It is written by one processor, so another looks at it; a stage that is not published
         # leaves nothing.
@@ -173,17 +173,17 @@ class MergedTable:
             compare_base(delta.prefix, entry, self.name, known[of], whole)
 
     def _write_slot(self, together, slot):
-        name, initial, which = slot + DELTA_ROWS, self.slots[slot], self.plan.frozen_rows()
-        having = next(delta for delta in self._deltas if slot in delta.tables[self.name]["slots"])
-        shape, dtype = list(having.shapes[name]), having.dtypes[name]
+        initial, which = self.slots[slot], self.plan.frozen_rows()
+        having = (d for d in self._deltas if slot in d.tables[self.name]["slots"])
+        shape, dtype = self._type(next(having, self._deltas[0]), slot)
 
         def rows_of(delta):
-            if slot in delta.tables[self.name]["slots"]:
-                return delta.read(name)
+            own = self.name + DELTA_ROWS
+            if slot in delta.tables[self.name]["slots"] or own not in delta:
+                return self._new_rows(delta, slot)
             # Trained there by another optimizer: where this one would have started.
-            own = stored(delta, self.name + DELTA_ROWS)
-            part = with_rows(shape, self._axis, own.shape[self._axis])
-            return slot_or_start(None, own, initial, dtype, part).read()
+            part = with_rows(shape, self._axis, delta.shapes[own][self._axis])
+            return slot_or_start(None, stored(delta, own), initial, dtype, part).read()
 
         new = self._combined(rows_of)
         if not len(which):
@@ -235,5 +235,21 @@ class MergedTable:
     def _rows_back(self, array):
         return np.moveaxis(array, 0, self._axis)
 
-    def _row_type(self, checkpoint, name):
-        return with_rows(checkpoint.shapes[name], self._axis, 0), checkpoint.dtypes[name].name
+    def _new_rows(self, delta, name):
+        """Returns the rows that a delta has of the table or a slot, perhaps none."""
+        if name + DELTA_ROWS in delta:
+            return delta.read(name + DELTA_ROWS)
+        shape, dtype = self._type(delta, name)
+        return np.zeros(shape, dtype.as_numpy_dtype)
+
+    def _type(self, delta, name):
+        """Returns (shape, with no rows, and dtype) of the table or a slot."""
+        holder, there = delta, name + DELTA_ROWS
+        if there not in delta:
+            holder, there = self._base, renamed(name, self.name, self.base_name)
+            there = self.base_name if name == self.name else name_in(holder, there, self.base_name)
+        return with_rows(holder.shapes[there], self._axis, 0), holder.dtypes[there]
+
+    def _row_type(self, delta, name):
+        shape, dtype = self._type(delta, name)
+        return shape, dtype.name

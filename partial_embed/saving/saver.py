@@ -100,7 +100,9 @@ class Saver(OpenSaver):
             self.var_list = content.saveables(self._delta)
         super().build()
         if content and not self.is_empty:
-            self._built = Built(content, self.builder, self._delta, self._allow_nonfinite)
+            of_all = self._num_known is not None
+            arguments = self.builder, self._delta, self._allow_nonfinite, of_all
+            self._built = Built(content, *arguments)
 
     def save(
         self,
