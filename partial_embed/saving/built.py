@@ -90,13 +90,14 @@ class Built:
         for saved, name, _, shape in self._content.unchanged_slots():
             dtype, device = saved.source.dtype, saved.variable.device
             writers[name, ""] = SlotWriter(device, name, "", shape, shape, dtype)
-        for holder, name, there in self._kept:
-            is_table = isinstance(holder, Table)
-            variable = holder.embedding.frozen_parts[0] if is_table else holder.variable
-            base = holder.embedding.source if is_table else holder.source.checkpoint
-            shape = holder.kept_shape(there) if is_table else list(base.shapes[there])
-            place = variable.device, name, ""
-            writers[name, ""] = SlotWriter(*place, shape, shape, base.dtypes[there])
+        for holder, name, there, like in self._kept:
+            if isinstance(holder, Table):
+                variable = holder.embedding.frozen_parts[0]
+                shape, dtype = holder.kept_type(there, like)
+            else:
+                variable, base = holder.variable, holder.source.checkpoint
+                shape, dtype = list(base.shapes[there]), base.dtypes[there]
+            writers[name, ""] = SlotWriter(variable.device, name, "", shape, shape, dtype)
         return writers
 
     @staticmethod
@@ -162,7 +163,7 @@ class Built:
         others = _OTHER_BASES.get(session, {})
         for table in self._content.tables:
             here, there = self._other_base(table), others.get(table.embedding.table_name)
-            has_slots = table.slots or any(holder is table for holder, _, _ in self._kept)
+            has_slots = table.slots or any(table is holder for holder, *_ in self._kept)
             if has_slots and here != there:
                 how = "by another Saver" if there else "in another session or before another"
                 raise ValueError(
@@ -279,11 +280,14 @@ class Built:
             found = slot_in(place, saved, name)
             value = slot_or_start(found, stored(base, place.name), starts[slot.name], dtype, shape)
             self._writers[name, ""].write(session, stage.part(), value)
-        for holder, name, _ in self._kept:
+        for holder, name, there, like in self._kept:
             if isinstance(holder, Table):
                 source = self._source_of_slots(holder, newest_too)
                 base, rows = source.checkpoint, range(holder.embedding.plan.num_rows)
                 value = source.slot_rows(name, rows)
+                if like:
+                    (shape, dtype), start = holder.kept_type(there, like), starts[like.name]
+                    value = slot_or_start(value, source.rows(rows), start, dtype, shape)
             else:
                 places = self._places[holder.disk_name]
                 place = standing(holder.disk_name, places if newest_too else places[1:])

@@ -43,10 +43,13 @@ class Table(namedtuple("Table", ["name", "embedding", "slots"])):
             return []
         return [(self.embedding.trainable, None)] + [(slot.variable, slot) for slot in self.slots]
 
-    def kept_shape(self, there):
-        """Returns the shape of a slot, by its name in the base, that no row of this trains."""
-        plan, held = self.embedding.plan, list(self.embedding.source.shapes[there])
-        return with_rows(held, plan.axis, plan.num_rows)
+    def kept_type(self, there, like):
+        """Returns (shape, dtype) of a slot of this; for the arguments see `Content.kept_slots`."""
+        plan, base = self.embedding.plan, self.embedding.source
+        if there:
+            return with_rows(base.shapes[there], plan.axis, plan.num_rows), base.dtypes[there]
+        shape = self.embedding.shape.as_list()
+        return shape[: like.variable.shape.rank], like.variable.dtype.base_dtype
 
 
 class Content(namedtuple("Content", ["tables", "unchanged", "plain", "foreign"])):
@@ -80,9 +83,10 @@ class Content(namedtuple("Content", ["tables", "unchanged", "plain", "foreign"])
         return list(found.values())
 
     def kept_slots(self):
-        """Returns [(`Saved` or `Table` of which no row trains, slot name, name in the base), ...].
+        """Returns [(`Saved` or `Table` of which no row trains, slot, slot there, like which), ...].
 
-        Beside `unchanged_slots`: what else the base has of them, see `Inventory.kept_slots`.
+        Beside `unchanged_slots`: what else the base has of them, see `Inventory.kept_slots`, and
+        what it lacks, which is None but for slots that start as one of a table that grows.
         """
         trained, holders = [], []
         for table in self.tables:
@@ -94,16 +98,19 @@ class Content(namedtuple("Content", ["tables", "unchanged", "plain", "foreign"])
                 trained.append((*its, names))
             else:
                 holders.append((table, embedding.source, *its, ()))
-        covered = {kind_of_slot(slot.name) for slot in self.slots}
+        alike = {kind_of_slot(slot.name): slot for slot in self.slots}
         for saved in self.unchanged:
             names = saved.source.name, saved.own_name
-            holders.append((saved, saved.source.checkpoint, *names, covered))
+            holders.append((saved, saved.source.checkpoint, *names, alike))
         inventories, taken, found = {}, {saved.disk_name for saved in self.plain}, []
         for holder, base, there, here, covered in holders:
             if base.prefix not in inventories:
                 inventories[base.prefix] = Inventory(base)
             kept = inventories[base.prefix].kept_slots(there, here, trained, covered)
-            found += [(holder, name, slot) for name, slot in kept.items() if name not in taken]
+            for name, slot in kept.items():
+                if name not in taken:
+                    like = None if slot else alike[kind_of_slot(name)]
+                    found.append((holder, name, slot, like))
             taken.update(kept)
         return found
 

@@ -41,7 +41,7 @@ class Inventory:
         return self._owners.get(name)
 
     def kept_slots(self, there, here, trained, covered=()):
-        """Returns {name here: name there} of slots that go on being saved of what does not train.
+        """Returns {name here: name there, or None} of slots that are saved of what does not train.
 
         A plain script trains it, too, and looks for its slots: of the kinds that tables have
         which grow here, and of others, for layers may have another optimizer, or no table grows.
@@ -52,6 +52,9 @@ class Inventory:
             trained: list of (name there, name here, list of names of slots here) of tables of
                 which rows train.
             covered: kinds of slots that somebody else sees to.
+
+        Returns:
+            A dict; None stands for a slot that starts as that of its kind in `trained`.
         """
         named = {
             kind_of_slot(slot): renamed(slot, table, here)
@@ -60,11 +63,15 @@ class Inventory:
         }
         had = {kind_of_slot(slot) for name, _, _ in trained for slot in self.slots.get(name, ())}
         kinds = {slot: kind_of_slot(slot) for slot in self.slots.get(there, ())}
-        return {
+        found = {
             named.get(kind, renamed(slot, there, here)): slot
             for slot, kind in kinds.items()
             if kind not in covered and (kind in named or kind not in had)
         }
+        for kind, slot in named.items():
+            if kind not in covered:
+                found.setdefault(slot)
+        return found
 
     def _find_owner(self, name, names):
         shape = list(self._shapes[name])

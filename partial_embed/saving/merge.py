@@ -81,12 +81,12 @@ def merge_checkpoint(base, deltas, output, policy=None, vocabulary=None, allow_n
     tables = [MergedTable(name, base, deltas, policy) for name in names]
     inventory = Inventory(base)
     trained = [(t.base_name, t.name, list(t.slots)) for t in tables if len(t.plan.trainable_rows)]
+    alike = {kind_of_slot(slot): start for t in tables for slot, start in t.slots.items()}
     for table in tables:
         if not len(table.plan.trainable_rows):
             kept = inventory.kept_slots(table.base_name, table.name, trained)
-            table.slots.update((slot, None) for slot in kept)
-    covered = {kind_of_slot(slot) for _, _, slots in trained for slot in slots}
-    kept = functools.partial(inventory.kept_slots, trained=trained, covered=covered)
+            table.slots.update((slot, alike.get(kind_of_slot(slot))) for slot in kept)
+    kept = functools.partial(inventory.kept_slots, trained=trained, covered=alike)
     variables = _merged_variables(base, deltas, tables, policy, kept)
     keys = None if vocabulary is None else _merged_keys(vocabulary, tables, base, deltas)
     with staging(output) as stage:

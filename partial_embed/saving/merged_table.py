@@ -248,6 +248,7 @@ class MergedTable:
         if there not in delta:
             holder, there = self._base, renamed(name, self.name, self.base_name)
             there = self.base_name if name == self.name else name_in(holder, there, self.base_name)
+            there = there if there in holder else self.base_name  # It starts as in other tables.
         return with_rows(holder.shapes[there], self._axis, 0), holder.dtypes[there]
 
     def _row_type(self, delta, name):

@@ -63,8 +63,8 @@ class SlotStarts:
         kind = kind_of_slot(slot)
         if kind not in _STARTS:
             raise ValueError(
-                f"Nothing says where the optimizer starts {slot} for new rows: {kind} is no slot "
-                f"of tf.train's. Say slots={{{'*/' + kind!r}: 0.0}}, or the number it is."
+                f"Nothing says where the optimizer starts {slot} for new rows: of {kind} no number "
+                f"is known. Say slots={{{'*/' + kind!r}: 0.0}}, or the number it is."
             )
         return _STARTS[kind]
 

@@ -140,3 +140,13 @@ def test_a_file_that_may_not_be_read(write_checkpoint, monkeypatch):
         with pytest.raises(ValueError, match="cannot be read: .*; Permission denied") as error:
             call()
         assert prefix + ".index" in str(error.value)
+
+
+def test_a_relative_name_in_a_directory_that_is_a_pattern(grown, folder, monkeypatch):
+    """It is opened by its whole path, which TensorFlow would take for a pattern."""
+    _, session = grown
+    os.mkdir(folder("run [1]"))
+    monkeypatch.chdir(folder("run [1]"))
+    with pytest.raises(ValueError, match=r"run \[1\]/saved-1' holds \[, .* name, or directory"):
+        pe.Saver().save(session, "saved", global_step=1)
+    assert os.listdir(".") == []

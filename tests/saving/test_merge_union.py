@@ -148,6 +148,20 @@ def test_slots_of_one_optimizer_in_one_and_of_another_in_the_other(delta, merge)
     assert found["ent/Momentum"].tolist() == [[0, 0]] * 6
 
 
+@pytest.mark.parametrize("policy", ["first", "last", "mean"])
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_key_in_two_deltas_of_which_one_has_no_such_slot(delta, merge, policy, turned):
+    keys = {"ent": (list("abcd"), list("abcdx"))}, {"ent": (list("abcd"), list("abcdxyz"))}
+    one = delta("one", {"ent": 5}, {}, adagrad(0.5), vocabularies=keys[0])
+    other = delta("other", {"ent": 7}, {}, momentum, mark=2.0, vocabularies=keys[1])
+    deltas = [other, one] if turned else [one, other]
+    found = merge(*deltas, policy=policy)
+    of_x = {"mean": 1.5}.get(policy, 1.0 if (policy == "first") != turned else 2.0)
+    assert sorted(found["ent"][4:, 0].tolist()) == sorted([of_x, 2, 2])
+    assert found["ent/Adagrad"].tolist() == [[0.5, 0.5]] * 7
+    assert found["ent/Momentum"].tolist() == [[0, 0]] * 7
+
+
 def test_slots_that_start_at_different_numbers(delta, merge, refused):
     one = delta("one", {"ent": 5}, {"w": None}, adagrad(0.1))
     other = delta("other", {"rel": 3}, {"w": None}, adagrad(0.5))

@@ -424,3 +424,36 @@ def test_a_lost_server_is_no_damaged_checkpoint(write_checkpoint, start, row_num
     with pytest.raises(tf.errors.UnavailableError):
         saver.restore(Lost(), prefix)
     saver.restore(session, prefix)
+
+
+@pytest.mark.parametrize("how", ["V1", "one variable more", "partitioned", "grown"])
+def test_as_many_rows_as_before_that_nothing_tells_the_keys_of(
+    write_checkpoint, session, folder, caplog, how
+):
+    """A plain Saver saves base and grown table alike, if as many keys go as come."""
+    rows = np.arange(10, dtype=np.float32).reshape([5, 2])
+    base = write_checkpoint({"ent": rows}, "base")
+    keys = list("abcde"), list("xcdab")
+    table = pe.get_embedding("ent", [5, 2], checkpoint=base, vocabulary=keys)
+    session.run(tf.global_variables_initializer())
+    session.run(table.trainable.assign([[7, 7]]).op)
+    if how == "grown":
+        again = tf.train.Saver().save(session, folder("again"))
+    elif how == "V1":
+        again = write_checkpoint({"ent": rows}, "again", write_version=tf.train.SaverDef.V1)
+    elif how == "partitioned":
+        again = write_checkpoint({"ent": rows}, "again", partitions=2)
+    else:
+        again = write_checkpoint({"ent": rows, "more": rows}, "again")
+    saver = pe.Saver()
+    session.run(table.trainable.assign([[8, 8]]).op)
+    saver.restore(session, again)
+    new = [7, 7] if how == "grown" else [8, 8]
+    assert session.run(table).tolist() == [new, *rows[[2, 3, 0, 1]].tolist()]
+    other = write_checkpoint({"ent": rows + 1}, "other")
+    with pytest.raises(ValueError, match="Nothing says whose keys the rows of ent in .*other are"):
+        saver.restore(session, other)
+    write_checkpoint({"ent": rows + 2}, "base")
+    with pytest.raises(ValueError, match="whose keys .* is gone or was replaced. Restore what"):
+        saver.restore(session, again)
+    assert session.run(table).tolist() == [new, *rows[[2, 3, 0, 1]].tolist()]

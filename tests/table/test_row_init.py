@@ -158,6 +158,14 @@ def test_values(grown, random, tmp_path, stored):
     np.testing.assert_array_equal(found, new.astype(np.float32))
 
 
+def test_values_of_columns(write_checkpoint, start, random):
+    prefix, new = write_checkpoint({"kernel": np.zeros([3, 4], np.float32)}), random.randn(2, 3)
+    kernel = pe.get_embedding(
+        "kernel", [3, 6], checkpoint=prefix, initializer=row_init.values_from(new)
+    )
+    np.testing.assert_array_equal(start().run(kernel)[:, 4:], new.T.astype(np.float32))
+
+
 def test_large_values_stay_out_of_the_graph(write_checkpoint, graph, start, random):
     prefix = write_checkpoint({"ent": np.zeros([2, 8], np.float32)})
     new = random.randn(50000, 8).astype(np.float32)  # 1.6 MB

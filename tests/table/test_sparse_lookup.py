@@ -200,3 +200,17 @@ def test_a_tensor_of_the_table_keeps_its_values_when_the_table_changes(numbered,
     with tf.control_dependencies([change]):
         rows = tf.gather(before, [5, 0])
     assert start().run(rows).tolist() == [[5, 5], [0, 0]]
+
+
+@pytest.mark.parametrize("use_resource", [False, True], ids=["ref", "resource"])
+def test_gradients_of_a_tensor_made_of_the_table(twins, start, same_bits, use_resource):
+    """It is a tensor as any: rows that are gathered from it are its rows."""
+    results = []
+    for table in twins(use_resource):
+        made = tf.convert_to_tensor(table)
+        rows = tf.reduce_sum(tf.square(tf.gather(made, [0, 9, 9])))
+        both = rows + tf.reduce_sum(tf.square(tf.matmul(made, made, transpose_a=True)))
+        gradients = [tf.gradients(loss, made)[0] for loss in (rows, both)]
+        results.append([tf.convert_to_tensor(gradient) for gradient in gradients])
+    for found, expected in zip(*start().run(results)):
+        assert same_bits(found, expected)

@@ -1,0 +1,177 @@
+"""Slots of what does not train: whose they are by their names, and that none is lost."""
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+
+import partial_embed as pe
+from partial_embed.files.checkpoint import Checkpoint
+
+WIDTH = 4
+
+
+def read_all(prefix):
+    checkpoint = Checkpoint(prefix)
+    return {name: checkpoint.read(name) for name in checkpoint.shapes}
+
+
+def taken(step, saver, prefix):
+    """Takes two steps in a session of its own; returns (prefix, values of variables)."""
+    with tf.Session() as session:
+        session.run(tf.global_variables_initializer())
+        for _ in range(2):
+            session.run(step)
+        saved = [its.save(session, prefix + name) for name, its in saver.items()]
+        return saved, {v.op.name: session.run(v) for v in tf.global_variables()}
+
+
+def rows_of_steps(table, count):
+    return tf.reduce_sum(tf.square(tf.nn.embedding_lookup(table, [0, 1, count - 2, count - 1])))
+
+
+@pytest.mark.parametrize(
+    "old, new, trains",
+    [
+        ((5, 9), (7, 11), ["ent", "model/ent", "w", "layer/w"]),
+        ((5, 5), (7, 7), ["ent", "model/ent"]),
+        ((5, 5), (7, 8), ["model/ent", "layer/w"]),
+        ((5, 9), (7, 14), ["model/ent", "w"]),
+    ],
+)
+def test_a_table_beside_one_of_its_name_in_a_scope(folder, same_bits, old, new, trains):
+    def script(sizes, which):
+        names = ["ent", "model/ent", "w", "layer/w"]
+        shapes = [[size, WIDTH] for size in (*sizes, WIDTH, WIDTH)]
+        made = {name: tf.get_variable(name, shape) for name, shape in zip(names, shapes)}
+        pairs = (("ent", "w", sizes[0]), ("model/ent", "layer/w", sizes[1]))
+        losses = [
+            tf.reduce_sum(tf.square(tf.matmul(tf.gather(made[table], [0, n - 1]), made[weight])))
+            for table, weight, n in pairs
+        ]
+        variables = which and [made[name] for name in which]
+        optimizer = tf.train.AdagradOptimizer(0.1)
+        return names, optimizer.minimize(losses[0] + 2 * losses[1], var_list=variables)
+
+    with tf.Graph().as_default():
+        names, step = script(old, trains)
+        (base,), _ = taken(step, {"base": tf.train.Saver()}, folder(""))
+    with tf.Graph().as_default():
+        with pe.growing(base, show=None):
+            _, step = script(new, None)
+        savers = {"whole": pe.Saver(), "delta": pe.Saver(delta=True)}
+        (whole, delta), here = taken(step, savers, folder(""))
+    merged = pe.merge_checkpoint(base, delta, folder("merged"))
+    before = read_all(base)
+    for after in (read_all(whole), read_all(merged)):
+        assert sorted(after) == sorted(f"{n}{end}" for n in names for end in ("", "/Adagrad"))
+        for name in names:
+            start = np.full_like(before[name], 0.1)
+            slot, count = after[f"{name}/Adagrad"], len(start)
+            assert same_bits(slot[:count], before.get(f"{name}/Adagrad", start))
+            if "ent" in name:
+                assert same_bits(slot[count:], here[f"{name}/trainable/Adagrad"])
+    with tf.Graph().as_default(), tf.Session() as session:
+        script(new, None)
+        tf.train.Saver().restore(session, whole)  # every variable
+
+
+KEYS = {"user": ("abcde", "abcdefg"), "item": ("xyz", "zxy")}
+
+
+def night(base, keys, folder, name, optimizer=None):
+    """Grows two tables by keys; returns the prefixes of a whole save and of a delta."""
+    vocabularies = {table: tuple(map(list, pair)) for table, pair in keys.items()}
+    with tf.Graph().as_default():
+        with pe.growing(base, vocabularies=vocabularies, show=None):
+            step = two_tables(*(len(new) for _, new in keys.values()), optimizer)
+        savers = {"whole": pe.Saver(), "delta": pe.Saver(delta=True)}
+        return taken(step, savers, folder(name))[0]
+
+
+def two_tables(users, items, optimizer=None):
+    tables = tf.get_variable("user", [users, WIDTH]), tf.get_variable("item", [items, WIDTH])
+    loss = sum(rows_of_steps(table, table.shape.as_list()[0]) for table in tables)
+    return (optimizer or tf.train.AdagradOptimizer(0.1)).minimize(loss)
+
+
+@pytest.fixture
+def base(folder):
+    """Prefix of two tables that were trained."""
+    with tf.Graph().as_default():
+        return taken(two_tables(5, 3), {"base": tf.train.Saver()}, folder(""))[0][0]
+
+
+def test_a_table_that_only_moves_rows(base, folder, same_bits):
+    whole, delta = night(base, KEYS, folder, "one")
+    merged = pe.merge_checkpoint(base, delta, folder("merged"))
+    before, after = read_all(base), read_all(whole)
+    for name in ("item", "item/Adagrad"):
+        assert same_bits(after[name], before[name][[2, 0, 1]])
+    found = read_all(merged)
+    assert sorted(found) == sorted(after)
+    assert all(same_bits(found[name], after[name]) for name in after)
+    with tf.Graph().as_default(), tf.Session() as session:
+        two_tables(7, 3)
+        tf.train.Saver().restore(session, merged)  # every variable
+    again, _ = night(merged, {"user": ("abcdefg",) * 2, "item": ("zxy", "zxyw")}, folder, "two")
+    assert same_bits(read_all(again)["item/Adagrad"][:3], after["item/Adagrad"])
+
+
+def test_a_delta_of_a_table_of_which_no_row_trains(base, folder):
+    whole, delta = night(base, KEYS, folder, "one")
+    vocabularies = {table: tuple(map(list, pair)) for table, pair in KEYS.items()}
+    found = []
+    for prefix in (whole, delta):
+        with tf.Graph().as_default(), tf.Session() as session:
+            with pe.growing(base, vocabularies=vocabularies, show=None):
+                two_tables(7, 3)
+            pe.Saver().restore(session, prefix)
+            found.append([session.run(v).tobytes() for v in tf.global_variables()])
+    assert found[0] == found[1]
+
+
+def test_an_optimizer_that_was_changed(base, folder):
+    """Its slots start, also of a table of which no row trains; those of the other are gone."""
+    whole, delta = night(base, KEYS, folder, "one", tf.train.MomentumOptimizer(0.1, 0.9))
+    for saved in (whole, pe.merge_checkpoint(base, delta, folder("merged"))):
+        found = read_all(saved)
+        assert sorted(found) == ["item", "item/Momentum", "user", "user/Momentum"]
+        assert found["item/Momentum"].shape == (3, WIDTH) and not found["item/Momentum"].any()
+
+
+@pytest.mark.parametrize("of_layers, rows", [(False, 5), (True, 7)])
+def test_layers_beside_tables_without_such_slots(folder, same_bits, of_layers, rows):
+    """No table grows; or Adagrad is the layers', and tables are trained without slots."""
+
+    def script(rows):
+        user, w = tf.get_variable("user", [rows, WIDTH]), tf.get_variable("w", [WIDTH, WIDTH])
+        head = tf.get_variable("head", [WIDTH, 1])
+        looked_up = tf.nn.embedding_lookup(user, [0, rows - 1])
+        loss = tf.reduce_sum(tf.matmul(tf.matmul(looked_up, w), head))
+        adagrad, trained = tf.train.AdagradOptimizer(0.1), tf.trainable_variables()
+        if not of_layers:
+            return adagrad.minimize(loss)
+        layers = [v for v in trained if "user" not in v.name]
+        tables = [v for v in trained if "user" in v.name]
+        descent = tf.train.GradientDescentOptimizer(0.1).minimize(loss, var_list=tables)
+        return tf.group(adagrad.minimize(loss, var_list=layers), descent)
+
+    with tf.Graph().as_default():
+        (base,), _ = taken(script(5), {"base": tf.train.Saver()}, folder(""))
+    with tf.Graph().as_default():
+        with pe.growing(base, train="head", show=None):
+            step = script(rows)
+        savers = {"whole": pe.Saver()}
+        savers.update({"delta": pe.Saver(delta=True)} if rows > 5 else {})
+        saved, _ = taken(step, savers, folder(""))
+        only = pe.Saver([v for v in tf.global_variables() if v.op.name == "w"])
+        (part,), _ = taken(step, {"part": only}, folder(""))
+    assert list(Checkpoint(part).shapes) == ["w"]
+    before = read_all(base)
+    for prefix in [saved[0], *(pe.merge_checkpoint(base, d, folder("m")) for d in saved[1:])]:
+        after = read_all(prefix)
+        assert sorted(after) == sorted(before)
+        assert same_bits(after["w/Adagrad"], before["w/Adagrad"])
+        with tf.Graph().as_default(), tf.Session() as session:
+            script(rows)
+            tf.train.Saver().restore(session, prefix)  # every variable
