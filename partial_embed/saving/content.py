@@ -102,13 +102,17 @@ class Content(namedtuple("Content", ["tables", "unchanged", "plain", "foreign"])
         for saved in self.unchanged:
             names = saved.source.name, saved.own_name
             holders.append((saved, saved.source.checkpoint, *names, alike))
-        inventories, taken, found = {}, {saved.disk_name for saved in self.plain}, []
+        # What has the name and shape of a slot may be a variable, which saves itself.
+        taken = {its.disk_name for its in self.plain + self.unchanged}
+        taken.update(table.name for table in self.tables)
+        variables = {there for _, _, there, *_ in holders}.union(there for there, *_ in trained)
+        inventories, found = {}, []
         for holder, base, there, here, covered in holders:
             if base.prefix not in inventories:
                 inventories[base.prefix] = Inventory(base)
             kept = inventories[base.prefix].kept_slots(there, here, trained, covered)
             for name, slot in kept.items():
-                if name not in taken:
+                if name not in taken and slot not in variables:
                     like = None if slot else alike[kind_of_slot(name)]
                     found.append((holder, name, slot, like))
             taken.update(kept)

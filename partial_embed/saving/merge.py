@@ -82,10 +82,14 @@ def merge_checkpoint(base, deltas, output, policy=None, vocabulary=None, allow_n
     inventory = Inventory(base)
     trained = [(t.base_name, t.name, list(t.slots)) for t in tables if len(t.plan.trainable_rows)]
     alike = {kind_of_slot(slot): start for t in tables for slot, start in t.slots.items()}
+    # What has the name and shape of a slot may be a variable.
+    variables = {name for delta in deltas for name in (*delta.tables, *delta.unchanged)}
+    variables.update(name for delta in deltas for name in delta.variables())
     for table in tables:
         if not len(table.plan.trainable_rows):
             kept = inventory.kept_slots(table.base_name, table.name, trained)
-            table.slots.update((slot, alike.get(kind_of_slot(slot))) for slot in kept)
+            kept = {slot: alike.get(kind_of_slot(slot)) for slot in kept if slot not in variables}
+            table.slots.update(kept)
     kept = functools.partial(inventory.kept_slots, trained=trained, covered=alike)
     variables = _merged_variables(base, deltas, tables, policy, kept)
     keys = None if vocabulary is None else _merged_keys(vocabulary, tables, base, deltas)
