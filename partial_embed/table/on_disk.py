@@ -34,7 +34,7 @@ def save_as_one_tensor(embedding, plan):
 
 
 def _warn(embedding):
-    """Logs what a plain Saver, which is being built, will not write of a table."""
+    """Logs what a plain Saver, being built, will not write of a table; returns whether it did."""
     name, trained, lacks = embedding.table_name, embedding.trainable, []
     of_trained = f"/{trained.op.name}/" if trained is not None else None
     slots = [
@@ -55,6 +55,7 @@ def _warn(embedding):
             "of a SavedModel makes is as it should be: that is loaded with its own graph.)",
             ", and ".join(lacks),
         )
+    return bool(lacks)
 
 
 class Whole(SaveableObject):
@@ -86,9 +87,7 @@ class _Found(Whole):
 
     @property
     def specs(self):
-        if not self._said:
-            _warn(self._embedding)
-        self._said = True
+        self._said = self._said or _warn(self._embedding)  # It is asked several times.
         return self._specs
 
     @specs.setter

@@ -586,8 +586,9 @@ def test_a_plain_saver_writes_and_reads_one_table(
 
 
 @pytest.mark.parametrize("use_resource", [False, True])
-def test_a_plain_saver_that_cuts_slots_is_warned_about(numbered, caplog, use_resource):
-    table = numbered(use_resource=use_resource)
+@pytest.mark.parametrize("rows", [{}, {"trainable_rows": [1, 5]}], ids=["last", "scattered"])
+def test_a_plain_saver_that_cuts_slots_is_warned_about(numbered, caplog, use_resource, rows):
+    table = numbered(use_resource=use_resource, **rows)
     with tf.variable_scope("embedding"):
         numbered(use_resource=use_resource)  # embedding/embedding, which is no slot
     tf.train.Saver()
@@ -598,7 +599,8 @@ def test_a_plain_saver_that_cuts_slots_is_warned_about(numbered, caplog, use_res
     pe.Saver()
     assert not caplog.text
     tf.train.Saver()
-    assert "only the new rows of embedding/Adam, embedding/Adam_1, which" in caplog.text
+    slots = "embedding/trainable/Adam" if rows else "embedding/Adam"
+    assert f"only the new rows of {slots}, {slots}_1, which" in caplog.text
     assert caplog.text.count("Use partial_embed.Saver") == 1
 
 
