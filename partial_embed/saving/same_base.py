@@ -23,9 +23,7 @@ def expect_same_base(table, source, origin):
             "allow_other_base=True, or grow from it. No variable was changed."
         )
     which = embedding.plan.frozen_rows()
-    held = [found.rows(which) for found in (origin, source)]
-    found = [fingerprint_of(rows.read(), rows.axis) for rows in held]
-    if found[0] != found[1]:
+    if _fingerprint(source, which) != _fingerprint(origin, which):
         raise ValueError(
             f"{table.name} grew from {base.prefix}, and {source.checkpoint.prefix} holds other old "
             "rows of it. Grow from that one, or restore with allow_other_base=True. No variable "
@@ -33,11 +31,21 @@ def expect_same_base(table, source, origin):
         )
 
 
-def which_holds_frozen_rows(embedding, sources):
+def _fingerprint(source, which):
+    rows = source.rows(which)
+    return fingerprint_of(rows.read(), rows.axis)
+
+
+def which_holds_frozen_rows(embedding, sources, origin):
     """Returns that of some sources in which frozen rows are those of what a table grew from.
 
     As many rows have the table and its base, if a vocabulary drops as many keys as it adds; and
     a plain Saver, which saves either, records nothing of keys.
+
+    Args:
+        embedding: `PartialEmbedding`.
+        sources: list of sources of one checkpoint.
+        origin: the source of what it grew from.
 
     Raises:
         ValueError: if none does, or that is gone.
@@ -50,10 +58,9 @@ def which_holds_frozen_rows(embedding, sources):
             f"{base.prefix}, which it grew from, is gone or was replaced. Restore what "
             "partial_embed.Saver saved. No variable was changed."
         )
-    held = embedding.plan.source_of(which)
-    wanted = fingerprint_of(base.read(embedding.tensor_name).take(held, embedding.plan.axis))
+    wanted = _fingerprint(origin, which)
     for source in sources:
-        if fingerprint_of(source.rows(which).read()) == wanted:
+        if _fingerprint(source, which) == wanted:
             return source
     raise ValueError(
         f"Nothing says whose keys the rows of {embedding.table_name} in {here} are: as the grown "

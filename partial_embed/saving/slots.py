@@ -6,9 +6,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 from absl import logging
 
-from partial_embed._tensorflow import Variable
-from partial_embed.table.embedding import embeddings_in
-from partial_embed.table.optimizer_state import cut_as_in, owner_of, renamed
+from partial_embed.table.optimizer_state import cut_as_in, renamed, slot_variables
 from partial_embed.training.graph import upstream
 
 
@@ -69,14 +67,10 @@ def slots_of(embedding, variables):
     if embedding.trainable is None:
         return []
     half = embedding.trainable.op.name
-    halves = {its.trainable.op.name for its in embeddings_in() if its.trainable is not None}
     shape, axis = embedding.trainable.shape.as_list(), embedding.plan.axis
     slots = []
-    for variable in variables:
-        name = variable.op.name if isinstance(variable, Variable) else half
-        if owner_of(name, halves) != half:
-            continue
-        name = named_alike(renamed(name, half, embedding.table_name), embedding)
+    for variable in slot_variables(embedding, variables):
+        name = named_alike(renamed(variable.op.name, half, embedding.table_name), embedding)
         # Of a table [rows, ...] also one number a row.
         if (variable.shape.as_list() if axis else variable.shape.as_list()[:1]) == (
             shape if axis else shape[:1]

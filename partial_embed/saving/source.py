@@ -291,10 +291,11 @@ def open_table(table, checkpoint):
     most = with_rows(embedding.shape.as_list(), axis, limit)
     checkpoint.check(name, embedding.dtype, most, axis)
     whole = WholeTable(checkpoint, name, axis)
-    base = BaseTable(checkpoint, name, plan, embedding.table_name)
-    moves, told = plan.source is not None, name in read_generations(checkpoint)
-    if moves and not (is_base or told) and rows == plan.num_rows == base_rows(embedding):
-        return which_holds_frozen_rows(embedding, [whole, base])
+    base, moves = BaseTable(checkpoint, name, plan, embedding.table_name), plan.source is not None
+    as_many = moves and not is_base and rows == plan.num_rows == base_rows(embedding)
+    if as_many and name not in read_generations(checkpoint):
+        place = embedding.source, embedding.tensor_name, plan, embedding.table_name
+        return which_holds_frozen_rows(embedding, [whole, base], BaseTable(*place))
     if rows == plan.num_rows and not (is_base and moves):
         return whole
     if rows == grown_from or grew_from_it:

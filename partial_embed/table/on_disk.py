@@ -8,12 +8,12 @@ from absl import logging
 from partial_embed._tensorflow import (
     SaveableObject,
     SaveSpec,
-    Variable,
     save_slice_info,
     set_save_slice,
 )
 from partial_embed.files.tensors import can_slice, slice_spec
 from partial_embed.table.loading import row_indices
+from partial_embed.table.optimizer_state import slot_variables
 from partial_embed.table.plan import offset_of, rows_of, with_rows
 
 
@@ -35,20 +35,20 @@ def save_as_one_tensor(embedding, plan):
 
 def _warn(embedding):
     """Logs what a plain Saver, being built, will not write of a table; returns whether it did."""
-    name, trained, lacks = embedding.table_name, embedding.trainable, []
-    of_trained = f"/{trained.op.name}/" if trained is not None else None
-    slots = [
-        save_slice_info(variable).full_name if save_slice_info(variable) else variable.op.name
-        for variable in tf.global_variables()
-        if of_trained and isinstance(variable, Variable) and of_trained in f"/{variable.op.name}"
-    ]
+    lacks, slots = (
+        [],
+        [
+            save_slice_info(variable).full_name if save_slice_info(variable) else variable.op.name
+            for variable in slot_variables(embedding, tf.global_variables())
+        ],
+    )
     if slots:
         slots = ", ".join(sorted(slots))
         lacks.append(
             f"writes only the new rows of {slots}, which the script without growing cannot restore"
         )
     if embedding.keys is not None:
-        lacks.append(f"does not record whose keys the rows of {name} are")
+        lacks.append(f"does not record whose keys the rows of {embedding.table_name} are")
     if lacks:
         logging.warning(
             "A plain tf.train.Saver %s. Use partial_embed.Saver in its place. (One that an export "

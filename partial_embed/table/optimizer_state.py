@@ -6,6 +6,7 @@ import re
 import numpy as np
 import tensorflow.compat.v1 as tf
 
+from partial_embed._tensorflow import Variable
 from partial_embed.table.embedding import embeddings_in
 from partial_embed.table.loading import load_rows, loading_initializer, row_indices
 
@@ -27,6 +28,14 @@ def owners_of(name, variable_names):
 def owner_of(name, variable_names):
     """Returns the longest of `owners_of`, whose slot it is: of `ent` and `model/ent` the latter."""
     return max(owners_of(name, variable_names), key=len, default=None)
+
+
+def slot_variables(embedding, variables):
+    """Returns those of some variables that are slots, by their names, of a table's new rows."""
+    halves = {its.trainable.op.name for its in embeddings_in() if its.trainable is not None}
+    half = embedding.trainable is not None and embedding.trainable.op.name
+    variables = [variable for variable in variables if isinstance(variable, Variable)]
+    return [variable for variable in variables if owner_of(variable.op.name, halves) == half]
 
 
 def is_optimizer_state(name, variable_names):

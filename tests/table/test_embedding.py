@@ -604,6 +604,15 @@ def test_a_plain_saver_that_cuts_slots_is_warned_about(numbered, caplog, use_res
     assert caplog.text.count("Use partial_embed.Saver") == 1
 
 
+def test_of_a_table_in_a_scope_a_warning_names_its_own_slots(numbered, caplog):
+    tables = [numbered(), numbered(name="model/embedding")]
+    loss = tf.reduce_sum(tables[0].lookup([5])) + tf.reduce_sum(tables[1].lookup([5]))
+    tf.train.AdagradOptimizer(0.1).minimize(loss)
+    tf.train.Saver()
+    assert "new rows of embedding/Adagrad, which" in caplog.text
+    assert "new rows of model/embedding/Adagrad, which" in caplog.text
+
+
 def test_a_saved_model_of_a_training_graph_loses_nothing(numbered, start, caplog, tmp_path):
     table, directory = numbered(), str(tmp_path / "exported")
     ids = tf.placeholder(tf.int32, [None], name="ids")
