@@ -32,7 +32,7 @@ import environments
 import report
 import turns
 from absl import app, flags
-from benchmark_parts import ADAM, CONTESTS, NAMES, NOT_DRAWN, PARTS
+from benchmark_parts import ADAM, CONTESTS, NAMES, NOT_DRAWN, PARTS, PREPARED
 
 from partial_embed.command.quiet import run_told_in_a_line
 
@@ -57,8 +57,8 @@ def measure(at, function, *arguments):
     return json.loads(result.stdout.strip().split("\n")[-1])
 
 
-def measure_part(at, lines, repeats, together):
-    """Returns {line: list of (value, peak or None)} of a part, whose lines take turns."""
+def measure_lines(at, lines, repeats, together):
+    """Returns {line: list of (value, peak or None)} of some lines, which take turns."""
     if together:
         values, _ = measure(at, "in_turns", list(lines.values()), repeats)
         return {line: [(its, None) for its in each] for line, each in zip(lines, values)}
@@ -146,20 +146,21 @@ def measure_parts(at, values, found):
         return
     with tempfile.TemporaryDirectory(dir=at.directory) as directory:
         there = at._replace(directory=directory)
-        if {"load", "save", "merge", "grow"} & set(parts):
-            measure(there, "prepare", False)
+        needed = [["prepare", False]] if {"load", "save", "merge", "grow"} & set(parts) else []
         if any(part.endswith(ADAM) for part in parts):
-            measure(there, "prepare", True)
-        if "grow" in parts:
-            measure(there, "prepare_keys")
-        if "first" in parts:
-            measure(there, "prepare_tables")
+            needed.append(["prepare", True])
+        needed += [[name] for part, name in PREPARED.items() if part in parts]
+        if needed:
+            measure(there, "in_turns", needed, 1)
         empty = 0
         if not values.together:
             empty = statistics.median(measure(there, "nothing")[1] for _ in range(values.repeats))
-        for part, lines in parts.items():
-            its = measure_part(there, lines, values.repeats, values.together)
-            found["parts"][part] = report.figures(its, empty, 4 * at.rows * at.dim)
+        for some in [parts] if values.together else [{part: parts[part]} for part in parts]:
+            lines = {(part, line): its for part in some for line, its in parts[part].items()}
+            its = measure_lines(there, lines, values.repeats, values.together)
+            for part in some:
+                own = {line: its[part, line] for line in parts[part]}
+                found["parts"][part] = report.figures(own, empty, 4 * at.rows * at.dim)
             yield found
 
 
@@ -296,7 +297,7 @@ if __name__ == "__main__":
     flags.DEFINE_integer("new_rows", 1000, "Rows the table gains.", lower_bound=1)
     flags.DEFINE_integer("batch", 1024, "Ids in a batch of sparse lookups.", lower_bound=2)
     flags.DEFINE_integer("repeats", 3, "Processes for each line.", lower_bound=1)
-    flags.DEFINE_boolean("together", False, "One process for a part, which tells no memory.")
+    flags.DEFINE_boolean("together", False, "One process for all of them, which tells no memory.")
     flags.DEFINE_boolean(
         "slots", True, "Save and merge with Adam's slots, too: 3 tables in memory."
     )

@@ -61,6 +61,8 @@ PARTS = {
         "of the same ids, in ops": ("build", False, 50, True, True),
     },
 }
+# By part: what of measures.py writes the files that it needs beside bases, deltas and whole tables.
+PREPARED = {"grow": "prepare_keys", "first": "prepare_tables"}
 # Contests of forms that take turns: which of players.py, and what it is given beside sizes.
 CONTESTS = {
     "loop, complex": ("loop", "complex"),

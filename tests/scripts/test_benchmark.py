@@ -66,9 +66,9 @@ def test_ops_are_counted_not_timed(at):
     assert ten == 10 * one
 
 
-def test_one_process_measures_all_lines_of_a_part(at):
+def test_one_process_measures_all_lines(at):
     lines = {"plain": ("build", True, 3, False, True), "grown": ("build", False, 3, False, True)}
-    found = benchmark.measure_part(at, lines, 2, together=True)
+    found = benchmark.measure_lines(at, lines, 2, together=True)
     (plain, _), (again, _) = found["plain"]
     assert plain == again == measures.build(at, True, 3, False, True)
     assert found["grown"][0][0] == measures.build(at, False, 3, False, True) > plain
