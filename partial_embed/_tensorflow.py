@@ -4,6 +4,8 @@ Everything else in the package is `tensorflow.compat.v1`, which TensorFlow 1.15
 and 2.x both have. The names below have kept their places in both.
 """
 
+import contextlib
+
 import tensorflow.compat.v1 as tf
 from google.protobuf.message import DecodeError
 from tensorflow.core.framework.variable_pb2 import VariableDef
@@ -12,6 +14,7 @@ from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tensorflow.core.protobuf.tensor_bundle_pb2 import BundleEntryProto, BundleHeaderProto
 from tensorflow.core.util.saved_tensor_slice_pb2 import SavedTensorSlices
 from tensorflow.python.framework.ops import get_from_proto_function, get_gradient_function
+from tensorflow.python.ops.control_flow_grad import _EnterGrad as enter_gradient
 from tensorflow.python.ops.variable_scope import _get_default_variable_store
 
 # Variable: tf.Variable of compat.v1 is a class that resource variables of 2.x are not of.
@@ -140,6 +143,26 @@ def place_of_ops():
     )
 
 
+def colocated_with(operation=None):
+    """Returns the names of the ops that an op stands beside, or with None an op that is made now."""
+    if operation is not None:
+        return [group.decode()[len("loc:@") :] for group in operation.colocation_groups()]
+    return [its.name.split(":")[0] for its in tf.get_default_graph()._colocation_stack.peek_objs()]
+
+
+@contextlib.contextmanager
+def outside_of_loop():
+    """Makes ops outside of the loop that ops are part of now, and inside the one around that."""
+    loop = tf.get_default_graph()._get_control_flow_context()
+    loop.Exit()
+    if loop.outer_context:
+        loop.outer_context.Enter()
+    yield
+    if loop.outer_context:
+        loop.outer_context.Exit()
+    loop.Enter()
+
+
 def set_save_slice(variable, full_name, full_shape, offset, asked):
     """Makes plain Savers write and read a variable as a slice of a larger tensor.
 
@@ -220,8 +243,11 @@ __all__ = [
     "Variable",
     "VariableLike",
     "assets_of",
+    "colocated_with",
+    "enter_gradient",
     "get_gradient_function",
     "is_watched",
+    "outside_of_loop",
     "place_of_ops",
     "save_slice_info",
     "set_input",

@@ -61,7 +61,7 @@ class Built:
         self._delta = delta
         self._ops = RestoreOps(content, builder.saveables, allow_nonfinite)
         self._frozen_rows = FrozenRows() if delta else None
-        self._kept = content.kept_slots() if of_all and not delta else []
+        self._kept, self._powers = content.kept_slots() if of_all and not delta else ([], {})
         self._writers = {} if delta else self._slot_writers()
         self._warned = False
         # By table: what holds its frozen rows' slots, the newest, and what they were loaded from.
@@ -273,28 +273,37 @@ class Built:
                 elif table.embedding.plan.num_frozen_rows:
                     write_joined_slot(session, source, stage, table, slot, start)
         for saved, name, slot, shape in self._content.unchanged_slots():
-            places = self._places[saved.disk_name]
-            place = standing(saved.disk_name, places if newest_too else places[1:])
+            place = self._place_of(saved, newest_too)
             used.append(place.checkpoint)
             base, dtype = place.checkpoint, saved.source.dtype
             found = slot_in(place, saved, name)
             value = slot_or_start(found, stored(base, place.name), starts[slot.name], dtype, shape)
             self._writers[name, ""].write(session, stage.part(), value)
         for holder, name, there, like in self._kept:
+            place = self._place_of(holder, newest_too)
+            used.append(place.checkpoint)
             if isinstance(holder, Table):
-                source = self._source_of_slots(holder, newest_too)
-                base, rows = source.checkpoint, range(holder.embedding.plan.num_rows)
-                value = source.slot_rows(name, rows)
+                rows = range(holder.embedding.plan.num_rows)
+                value = place.slot_rows(name, rows)
                 if like:
                     (shape, dtype), start = holder.kept_type(there, like), starts[like.name]
-                    value = slot_or_start(value, source.rows(rows), start, dtype, shape)
+                    value = slot_or_start(value, place.rows(rows), start, dtype, shape)
             else:
-                places = self._places[holder.disk_name]
-                place = standing(holder.disk_name, places if newest_too else places[1:])
-                base, value = place.checkpoint, slot_in(place, holder, name)
-            used.append(base)
+                value = slot_in(place, holder, name)
             if value is not None:  # else another was restored since, which has none
                 self._writers[name, ""].write(session, stage.part(), value)
+        for name, holder in self._powers.items():
+            base = self._place_of(holder, newest_too).checkpoint
+            used.append(base)
+            if name in base:
+                write_part(stage.part(), [(name, "", base.read(name))])
+
+    def _place_of(self, holder, newest_too):
+        """Returns the source or `Place` in which a `Table` or `Saved` has its slots."""
+        if isinstance(holder, Table):
+            return self._source_of_slots(holder, newest_too)
+        places = self._places[holder.disk_name]
+        return standing(holder.disk_name, places if newest_too else places[1:])
 
     def _source_of_slots(self, table, newest_too):
         """The newest checkpoint, or should that be gone what was loaded; None without any."""

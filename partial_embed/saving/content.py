@@ -83,10 +83,12 @@ class Content(namedtuple("Content", ["tables", "unchanged", "plain", "foreign"])
         return list(found.values())
 
     def kept_slots(self):
-        """Returns [(`Saved` or `Table` of which no row trains, slot, slot there, like which), ...].
+        """Returns what a base has of the optimizers of what does not train, beside `unchanged_slots`.
 
-        Beside `unchanged_slots`: what else the base has of them, see `Inventory.kept_slots`, and
-        what it lacks, which is None but for slots that start as one of a table that grows.
+        Returns:
+            [(`Saved` or `Table` of which no row trains, slot, slot there, like which), ...], see
+            `Inventory.kept_slots`; a slot that it lacks starts as the one that it is like, of a
+            table that grows. And {power of Adam: one of those beside whose slots it stands}.
         """
         trained, holders = [], []
         for table in self.tables:
@@ -106,7 +108,7 @@ class Content(namedtuple("Content", ["tables", "unchanged", "plain", "foreign"])
         taken = {its.disk_name for its in self.plain + self.unchanged}
         taken.update(table.name for table in self.tables)
         variables = {there for _, _, there, *_ in holders}.union(there for there, *_ in trained)
-        inventories, found = {}, []
+        inventories, found, holding, powers = {}, [], {}, {}
         for holder, base, there, here, covered in holders:
             if base.prefix not in inventories:
                 inventories[base.prefix] = Inventory(base)
@@ -116,7 +118,13 @@ class Content(namedtuple("Content", ["tables", "unchanged", "plain", "foreign"])
                     like = None if slot else alike[kind_of_slot(name)]
                     found.append((holder, name, slot, like))
             taken.update(kept)
-        return found
+            if any(kept.values()):
+                holding.setdefault(base.prefix, holder)
+        for prefix, inventory in inventories.items():
+            kept_powers = inventory.kept_powers(taken)
+            if prefix in holding:
+                powers.update(dict.fromkeys(kept_powers, holding[prefix]))
+        return found, powers
 
     def saveables(self, delta):
         """Returns {label: what the graph's own save op writes}.
@@ -152,6 +160,12 @@ class Content(namedtuple("Content", ["tables", "unchanged", "plain", "foreign"])
             by_label[label] = saveable
         by_label.update((name or item.name, item) for name, item in self.foreign)
         return by_label
+
+
+def are_all(items):
+    """Returns whether the items of a var_list are all variables, under their own names."""
+    named = {id(item) for name, item in _named(items) if name is None}
+    return named.issuperset(map(id, tf.global_variables()))
 
 
 def as_the_script_meant(items):

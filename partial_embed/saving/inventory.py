@@ -2,8 +2,10 @@
 
 import re
 
+from absl import logging
+
 from partial_embed.files.growth import DELTA_KEY
-from partial_embed.table.optimizer_state import is_power, owners_of, renamed
+from partial_embed.table.optimizer_state import is_power, owners_in, renamed
 
 # As tf.train.Checkpoint calls a slot of the variable `group(1) + group(3)`.
 _OBJECT_SLOT = re.compile(r"(.+)/\.OPTIMIZER_SLOT/.+/([^/]+)(/\.ATTRIBUTES/VARIABLE_VALUE)")
@@ -24,11 +26,16 @@ class Inventory:
 
     def __init__(self, checkpoint):
         names = sorted(name for name in checkpoint.shapes if name != DELTA_KEY)
-        self._shapes = checkpoint.shapes
-        self._owners = {name: self._find_owner(name, names) for name in names}
+        self._prefix, self._shapes = checkpoint.prefix, checkpoint.shapes
+        self._owners = owners_in(names, self._shapes, self._is_slot)
+        for name in names:
+            object_slot = _OBJECT_SLOT.fullmatch(name)
+            if object_slot:
+                owner = object_slot.group(1) + object_slot.group(3)
+                self._owners[name] = owner if owner in self._shapes else None
         self.variables, self.rest, self.slots = [], [], {}
         for name in names:
-            owner = self._owners[name]
+            owner = self._owners.get(name)
             if owner:
                 self.slots.setdefault(owner, []).append(name)
             elif checkpoint.shapes[name] and not is_power(name):
@@ -73,22 +80,37 @@ class Inventory:
                 found.setdefault(slot)
         return found
 
-    def _find_owner(self, name, names):
-        shape = list(self._shapes[name])
-        object_slot = _OBJECT_SLOT.fullmatch(name)
-        if object_slot:
-            owner = object_slot.group(1) + object_slot.group(3)
-            return owner if owner in self._shapes else None
-        alike = [
-            owner
-            for owner in owners_of(name, names)
-            if shape and self._shapes[owner] and self._is_slot(name, shape, owner)
-        ]
-        return max(alike, key=len) if alike else None
+    def kept_powers(self, variables):
+        """Returns the names of powers of Adams that are not here, which go with `kept_slots`.
 
-    def _is_slot(self, name, shape, owner):
-        held = list(self._shapes[owner])
-        return held == shape or (held[0] == shape[0] and name.rpartition("/")[0] == owner)
+        Of two Adams in one scope only their order says which power is whose. So if one of them is
+        here, and the other is not, that is not kept, which a warning says.
+
+        Args:
+            variables: names of variables here.
+        """
+        kinds = {_kind_of_power(name) for name in variables if is_power(name)}
+        powers = [name for name in self.rest if is_power(name) and name not in variables]
+        kept = [name for name in powers if _kind_of_power(name) not in kinds]
+        unknown = sorted(set(powers).difference(kept))
+        if unknown:
+            logging.warning(
+                "%s of %s will not be saved: one Adam of several is here, and which of them only "
+                "the order of all says. A script that makes all of them will ask for these: have "
+                "them all here, too, by train= of a layer that each of them trains.",
+                " and ".join(unknown),
+                self._prefix,
+            )
+        return kept
+
+    def _is_slot(self, name, owner):
+        shape, held = list(self._shapes[name]), list(self._shapes[owner])
+        is_part = shape[:1] == held[:1] and name.rpartition("/")[0] == owner
+        return bool(shape and held) and (held == shape or is_part)
+
+
+def _kind_of_power(name):
+    return re.sub(r"_\d+$", "", name)
 
 
 def kind_of_slot(name):

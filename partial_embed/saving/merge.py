@@ -1,6 +1,5 @@
 """`merge_checkpoint`: base + deltas = one plain checkpoint."""
 
-import functools
 import os
 
 import numpy as np
@@ -85,13 +84,21 @@ def merge_checkpoint(base, deltas, output, policy=None, vocabulary=None, allow_n
     # What has the name and shape of a slot may be a variable.
     variables = {name for delta in deltas for name in (*delta.tables, *delta.unchanged)}
     variables.update(name for delta in deltas for name in delta.variables())
+    kept = {}
+
+    def keep(there, here, covered=tuple(alike)):
+        its = inventory.kept_slots(there, here, trained, covered)
+        kept.update(its)
+        return its
+
     for table in tables:
         if not len(table.plan.trainable_rows):
-            kept = inventory.kept_slots(table.base_name, table.name, trained)
-            kept = {slot: alike.get(kind_of_slot(slot)) for slot in kept if slot not in variables}
-            table.slots.update(kept)
-    kept = functools.partial(inventory.kept_slots, trained=trained, covered=alike)
-    variables = _merged_variables(base, deltas, tables, policy, kept)
+            for slot in keep(table.base_name, table.name, ()):
+                if slot not in variables:
+                    table.slots[slot] = alike.get(kind_of_slot(slot))
+    variables = _merged_variables(base, deltas, tables, policy, keep)
+    powers = inventory.kept_powers({name for name, _ in variables})
+    variables += [(name, base.read(name)) for name in powers if any(kept.values())]
     keys = None if vocabulary is None else _merged_keys(vocabulary, tables, base, deltas)
     with staging(output) as stage:
         together = Together(stage)
@@ -164,7 +171,7 @@ class _Delta(Checkpoint):
         return [n for n in self.shapes if n != DELTA_KEY and not n.endswith(DELTA_ROWS)]
 
 
-def _merged_variables(base, deltas, tables, policy, kept):
+def _merged_variables(base, deltas, tables, policy, keep):
     """Returns [(name, value), ...] of what is no table: arrays, or values not read yet."""
     of_tables = {name for table in tables for name in (table.name, *table.slots)}
     trained = sorted({name for delta in deltas for name in delta.variables()})
@@ -201,7 +208,7 @@ def _merged_variables(base, deltas, tables, policy, kept):
             held = stored(base, there) if there in base else None
             shape = list((held or value).shape)  # one number a row, perhaps
             merged[slot] = slot_or_start(held, value, initial, value.dtype, shape)
-        for slot, there in kept(entry["base_name"], name).items():
+        for slot, there in keep(entry["base_name"], name).items():
             if slot not in of_tables:
                 merged.setdefault(slot, stored(base, there))
     return sorted(merged.items())

@@ -20,7 +20,7 @@ from partial_embed.saving.source import (
     stored,
 )
 from partial_embed.table.embedding import parts_of
-from partial_embed.table.optimizer_state import belongs_to
+from partial_embed.table.optimizer_state import owners_in_checkpoint
 
 _FIELDS = ["checkpoint", "values", "untouched", "sources", "standing"]
 
@@ -109,7 +109,8 @@ def plan_restoration(content, checkpoint, known, loaded, reports, generation=Non
                 continue
             found = source.slot_rows(slot.name, rows) if slot else source.rows(rows)
             if found is None and not growing:
-                its = [n for n in checkpoint.shapes if belongs_to(n, table.name, checkpoint.shapes)]
+                slots = owners_in_checkpoint(checkpoint).items()
+                its = [table.name, *(slot for slot, owner in slots if owner == table.name)]
                 raise ValueError(
                     f"The checkpoint {checkpoint.prefix} holds no slot {slot.name}, which the "
                     f"optimizer here keeps; of {table.name} it holds "
@@ -210,7 +211,8 @@ def _checked(saved, checkpoint, name, kept=()):
     held = list(checkpoint.shapes[name])
     for table in kept:
         axis, rows, which = kept[table]
-        if belongs_to(name, table, checkpoint.shapes) and held[axis : axis + 1] == [rows]:
+        owner = owners_in_checkpoint(checkpoint).get(name)
+        if table in (name, owner) and held[axis : axis + 1] == [rows]:
             found = stored(checkpoint, name, which, axis=axis)
             _check(saved.variable, found, saved.full_shape)
             if saved.spec:

@@ -11,7 +11,7 @@ from partial_embed._tensorflow import OpenSaver, update_checkpoint_state
 from partial_embed.files.checkpoint import Checkpoint
 from partial_embed.files.publish import deleting, publish, staging
 from partial_embed.saving.built import Built
-from partial_embed.saving.content import as_the_script_meant, content_of
+from partial_embed.saving.content import are_all, as_the_script_meant, content_of
 from partial_embed.saving.saveables import Builder
 from partial_embed.table.report import listed, reports_in
 from partial_embed.training.graph import expect_open
@@ -90,7 +90,8 @@ class Saver(OpenSaver):
         refuse_writers()
         for report in reports_in():
             report.check(tf.get_default_graph())
-        content = content_of(as_the_script_meant(items)) if items else None
+        items = as_the_script_meant(items) if items else None
+        content = content_of(items) if items else None
         if self._delta and content and not (content.tables or reports_in()):
             raise ValueError(
                 "delta=True leaves out what growing froze, and nothing is frozen here. Make the "
@@ -100,8 +101,7 @@ class Saver(OpenSaver):
             self.var_list = content.saveables(self._delta)
         super().build()
         if content and not self.is_empty:
-            of_all = self._num_known is not None
-            arguments = self.builder, self._delta, self._allow_nonfinite, of_all
+            arguments = self.builder, self._delta, self._allow_nonfinite, are_all(items)
             self._built = Built(content, *arguments)
 
     def save(

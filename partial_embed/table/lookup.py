@@ -9,6 +9,7 @@ import tensorflow.compat.v1 as tf
 
 from partial_embed._tensorflow import PartitionedVariable, is_watched, place_of_ops
 from partial_embed.files.tensors import a_function, fail_unless
+from partial_embed.table.in_loops import without_first_entry
 
 Divided = namedtuple("Divided", ["shape", "rows", "places"])
 Divided.__doc__ = """Ids of a table, divided between its variables.
@@ -258,5 +259,5 @@ def beside(variable, make):
     graph = tf.get_default_graph()
     if graph is not variable.graph:  # the body of a branch or a loop
         return make()
-    with graph.colocate_with(variable.op):
+    with graph.colocate_with(variable.op), without_first_entry(graph):
         return make()

@@ -2,11 +2,12 @@
 
 import functools
 import re
+import weakref
 
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from partial_embed._tensorflow import Variable
+from partial_embed._tensorflow import Variable, colocated_with
 from partial_embed.table.embedding import embeddings_in
 from partial_embed.table.loading import load_rows, loading_initializer, row_indices
 
@@ -19,15 +20,59 @@ def is_power(name):
 
 
 def owners_of(name, variable_names):
-    """Returns those of some variables' names that stand whole in a name, and are not its end."""
+    """Returns those of some variables' names that stand whole in a name, and are not its end.
+
+    Whose slot it is most likely stands first, see `owner_of`.
+
+    Args:
+        name: str.
+        variable_names: dict, set or list of str.
+    """
     parts = name.split("/")
-    owners = {"/".join(parts[start:stop]) for stop in range(1, len(parts)) for start in range(stop)}
-    return owners.intersection(variable_names)
+    ends = range(len(parts) - 1, 0, -1)
+    found = ("/".join(parts[start:end]) for end in ends for start in range(end))
+    return list(dict.fromkeys(owner for owner in found if owner in variable_names))
 
 
 def owner_of(name, variable_names):
-    """Returns the longest of `owners_of`, whose slot it is: of `ent` and `model/ent` the latter."""
-    return max(owners_of(name, variable_names), key=len, default=None)
+    """Returns whose slot a name is, None if it is none: which stands nearest its end, and longest.
+
+    `model/ent/Adagrad` is that of `ent`, made in a scope, where there is `model`; where there is
+    `model/ent`, it is that. Of many at once `owners_in` knows better.
+    """
+    return next(iter(owners_of(name, variable_names)), None)
+
+
+def owners_in(names, variable_names, is_slot=lambda name, owner: True):
+    """Returns {name: whose slot it is} of those of some names that are slots of some variables.
+
+    No variable has two slots of a kind: where `model/model/ent/Adagrad` is that of `model/ent`,
+    `model/ent/Adagrad` is that of `ent`, made in the same scope.
+
+    Args:
+        names: list of str.
+        variable_names: dict, set or list of str.
+        is_slot: function of a name and an owner that might be; tells by more than names.
+    """
+    found = {}
+    for name in sorted(names, key=len, reverse=True):
+        owners = [its for its in owners_of(name, variable_names) if is_slot(name, its)]
+        kind = name.rpartition("/")[2]
+        # Others are those that such an optimizer's scope could stand before.
+        free = [o for o in owners if f"/{owners[0]}".endswith(f"/{o}") and (o, kind) not in found]
+        if owners:
+            found[name] = found[free[0] if free else owners[0], kind] = (free or owners)[0]
+    return {name: owner for name, owner in found.items() if isinstance(name, str)}
+
+
+_OWNERS = weakref.WeakKeyDictionary()  # by checkpoint
+
+
+def owners_in_checkpoint(checkpoint):
+    """Returns the `owners_in` of all names of a checkpoint."""
+    if checkpoint not in _OWNERS:
+        _OWNERS[checkpoint] = owners_in(list(checkpoint.shapes), checkpoint.shapes)
+    return _OWNERS[checkpoint]
 
 
 def slot_variables(embedding, variables):
@@ -35,7 +80,13 @@ def slot_variables(embedding, variables):
     halves = {its.trainable.op.name for its in embeddings_in() if its.trainable is not None}
     half = embedding.trainable is not None and embedding.trainable.op.name
     variables = [variable for variable in variables if isinstance(variable, Variable)]
-    return [variable for variable in variables if owner_of(variable.op.name, halves) == half]
+    return [v for v in variables if _owner_here(v.op.name, halves, colocated_with(v.op)) == half]
+
+
+def _owner_here(name, variable_names, beside):
+    """Returns whose slot a variable is: of those it could be, what it was made beside."""
+    owners = owners_of(name, variable_names)
+    return next((owner for owner in owners if owner in beside), owners[0] if owners else None)
 
 
 def is_optimizer_state(name, variable_names):
@@ -43,23 +94,15 @@ def is_optimizer_state(name, variable_names):
     return is_power(name) or bool(owners_of(name, variable_names))
 
 
-def _owner(name):
-    return re.compile("(^|/)" + re.escape(name) + "/")
-
-
-def belongs_to(name, variable, variable_names):
-    """Returns whether a name is that of a variable, or of a slot of it and of no other of some."""
-    return name == variable or owner_of(name, variable_names) == variable
-
-
 def renamed(name, variable, other):
     """Returns the name that the slot `name` of a variable has for one of another name."""
-    return _owner(variable).sub(lambda found: f"{found.group(1)}{other}/", name)
+    before, held, after = f"/{name}".rpartition(f"/{variable}/")
+    return f"{before}/{other}/{after}"[1:] if held else name
 
 
 def scope_of(name, variable):
     """Returns the scope in which the slot `name` of a variable was made, "" for none."""
-    return name[: _owner(variable).search(name).start()]
+    return f"/{name}".rpartition(f"/{variable}/")[0][1:]
 
 
 def name_in(checkpoint, name, variable):
@@ -68,11 +111,11 @@ def name_in(checkpoint, name, variable):
     It has another if it is the only one of its kind there: the optimizer was made in
     another scope, or the name was cut, see `cut_as_in`.
     """
-    if name in checkpoint:
+    owners = owners_in_checkpoint(checkpoint)
+    if name in checkpoint and owners.get(name, variable) == variable:
         return name
     kind = "/" + name.rpartition("/")[2]
-    alike = [held for held in checkpoint.shapes if held.endswith(kind) and held != variable]
-    alike = [held for held in alike if belongs_to(held, variable, checkpoint.shapes)]
+    alike = [held for held, owner in owners.items() if owner == variable and held.endswith(kind)]
     return alike[0] if len(alike) == 1 else name
 
 
@@ -137,7 +180,7 @@ def _name_there(name, noted):
     tables = {e.trainable.op.name: e for e in embeddings_in() if e.trainable is not None}
     names = {here: table.tensor_name for here, table in tables.items()}
     names.update((here, there) for here, (_, there, _) in noted.variables.items() if there)
-    owner = owner_of(name, names)
+    owner = _owner_here(name, names, colocated_with())
     if owner is None:
         return name, None
     there = names[owner]

@@ -12,7 +12,7 @@ from partial_embed.table.embedding import (
     frozen_variables_in,
     parts_of,
 )
-from partial_embed.table.optimizer_state import owner_of, scope_of
+from partial_embed.table.optimizer_state import owners_in_checkpoint, scope_of
 from partial_embed.training.graph import upstream
 
 
@@ -106,8 +106,9 @@ def _scope_of_state(embeddings):
     scopes = {
         scope_of(name, embedding.tensor_name)
         for embedding in embeddings
-        for name in (embedding.source.shapes if embedding.source is not None else ())
-        if owner_of(name, embedding.source.shapes) == embedding.tensor_name
+        if embedding.source is not None
+        for name, owner in owners_in_checkpoint(embedding.source).items()
+        if owner == embedding.tensor_name
     }
     if len(scopes) != 1 or tf.get_variable_scope().name or "" in scopes:
         yield

@@ -1,5 +1,7 @@
 """Slots of what does not train: whose they are by their names, and that none is lost."""
 
+import contextlib
+
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
@@ -207,3 +209,74 @@ def test_layers_beside_tables_without_such_slots(folder, same_bits, of_layers, r
         with tf.Graph().as_default(), tf.Session() as session:
             script(rows)
             tf.train.Saver().restore(session, prefix)  # every variable
+
+
+def adam_of_layers(rows, tables, scope=""):
+    """A table and two layers, one in the other's name; layers train by an Adam of their own."""
+    table = tf.get_variable("user", [rows, WIDTH])
+    layers = [tf.get_variable(name, [WIDTH, WIDTH]) for name in ("model", "model/w")]
+    loss = tf.matmul(tf.matmul(tf.gather(table, [0, rows - 1]), layers[0]), layers[1])
+    loss = tf.reduce_sum(tf.square(loss - 1.0))
+    train, steps = tf.trainable_variables(), []
+    with tf.variable_scope(scope) if scope else contextlib.suppress():
+        for optimizer, names in ((tf.train.AdamOptimizer(0.1, 0.5), "model"), (tables, "user")):
+            variables = [variable for variable in train if variable.op.name.startswith(names)]
+            if variables:
+                steps.append(optimizer.minimize(loss, var_list=variables))
+    return tf.group(*steps)
+
+
+@pytest.mark.parametrize("scope", ["", "model"])
+@pytest.mark.parametrize("listed", [False, True])
+def test_powers_of_an_adam_that_is_not_here(folder, same_bits, scope, listed):
+    with tf.Graph().as_default():
+        step = adam_of_layers(5, tf.train.AdagradOptimizer(0.1), scope)
+        (base,), _ = taken(step, {"base": tf.train.Saver()}, folder(""))
+    with tf.Graph().as_default():
+        with pe.growing(base, show=None):
+            step = adam_of_layers(7, tf.train.AdagradOptimizer(0.1), scope)
+        items = tf.global_variables() if listed else None
+        savers = {"whole": pe.Saver(items), "delta": pe.Saver(delta=True)}
+        (whole, delta), _ = taken(step, savers, folder(""))
+    merged, before = pe.merge_checkpoint(base, delta, folder("merged")), read_all(base)
+    assert [before[name] for name in before if name.endswith("beta1_power")] == [0.125]
+    for prefix in (whole, merged):
+        after = read_all(prefix)
+        assert set(before) <= set(after)
+        for name in set(before).difference(["user", f"{scope}/user/Adagrad".lstrip("/")]):
+            assert same_bits(after[name], before[name])
+        with tf.Graph().as_default(), tf.Session() as session:
+            adam_of_layers(7, tf.train.AdagradOptimizer(0.1), scope)
+            tf.train.Saver().restore(session, prefix)  # every variable
+
+
+def test_of_two_adams_one_is_here(folder, caplog):
+    with tf.Graph().as_default():
+        step = adam_of_layers(5, tf.train.AdamOptimizer(0.1))
+        (base,), _ = taken(step, {"base": tf.train.Saver()}, folder(""))
+    for train, number in (((), 1), ("model", 0)):
+        caplog.clear()
+        with tf.Graph().as_default():
+            with pe.growing(base, show=None, train=train):
+                adam_of_layers(7, tf.train.AdamOptimizer(0.1))
+            pe.Saver()
+        said = [text for text in caplog.messages if "beta1_power_1 and beta2_power_1" in text]
+        assert len(said) == number
+
+
+def test_a_delta_beside_a_layer_that_is_named_as_the_scope_of_slots(folder, same_bits):
+    """The slot `model/user/Adam` is that of `user`, made in the scope `model`, and no slot of `model`."""
+    with tf.Graph().as_default():
+        step = adam_of_layers(5, tf.train.AdamOptimizer(0.1), "model")
+        (base,), _ = taken(step, {"base": tf.train.Saver()}, folder(""))
+    with tf.Graph().as_default():
+        with pe.growing(base, show=None):
+            step = adam_of_layers(7, tf.train.AdamOptimizer(0.1), "model")
+        savers = {"whole": pe.Saver(), "delta": pe.Saver(delta=True)}
+        (whole, delta), _ = taken(step, savers, folder(""))
+    merged = read_all(pe.merge_checkpoint(base, delta, folder("merged")))
+    whole, before = read_all(whole), read_all(base)
+    assert sorted(merged) == sorted(whole) and "model/user/Adam" in whole
+    for name in before:
+        if "user" not in name and "power" not in name:
+            assert same_bits(whole[name], before[name]) and same_bits(merged[name], before[name])
