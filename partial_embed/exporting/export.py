@@ -264,7 +264,7 @@ def _is_table(source, name):
 def _expect_other_place(source, output, kind):
     """Raises ValueError if what is exported would be lost by it."""
     taken = {os.path.realpath(path) for path in source.files}
-    if os.path.realpath(output) in taken:
+    if taken.intersection(map(os.path.realpath, (output, f"{output}.index"))):
         raise ValueError(f"{output} is what is exported, and would be replaced. Name another.")
 
 

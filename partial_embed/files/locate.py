@@ -27,6 +27,14 @@ def exists(prefix):
     return bool(_shards(prefix))
 
 
+def is_same_place(prefix, other):
+    """Returns whether two prefixes are of one checkpoint, be it by links of directories or files."""
+    places = (
+        {os.path.realpath(its), os.path.realpath(f"{its}.index")} for its in (prefix, other)
+    )
+    return not set.isdisjoint(*places)
+
+
 def _shards(prefix):
     """Returns the files of a sharded V1 checkpoint; savers call it `model.ckpt-?????-of-00002`."""
     try:

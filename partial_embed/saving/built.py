@@ -1,6 +1,5 @@
 """What a Saver knows once its graph is complete: what it saves, and where frozen rows are."""
 
-import os
 import weakref
 
 import numpy as np
@@ -9,6 +8,7 @@ from absl import logging
 
 from partial_embed.files.checkpoint import Checkpoint
 from partial_embed.files.growth import DELTA_KEY
+from partial_embed.files.locate import is_same_place
 from partial_embed.files.tensors import write_part
 from partial_embed.saving.content import Table
 from partial_embed.saving.deltas import generations_of, manifest_of
@@ -191,14 +191,12 @@ class Built:
         bases = [source.checkpoint for source in self._sources.values()]
         bases += [saved.source.checkpoint for saved in self._content.unchanged]
         bases += [place.checkpoint for _, place in self._places.values()]
-        place = os.path.realpath(prefix)
-        return self._delta and any(os.path.realpath(base.prefix) == place for base in bases)
+        return self._delta and any(is_same_place(base.prefix, prefix) for base in bases)
 
     def warn_of_base(self, prefix):
         """Says once if a checkpoint is saved over one that tables grew from."""
-        place = os.path.realpath(prefix)
         origins = [t.embedding.source for t in self._content.tables if t.embedding.source]
-        if not self._warned and any(os.path.realpath(o.prefix) == place for o in origins):
+        if not self._warned and any(is_same_place(its.prefix, prefix) for its in origins):
             self._warned = True
             logging.warning(
                 "%s is what the tables grew from, and is replaced by the grown ones: a run that "

@@ -6,7 +6,7 @@ import tensorflow.compat.v1 as tf
 
 from partial_embed._tensorflow import PartitionedVariable, Variable, save_slice_info
 from partial_embed.files.growth import DELTA_ROWS
-from partial_embed.saving.inventory import Inventory, kind_of_slot
+from partial_embed.saving.inventory import inventory_of, kind_of_slot
 from partial_embed.saving.saveables import Saved
 from partial_embed.saving.slots import slots_of
 from partial_embed.table.embedding import (
@@ -70,13 +70,20 @@ class Content(namedtuple("Content", ["tables", "unchanged", "plain", "foreign"])
     def unchanged_slots(self):
         """Returns [(saved, slot name on disk, like which slot, its shape), ...] of what is frozen.
 
-        The plain script trains these variables too, so it looks for their slots.
+        The plain script trains these variables too, so it looks for their slots. But what has
+        others in the base, where the table has this one, has another optimizer.
         """
         found = {}
         for table in self.tables:
+            base, there = table.embedding.source, table.embedding.tensor_name
+            as_before = inventory_of(base).kinds(there) if base is not None else set()
             for slot in table.slots:
+                kind = kind_of_slot(slot.name)
                 for saved in self.unchanged:
                     name = slot.name_for(saved, table.embedding)
+                    its = inventory_of(saved.source.checkpoint).kinds(saved.source.name)
+                    if its and kind in as_before - its:
+                        continue
                     a_number_a_row = slot.variable.shape.rank < table.embedding.shape.rank
                     shape = saved.full_shape[:1] if a_number_a_row else saved.full_shape
                     found.setdefault(name, (saved, name, slot, shape))
@@ -110,8 +117,7 @@ class Content(namedtuple("Content", ["tables", "unchanged", "plain", "foreign"])
         variables = {there for _, _, there, *_ in holders}.union(there for there, *_ in trained)
         inventories, found, holding, powers = {}, [], {}, {}
         for holder, base, there, here, covered in holders:
-            if base.prefix not in inventories:
-                inventories[base.prefix] = Inventory(base)
+            inventories[base.prefix] = inventory_of(base)
             kept = inventories[base.prefix].kept_slots(there, here, trained, covered)
             for name, slot in kept.items():
                 if name not in taken and slot not in variables:
@@ -197,6 +203,12 @@ def content_of(items):
     """
     items = _named(items)
     given = {id(item): name for name, item in items}
+    twice = [name for name, item in items if given[id(item)] != name]
+    if twice:
+        item = next(item for name, item in items if name == twice[0])
+        raise ValueError(
+            f"{getattr(item, 'name', item)} is given two names, {twice[0]!r} and {given[id(item)]!r}. Save it under one."
+        )
     tables, taken = [], set()
     for embedding in embeddings_in():
         whole = [embedding, embedding.frozen] + embedding.variables

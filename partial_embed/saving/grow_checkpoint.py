@@ -10,6 +10,7 @@ from partial_embed.files.checkpoint import Checkpoint
 from partial_embed.files.finite import nonfinite_rows
 from partial_embed.files.growth import expect_base, read_generations, untrained_rows
 from partial_embed.files.hashes import keys_fingerprint, keys_text
+from partial_embed.files.locate import is_same_place
 from partial_embed.files.publish import expect_no_other_keys, publish, staging
 from partial_embed.files.tensors import can_slice, reason, slice_spec, write_part
 from partial_embed.files.together import Together
@@ -97,7 +98,7 @@ def grow_checkpoint(
             f"{output} is a directory. Name a checkpoint in it, like "
             f"{os.path.join(output, 'model.ckpt')}."
         )
-    if os.path.realpath(output) == os.path.realpath(base.prefix):
+    if is_same_place(output, base.prefix):
         raise ValueError(f"{output} is what is to grow, and would be replaced. Name another.")
     growth = plan_growth(
         base, rows, columns, vocabularies, initializers, skip, slots, allow_nonfinite

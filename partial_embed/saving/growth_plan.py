@@ -98,7 +98,8 @@ class Growth(namedtuple("Growth", ["prefix", "tables", "copied", "warnings", "st
 
 def plan_growth(base, rows, columns, vocabularies, initializers, skip, slots, allow_nonfinite):
     """Returns the `Growth` of a checkpoint; for the arguments and errors see `grow_checkpoint`."""
-    inventory, starts = Inventory(base), SlotStarts(slots)
+    named = {*(rows or ()), *(columns or ()), *(vocabularies or ())}
+    inventory, starts = Inventory(base, named), SlotStarts(slots)
     if not isinstance(initializers, dict):
         initializers = {"*": initializers}
     initializers, skipped = Patterns(initializers), Patterns(skip)

@@ -1,11 +1,12 @@
 """What the tensors of a checkpoint are, as far as their names and shapes say."""
 
 import re
+import weakref
 
 from absl import logging
 
 from partial_embed.files.growth import DELTA_KEY
-from partial_embed.table.optimizer_state import is_power, owners_in, renamed
+from partial_embed.table.optimizer_state import is_power, kind_of_power, owners_in, renamed
 
 # As tf.train.Checkpoint calls a slot of the variable `group(1) + group(3)`.
 _OBJECT_SLOT = re.compile(r"(.+)/\.OPTIMIZER_SLOT/.+/([^/]+)(/\.ATTRIBUTES/VARIABLE_VALUE)")
@@ -18,16 +19,21 @@ class Inventory:
     after it: `model/entity/Adam_1` of `entity`. It has the shape of its variable; or, as some
     have one number a row, its rows, and is called like it and nothing in between.
 
+    Args:
+        checkpoint: `Checkpoint`.
+        no_slots: names of variables that look like slots, and are none.
+
     Attributes:
         variables: sorted list of the names of variables that could have rows.
         slots: dict of variable to the sorted list of its slots.
         rest: sorted list of what has none: scalars (counters, Adam's powers).
     """
 
-    def __init__(self, checkpoint):
+    def __init__(self, checkpoint, no_slots=()):
         names = sorted(name for name in checkpoint.shapes if name != DELTA_KEY)
         self._prefix, self._shapes = checkpoint.prefix, checkpoint.shapes
-        self._owners = owners_in(names, self._shapes, self._is_slot)
+        perhaps = [name for name in names if name not in no_slots]
+        self._owners = owners_in(perhaps, self._shapes, self._is_slot)
         for name in names:
             object_slot = _OBJECT_SLOT.fullmatch(name)
             if object_slot:
@@ -80,6 +86,10 @@ class Inventory:
                 found.setdefault(slot)
         return found
 
+    def kinds(self, name):
+        """Returns the set of the kinds of slots that a variable has."""
+        return set(map(kind_of_slot, self.slots.get(name, ())))
+
     def kept_powers(self, variables):
         """Returns the names of powers of Adams that are not here, which go with `kept_slots`.
 
@@ -89,9 +99,9 @@ class Inventory:
         Args:
             variables: names of variables here.
         """
-        kinds = {_kind_of_power(name) for name in variables if is_power(name)}
+        kinds = {kind_of_power(name) for name in variables if is_power(name)}
         powers = [name for name in self.rest if is_power(name) and name not in variables]
-        kept = [name for name in powers if _kind_of_power(name) not in kinds]
+        kept = [name for name in powers if kind_of_power(name) not in kinds]
         unknown = sorted(set(powers).difference(kept))
         if unknown:
             logging.warning(
@@ -109,8 +119,19 @@ class Inventory:
         return bool(shape and held) and (held == shape or is_part)
 
 
-def _kind_of_power(name):
-    return re.sub(r"_\d+$", "", name)
+_INVENTORIES = weakref.WeakKeyDictionary()  # by checkpoint
+
+
+def inventory_of(checkpoint):
+    """Returns the `Inventory` of a checkpoint, made once."""
+    if checkpoint not in _INVENTORIES:
+        _INVENTORIES[checkpoint] = Inventory(checkpoint)
+    return _INVENTORIES[checkpoint]
+
+
+def is_object_slot(name):
+    """Returns whether a name is that of a slot in an object-based checkpoint."""
+    return bool(_OBJECT_SLOT.fullmatch(name))
 
 
 def kind_of_slot(name):

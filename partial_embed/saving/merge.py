@@ -8,6 +8,7 @@ from absl import logging
 from partial_embed.files.checkpoint import Checkpoint
 from partial_embed.files.growth import DELTA_KEY, DELTA_ROWS, expect_keys, read_delta
 from partial_embed.files.hashes import keys_fingerprint, keys_text
+from partial_embed.files.locate import is_same_place
 from partial_embed.files.nearest import nearest
 from partial_embed.files.publish import publish, staging
 from partial_embed.files.runs import from_runs
@@ -113,8 +114,16 @@ def merge_checkpoint(base, deltas, output, policy=None, vocabulary=None, allow_n
         for table in tables if keys else ():
             table.generations.setdefault("vocabulary", keys_fingerprint(keys))
         publish(stage, {table.name: table.generations for table in tables}, text)
+    forgotten = [t.name for t in tables if t.keys and len(deltas) > 1 and not keys]
+    if forgotten:
+        logging.warning(
+            "%s does not know whose keys the rows of %s are, for deltas were merged without "
+            "vocabulary=: who grows it by wrong keys will not be told.",
+            output,
+            ", ".join(forgotten),
+        )
     logging.info("Merged %d delta(s) into %s.", len(deltas), output)
-    if os.path.realpath(output) == os.path.realpath(base.prefix):
+    if is_same_place(output, base.prefix):
         logging.warning(
             "%s was the base, and is replaced: no other delta that stands on it can be merged any "
             "more. Merge into another name.",

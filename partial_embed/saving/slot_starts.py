@@ -1,6 +1,6 @@
 """Where optimizers start their slots, by kind: what new rows have that nobody trained yet."""
 
-from partial_embed.saving.inventory import kind_of_slot
+from partial_embed.saving.inventory import is_object_slot, kind_of_slot
 from partial_embed.table.patterns import Patterns
 
 ROWS = "rows"  # a slot that starts as the rows themselves
@@ -21,12 +21,9 @@ _STARTS = {
     "RMSProp_2": 0.0,
     "adam_m": 0.0,
     "adam_v": 0.0,
-    # Of Keras 2, in object-based checkpoints.
-    "m": 0.0,
-    "v": 0.0,
-    "vhat": 0.0,
-    "momentum": 0.0,
 }
+# Of Keras 2, in object-based checkpoints. Elsewhere `m` and `v` may be anything.
+_KERAS = {"m": 0.0, "v": 0.0, "vhat": 0.0, "momentum": 0.0}
 # Sums of squares, which only grow: none is below what it started at.
 _SUMS = ("Adagrad", "ProximalAdagrad", "Ftrl")
 
@@ -61,12 +58,14 @@ class SlotStarts:
         if pattern is not None:
             return start
         kind = kind_of_slot(slot)
-        if kind not in _STARTS:
+        known = {**_STARTS, **_KERAS} if is_object_slot(slot) else _STARTS
+        if kind not in known:
             raise ValueError(
                 f"Nothing says where the optimizer starts {slot} for new rows: of {kind} no number "
-                f"is known. Say slots={{{'*/' + kind!r}: 0.0}}, or the number it is."
+                f"is known. Say slots={{{'*/' + kind!r}: 0.0}}, or the number it is; if it is no "
+                f"slot but a table, name it: rows= or vocabularies= of {slot!r}."
             )
-        return _STARTS[kind]
+        return known[kind]
 
     def check(self, slot, start, old):
         """Raises ValueError if a slot cannot have started where it is thought to have.

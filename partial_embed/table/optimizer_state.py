@@ -19,6 +19,11 @@ def is_power(name):
     return bool(_POWERS.search(name))
 
 
+def kind_of_power(name):
+    """Returns the name of a power of Adam without the number that tells it from another Adam's."""
+    return re.sub(r"_\d+$", "", name)
+
+
 def owners_of(name, variable_names):
     """Returns those of some variables' names that stand whole in a name, and are not its end.
 

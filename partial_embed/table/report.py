@@ -5,7 +5,13 @@ from absl import logging
 
 from partial_embed.files.growth import follows_keys, read_generations
 from partial_embed.files.index import stored_tensors
-from partial_embed.table.optimizer_state import is_optimizer_state, is_power, owners_of
+from partial_embed.table.embedding import embeddings_in
+from partial_embed.table.optimizer_state import (
+    is_optimizer_state,
+    is_power,
+    kind_of_power,
+    owners_in_checkpoint,
+)
 
 # What can become of a variable, in the order of the table.
 GREW = "grew"
@@ -200,9 +206,16 @@ class Report:
     def expect_slots(self):
         """Raises ValueError unless all state of what goes on training was taken along."""
         owners = {self.variables[name][1] for name in self.names(TRAINS) + self.names(GREW)}
-        state = {n for n in self.checkpoint.shapes if owners_of(n, owners) or is_power(n)}
-        missing = sorted(state - self.slots)
-        if missing and self.names(TRAINS):
+        whole = {e.tensor_name for e in embeddings_in() if e.trainable is None}
+        held = owners_in_checkpoint(self.checkpoint).items()
+        state = {slot for slot, owner in held if owner in owners - whole}
+        state -= {there for _, there, _ in self.variables.values()}
+        powers = set(filter(is_power, self.checkpoint.shapes))
+        missing = sorted((state | powers) - self.slots)
+        # Of two Adams only their order says which power is whose.
+        taken = set(map(kind_of_power, powers & self.slots))
+        is_mixed = any(is_power(name) and kind_of_power(name) in taken for name in missing)
+        if missing and (self.names(TRAINS) or is_mixed):
             raise ValueError(
                 f"slots=True, and nobody took {listed(missing)}: the state of an optimizer is "
                 "taken whole or not at all. Build the same optimizer while growing is open."

@@ -9,6 +9,7 @@ import tensorflow.compat.v1 as tf
 
 import partial_embed as pe
 from partial_embed.files import stage
+from partial_embed.files.checkpoint import Checkpoint
 from partial_embed.files.locate import resolve
 
 
@@ -150,3 +151,31 @@ def test_a_relative_name_in_a_directory_that_is_a_pattern(grown, folder, monkeyp
     with pytest.raises(ValueError, match=r"run \[1\]/saved-1' holds \[, .* name, or directory"):
         pe.Saver().save(session, "saved", global_step=1)
     assert os.listdir(".") == []
+
+
+def test_a_base_that_is_reached_by_links_of_its_files(grown, folder):
+    """Of `linked/base`, which stands in `real/base`, nothing may be written there."""
+    prefix, _ = grown
+    os.mkdir(folder("linked"))
+    for name in os.listdir(os.path.dirname(prefix)):
+        if name.startswith("base."):
+            os.symlink(os.path.join(os.path.dirname(prefix), name), folder("linked", name))
+    linked = folder("linked", "base")
+    before = Checkpoint(prefix).read("ent")
+    with tf.Graph().as_default(), tf.Session() as session:
+        pe.get_embedding("ent", [6, 2], checkpoint=linked)
+        saver = pe.Saver(delta=True)
+        session.run(tf.global_variables_initializer())
+        with pytest.raises(ValueError, match="would be lost"):
+            saver.save(session, prefix)
+    with pytest.raises(ValueError, match="would be replaced"):
+        pe.grow_checkpoint(linked, prefix, rows={"ent": 9}, show=None)
+    with pytest.raises(ValueError, match="would be replaced"):
+        pe.export(linked, prefix, "checkpoint", tables="ent")
+    assert (Checkpoint(prefix).read("ent") == before).all()
+
+
+def test_a_table_under_two_names(grown):
+    table = pe.get_embedding("other", [6, 2], num_frozen_rows=4)
+    with pytest.raises(ValueError, match="is given two names, 'a' and 'b'"):
+        pe.Saver({"a": table, "b": table})

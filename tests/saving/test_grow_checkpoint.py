@@ -473,3 +473,17 @@ def test_a_variable_that_is_left_out_and_has_an_entry_a_key(write_checkpoint, tm
     assert "warning: other [3, 2] stays as it is, and has one entry for each old" in (
         capsys.readouterr().err
     )
+
+
+def test_a_table_that_is_named_as_a_slot_of_another(write_checkpoint, tmp_path):
+    base = write_checkpoint({"ent": np.ones([5, 3], "f"), "ent/v": np.ones([5, 3], "f")})
+    output = str(tmp_path / "grown")
+    with pytest.raises(ValueError, match=r"if it is no slot but a table, name it: rows="):
+        pe.grow_checkpoint(base, output, rows={"ent*": 7}, show=None)
+    pe.grow_checkpoint(base, output, rows={"ent": 7, "ent/v": 7}, show=None)
+    with tf.Graph().as_default():
+        with pe.growing(output, show=None):
+            tables = [tf.get_variable(name, [7, 3]) for name in ("ent", "ent/v")]
+        assert [table.num_frozen_rows for table in tables] == [5, 5]
+    new = tf.train.load_checkpoint(output).get_tensor("ent/v")[5:]
+    assert new.any()  # drawn, and not where a slot starts

@@ -280,3 +280,146 @@ def test_a_delta_beside_a_layer_that_is_named_as_the_scope_of_slots(folder, same
     for name in before:
         if "user" not in name and "power" not in name:
             assert same_bits(whole[name], before[name]) and same_bits(merged[name], before[name])
+
+
+def tables_in_a_scope(sizes, optimizers, names=("ent", "model/ent")):
+    """Tables of which one has the other's name in a scope, in which their optimizers are made."""
+    tables = [tf.get_variable(name, [size, 2]) for name, size in zip(names, sizes)]
+    with tf.variable_scope("model"):
+        steps = [
+            optimizer.minimize(rows_of_steps(table, size), var_list=[_trained(table)])
+            for table, size, optimizer in zip(tables, sizes, optimizers)
+        ]
+    return tf.group(*steps)
+
+
+def _trained(table):
+    return table.trainable if isinstance(table, pe.PartialEmbedding) else table
+
+
+def an_adagrad_each():
+    return [tf.train.AdagradOptimizer(0.1), tf.train.AdagradOptimizer(0.1)]
+
+
+@pytest.mark.parametrize("old, new", [((5, 4), (7, 5)), ((5, 5), (7, 7))])
+@pytest.mark.parametrize("keyed", [False, True])
+def test_an_optimizer_in_the_scope_that_another_table_is_in(folder, same_bits, old, new, keyed):
+    """`model/ent/Adagrad` is that of `ent`; that of `model/ent` is `model/model/ent/Adagrad`."""
+    orders = [np.r_[np.arange(size)[::-1]] if keyed else np.arange(size) for size in old]
+    vocabularies = {
+        name: (list(range(size)), [*order.tolist(), *range(size, larger)])
+        for name, size, larger, order in zip(("ent", "model/ent"), old, new, orders)
+    }
+    texts = {name: [list(map(str, keys)) for keys in pair] for name, pair in vocabularies.items()}
+    with tf.Graph().as_default():
+        step = tables_in_a_scope(old, an_adagrad_each())
+        (base,), _ = taken(step, {"base": tf.train.Saver()}, folder(""))
+    with tf.Graph().as_default():
+        with pe.growing(base, vocabularies=texts if keyed else None, show=None):
+            step = tables_in_a_scope(new, an_adagrad_each())
+        savers = {"whole": pe.Saver(), "delta": pe.Saver(delta=True)}
+        (whole, delta), here = taken(step, savers, folder(""))
+    merged, before = pe.merge_checkpoint(base, delta, folder("merged")), read_all(base)
+    for prefix in (whole, merged):
+        after = read_all(prefix)
+        assert sorted(after) == sorted(before)
+        for table, order in zip(("ent", "model/ent"), orders):
+            slot = after[f"model/{table}/Adagrad"]
+            assert same_bits(slot[: len(order)], before[f"model/{table}/Adagrad"][order])
+            assert same_bits(slot[len(order) :], here[f"model/{table}/trainable/Adagrad"])
+        with tf.Graph().as_default(), tf.Session() as session:
+            tables_in_a_scope(new, an_adagrad_each())
+            tf.train.Saver().restore(session, prefix)  # every variable
+
+
+def test_slots_are_taken_along_of_the_table_that_they_are_of(folder, same_bits):
+    with tf.Graph().as_default():
+        step = tables_in_a_scope((5, 5), an_adagrad_each())
+        (base,), _ = taken(step, {"base": tf.train.Saver()}, folder(""))
+    rows = {"ent": [0, 1], "model/ent": [3, 4]}
+    with tf.Graph().as_default(), tf.Session() as session:
+        with pe.growing(base, trainable_rows=rows, slots=True, show=None):
+            tables_in_a_scope((5, 5), an_adagrad_each())
+        session.run(tf.global_variables_initializer())
+        here = {v.op.name: session.run(v) for v in tf.global_variables()}
+    before = read_all(base)
+    for table, which in rows.items():
+        slot = before[f"model/{table}/Adagrad"][which]
+        assert same_bits(here[f"model/{table}/trainable/Adagrad"], slot)
+
+
+@pytest.mark.parametrize("train", ["w", "model/w", ()])
+def test_weights_of_which_one_is_in_the_scope_of_their_optimizer(folder, train):
+    def script(rows):
+        weights = [tf.get_variable(name, [WIDTH, WIDTH]) for name in ("w", "model/w")]
+        table = tf.get_variable("table", [rows, WIDTH])
+        loss = tf.matmul(tf.matmul(tf.gather(table, [0, rows - 1]), weights[0]), weights[1])
+        loss, trained = tf.reduce_sum(tf.square(loss)), tf.trainable_variables()
+        its = [v for v in trained if "table" in v.op.name]
+        weights = [v for v in trained if v not in its]
+        with tf.variable_scope("model"):
+            steps = [tf.train.MomentumOptimizer(0.1, 0.9).minimize(loss, var_list=its)]
+            if weights:
+                steps.append(tf.train.AdagradOptimizer(0.1).minimize(loss, var_list=weights))
+        return tf.group(*steps)
+
+    with tf.Graph().as_default():
+        (base,), _ = taken(script(5), {"base": tf.train.Saver()}, folder(""))
+    with tf.Graph().as_default():
+        with pe.growing(base, train=train, show=None):
+            step = script(7)
+        savers = {"whole": pe.Saver(), "delta": pe.Saver(delta=True)}
+        (whole, delta), _ = taken(step, savers, folder(""))
+    for prefix in (whole, pe.merge_checkpoint(base, delta, folder("merged"))):
+        assert sorted(read_all(prefix)) == sorted(read_all(base))
+
+
+def layers_of_momentum(rows, weight="w"):
+    table = tf.get_variable("user", [rows, WIDTH])
+    layers = [tf.get_variable(name, [WIDTH, WIDTH]) for name in (weight, "head")]
+    loss = tf.reduce_sum(tf.matmul(tf.matmul(tf.gather(table, [0, rows - 1]), layers[0]), layers[1]))
+    trained = tf.trainable_variables()
+    its = [v for v in trained if v.op.name in ("user", "user/trainable")]
+    layers = [v for v in trained if v not in its]
+    steps = [tf.train.AdagradOptimizer(0.1).minimize(loss, var_list=its)] if its else []
+    if layers:
+        steps.append(tf.train.MomentumOptimizer(0.1, 0.9).minimize(loss, var_list=layers))
+    return tf.group(*steps)
+
+
+@pytest.mark.parametrize("weight", ["w", "user/w"])
+def test_state_is_taken_along_again_and_again(folder, same_bits, weight):
+    """Frozen layers have another optimizer than the table, and get no slot of that one's."""
+    with tf.Graph().as_default():
+        step = layers_of_momentum(5, weight)
+        (newest,), _ = taken(step, {"base": tf.train.Saver()}, folder(""))
+    first = read_all(newest)
+    for rows in (7, 9):
+        with tf.Graph().as_default():
+            with pe.growing(newest, train="head", slots=True, show=None):
+                step = layers_of_momentum(rows, weight)
+            (newest,), _ = taken(step, {f"of{rows}": pe.Saver()}, folder(""))
+        after = read_all(newest)
+        assert sorted(after) == sorted(first)
+        assert same_bits(after[f"{weight}/Momentum"], first[f"{weight}/Momentum"])
+
+
+def test_state_of_a_layer_beside_a_table_whose_rows_only_move(folder, same_bits):
+    with tf.Graph().as_default():
+        (base,), _ = taken(layers_of_momentum(5), {"base": tf.train.Saver()}, folder(""))
+    keys = {"user": (list("abcde"), list("edcba"))}
+    with tf.Graph().as_default():
+        with pe.growing(base, train="head", slots=True, vocabularies=keys, show=None):
+            step = layers_of_momentum(5)
+        (whole,), _ = taken(step, {"whole": pe.Saver()}, folder(""))
+    after, before = read_all(whole), read_all(base)
+    assert same_bits(after["user/Adagrad"], before["user/Adagrad"][::-1])
+
+
+def test_of_two_adams_one_is_no_whole_state(folder):
+    with tf.Graph().as_default():
+        step = adam_of_layers(5, tf.train.AdamOptimizer(0.1))
+        (base,), _ = taken(step, {"base": tf.train.Saver()}, folder(""))
+    with tf.Graph().as_default(), pytest.raises(ValueError, match="nobody took beta1_power_1"):
+        with pe.growing(base, show=None, trainable_rows={"user": [1]}, slots=True):
+            adam_of_layers(5, tf.train.AdamOptimizer(0.1))
