@@ -9,6 +9,7 @@ import contextlib
 import tensorflow.compat.v1 as tf
 from google.protobuf.message import DecodeError
 from tensorflow.core.framework.variable_pb2 import VariableDef
+from tensorflow.core.protobuf.control_flow_pb2 import WhileContextDef
 from tensorflow.core.protobuf.meta_graph_pb2 import AssetFileDef
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tensorflow.core.protobuf.tensor_bundle_pb2 import BundleEntryProto, BundleHeaderProto
@@ -144,7 +145,7 @@ def place_of_ops():
 
 
 def colocated_with(operation=None):
-    """Returns the names of the ops that an op stands beside, or with None an op that is made now."""
+    """Returns the names of ops that an op stands beside, or with None an op that is made now."""
     if operation is not None:
         return [group.decode()[len("loc:@") :] for group in operation.colocation_groups()]
     return [its.name.split(":")[0] for its in tf.get_default_graph()._colocation_stack.peek_objs()]
@@ -242,9 +243,11 @@ __all__ = [
     "TensorLike",
     "Variable",
     "VariableLike",
+    "WhileContextDef",
     "assets_of",
     "colocated_with",
     "enter_gradient",
+    "get_from_proto_function",
     "get_gradient_function",
     "is_watched",
     "outside_of_loop",

@@ -10,6 +10,8 @@ import tensorflow.compat.v1 as tf
 from partial_embed._tensorflow import set_input, variable_definitions, variable_from_definition
 from partial_embed.files.checkpoint import Checkpoint
 from partial_embed.files.regular import expect_file
+from partial_embed.meta_graph_constants import Size, count_new_rows
+from partial_embed.meta_graph_loops import import_loops
 from partial_embed.table.embedding import FROZEN_VARIABLES, FrozenVariable
 from partial_embed.table.get_embedding import get_embedding
 from partial_embed.table.loading import loading_initializer
@@ -41,7 +43,14 @@ class GrownGraph(namedtuple("GrownGraph", ["embeddings", "variables"])):
 
 
 def grow_meta_graph(
-    meta, checkpoint, rows, train=(), initializer=None, allow_nonfinite=False, outputs=None
+    meta,
+    checkpoint,
+    rows,
+    train=(),
+    initializer=None,
+    allow_nonfinite=False,
+    outputs=None,
+    constants=None,
 ):
     """Imports a MetaGraph into the default graph, with tables that have more rows.
 
@@ -64,6 +73,8 @@ def grow_meta_graph(
             MetaGraph name, and what nothing but a gradient takes, unless it
             depends on an optimizer, its state, or a Saver. The variables are
             imported in any case, but for the optimizer's.
+        constants: dict of pattern of a node's name to the number in place of the old number of
+            rows (or the last row's) that it holds, or "keep"; of others a warning tells.
 
     Returns:
         A `GrownGraph`.
@@ -108,6 +119,9 @@ def grow_meta_graph(
     reads = _swap_reads(graph_def, nodes, rows)
     graph_def, kept = _prune(graph_def, outputs, rows, definitions, state)
     _check_nodes(graph_def, rows)
+    held = {name: nodes[name].attr["shape"].shape.dim[0].size for name in rows}
+    sizes = [Size(held[name], rows[name]) for name in rows]
+    count_new_rows(graph_def, outputs, sizes, constants, leave=_SCOPE)
     embeddings = {}
     for name, count in rows.items():
         attributes = nodes[name].attr
@@ -122,6 +136,7 @@ def grow_meta_graph(
             trainable=name in trainable,
         )
     _import(graph_def, reads, embeddings)
+    import_loops(meta_graph)
     variables, unmatched = [], set(patterns) - {"all"}
     for name, definition in kept.items():
         variable = variable_from_definition(definition)

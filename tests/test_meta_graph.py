@@ -11,6 +11,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 import partial_embed as pe
+from partial_embed.table.embedding import embeddings_in
 
 sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "legacy"))
 import lookups  # noqa: E402
@@ -489,3 +490,76 @@ def test_a_table_inside_a_branch(tmp_path, start):
         pe.grow_meta_graph(prefix + ".meta", prefix, {"embedding": 8})
     pe.grow_meta_graph(prefix + ".meta", prefix, {"embedding": 8}, outputs=["loss"])
     assert start().run("loss:0", {"ids:0": [7]}) > 0
+
+
+def looping(rows, nested):
+    """A model with a loop, and another in it if asked; returns its loss and step."""
+    ids = tf.placeholder(tf.int32, [None], name="ids")
+    table = tf.get_variable("table", [rows, 3])
+
+    def turn(number, sums):
+        if nested:
+            sums = tf.while_loop(
+                lambda i, _: i < 2, lambda i, s: (i + 1, tf.tanh(s) * 1.5), [0, sums]
+            )[1]
+        return number + 1, tf.tanh(sums) + tf.gather(table, ids)
+
+    start = [0, tf.gather(table, ids)]
+    sums = tf.while_loop(lambda number, _: number < 3, turn, start)[1]
+    loss = tf.reduce_sum(tf.square(sums - 1.0), name="loss")
+    return loss, tf.train.AdamOptimizer(0.1).minimize(loss)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_model_with_loops_trains(nested, tmp_path, same_bits):
+    with tf.Graph().as_default(), tf.Session() as session:
+        _, step = looping(5, nested)
+        session.run(tf.global_variables_initializer())
+        session.run(step, {"ids:0": [0, 4]})
+        base = tf.train.Saver().save(session, str(tmp_path / "base"))
+
+    def train(optimizer, make):
+        with tf.Graph().as_default() as graph, tf.Session() as session:
+            table = make()
+            loss = graph.get_tensor_by_name("loss:0")
+            step = pe.minimize(optimizer, loss)
+            session.run(tf.global_variables_initializer())
+            table.trainable.load(np.ones([2, 3], np.float32), session)
+            for batch in ([0, 5], [6, 6, 1], [5, 2]):
+                session.run(step, {"ids:0": batch})
+            return session.run(table)
+
+    def by_code():
+        with pe.growing(base, show=None):
+            looping(7, nested)
+        return embeddings_in()[0]
+
+    def by_file():
+        return pe.grow_meta_graph(base + ".meta", base, {"table": 7}).embeddings["table"]
+
+    def sgd():
+        return tf.train.GradientDescentOptimizer(0.1)
+
+    found, expected = train(sgd(), by_file), train(sgd(), by_code)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    assert same_bits(found[:5], expected[:5]) and not np.allclose(found[5:], 1.0)
+
+
+def test_constants_that_count_rows(tmp_path, caplog):
+    with tf.Graph().as_default(), tf.Session() as session:
+        ids = tf.placeholder(tf.int32, [None], name="ids")
+        table = tf.get_variable("table", [5, 3])
+        tf.gather(table, tf.minimum(ids, 4, name="last"), name="rows")
+        session.run(tf.global_variables_initializer())
+        base = tf.train.Saver().save(session, str(tmp_path / "base"))
+    for constants, row, number in ((None, 4, 1), ({"last/y": "keep"}, 4, 0), ({"last/y": 6}, 6, 0)):
+        caplog.clear()
+        with tf.Graph().as_default(), tf.Session() as session:
+            given = dict(outputs=["rows"], constants=constants)
+            grown = pe.grow_meta_graph(base + ".meta", base, {"table": 7}, **given)
+            session.run(tf.global_variables_initializer())
+            rows = session.run(grown.embeddings["table"])
+            np.testing.assert_array_equal(session.run("rows:0", {"ids:0": [6]}), rows[[row]])
+        assert sum("last/y (4)" in text for text in caplog.messages) == number
+    with tf.Graph().as_default(), pytest.raises(ValueError, match="match no constant"):
+        pe.grow_meta_graph(base + ".meta", base, {"table": 7}, constants={"other": 1})

@@ -67,7 +67,14 @@ def grow_graph(meta_graph, variables, vocabularies, constants, files):
     scope = _SCOPE
     while any(name.startswith(scope + "/") for name in nodes):  # It was grown before.
         scope += "_"
-    _set_constants(meta_graph.graph_def, ancestors(asked, nodes), variables, constants)
+    unsaid = set_constants(meta_graph.graph_def, ancestors(asked, nodes), variables, constants)
+    if unsaid:
+        name, (old, new) = next(iter(unsaid.items()))
+        raise ValueError(
+            f"The graph of the model holds {old}, an old number of rows or the last row's, in "
+            f"{', '.join(list(unsaid)[:8])}. Say what stands there now: "
+            f"constants={{{name!r}: {new}}}, or 'keep'."
+        )
     for variable, definition in held:
         if definition is not None:
             _enlarge(meta_graph.graph_def, nodes, variable, definition, scope)
@@ -125,8 +132,18 @@ def _ends(meta_graph):
     }
 
 
-def _set_constants(graph_def, names, variables, said):
-    """Refuses constants and inputs that hold an old count of rows, unless somebody says what."""
+def set_constants(graph_def, names, variables, said):
+    """Replaces old counts of rows in constants and inputs by what somebody says.
+
+    Args:
+        graph_def: `GraphDef`, in which they are replaced.
+        names: of the nodes that are looked at.
+        variables: what grows, each with `old` and `new` numbers of rows.
+        said: `Patterns` of names of nodes to the number that stands there now, or "keep".
+
+    Returns:
+        {name of a node of which nobody says anything: (the old count there, the new one)}.
+    """
     counts = {v.old - 1: v.new - 1 for v in variables if v.old > 2}
     counts.update({v.old: v.new for v in variables})
     nodes = {node.name: node for node in graph_def.node if node.name in names}
@@ -140,17 +157,10 @@ def _set_constants(graph_def, names, variables, said):
             continue
         pattern, number = said.find(name)
         if pattern is None:
-            unsaid[name] = what
+            unsaid[name] = what, counts[what]
         elif number != KEEP:
             _replace(nodes[name], what, int(number))
-    if unsaid:
-        name, count = next(iter(unsaid.items()))
-        listed = ", ".join(list(unsaid)[:8])
-        raise ValueError(
-            f"The graph of the model holds {count}, an old number of rows or the last row's, in "
-            f"{listed}. Say what stands there now: constants={{{name!r}: {counts[count]}}}, or "
-            "'keep'."
-        )
+    return unsaid
 
 
 def _count_in(node, counts):

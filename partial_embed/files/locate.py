@@ -28,10 +28,8 @@ def exists(prefix):
 
 
 def is_same_place(prefix, other):
-    """Returns whether two prefixes are of one checkpoint, be it by links of directories or files."""
-    places = (
-        {os.path.realpath(its), os.path.realpath(f"{its}.index")} for its in (prefix, other)
-    )
+    """Returns whether two prefixes are of one checkpoint, by links of directories or files too."""
+    places = ({os.path.realpath(its), os.path.realpath(f"{its}.index")} for its in (prefix, other))
     return not set.isdisjoint(*places)
 
 

@@ -90,7 +90,7 @@ class Content(namedtuple("Content", ["tables", "unchanged", "plain", "foreign"])
         return list(found.values())
 
     def kept_slots(self):
-        """Returns what a base has of the optimizers of what does not train, beside `unchanged_slots`.
+        """Returns what a base has of optimizers of what does not train, beside `unchanged_slots`.
 
         Returns:
             [(`Saved` or `Table` of which no row trains, slot, slot there, like which), ...], see
@@ -207,7 +207,8 @@ def content_of(items):
     if twice:
         item = next(item for name, item in items if name == twice[0])
         raise ValueError(
-            f"{getattr(item, 'name', item)} is given two names, {twice[0]!r} and {given[id(item)]!r}. Save it under one."
+            f"{getattr(item, 'name', item)} is given two names, {twice[0]!r} and "
+            f"{given[id(item)]!r}. Save it under one."
         )
     tables, taken = [], set()
     for embedding in embeddings_in():

@@ -1,7 +1,5 @@
 """Slots of what does not train: whose they are by their names, and that none is lost."""
 
-import contextlib
-
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
@@ -218,7 +216,7 @@ def adam_of_layers(rows, tables, scope=""):
     loss = tf.matmul(tf.matmul(tf.gather(table, [0, rows - 1]), layers[0]), layers[1])
     loss = tf.reduce_sum(tf.square(loss - 1.0))
     train, steps = tf.trainable_variables(), []
-    with tf.variable_scope(scope) if scope else contextlib.suppress():
+    with tf.variable_scope(scope or tf.get_variable_scope()):
         for optimizer, names in ((tf.train.AdamOptimizer(0.1, 0.5), "model"), (tables, "user")):
             variables = [variable for variable in train if variable.op.name.startswith(names)]
             if variables:
@@ -265,7 +263,7 @@ def test_of_two_adams_one_is_here(folder, caplog):
 
 
 def test_a_delta_beside_a_layer_that_is_named_as_the_scope_of_slots(folder, same_bits):
-    """The slot `model/user/Adam` is that of `user`, made in the scope `model`, and no slot of `model`."""
+    """`model/user/Adam` is the slot of `user`, made in the scope `model`, and none of `model`."""
     with tf.Graph().as_default():
         step = adam_of_layers(5, tf.train.AdamOptimizer(0.1), "model")
         (base,), _ = taken(step, {"base": tf.train.Saver()}, folder(""))
@@ -377,7 +375,8 @@ def test_weights_of_which_one_is_in_the_scope_of_their_optimizer(folder, train):
 def layers_of_momentum(rows, weight="w"):
     table = tf.get_variable("user", [rows, WIDTH])
     layers = [tf.get_variable(name, [WIDTH, WIDTH]) for name in (weight, "head")]
-    loss = tf.reduce_sum(tf.matmul(tf.matmul(tf.gather(table, [0, rows - 1]), layers[0]), layers[1]))
+    loss = tf.matmul(tf.matmul(tf.gather(table, [0, rows - 1]), layers[0]), layers[1])
+    loss = tf.reduce_sum(loss)
     trained = tf.trainable_variables()
     its = [v for v in trained if v.op.name in ("user", "user/trainable")]
     layers = [v for v in trained if v not in its]
@@ -420,6 +419,7 @@ def test_of_two_adams_one_is_no_whole_state(folder):
     with tf.Graph().as_default():
         step = adam_of_layers(5, tf.train.AdamOptimizer(0.1))
         (base,), _ = taken(step, {"base": tf.train.Saver()}, folder(""))
-    with tf.Graph().as_default(), pytest.raises(ValueError, match="nobody took beta1_power_1"):
-        with pe.growing(base, show=None, trainable_rows={"user": [1]}, slots=True):
-            adam_of_layers(5, tf.train.AdamOptimizer(0.1))
+    growing = pe.growing(base, show=None, trainable_rows={"user": [1]}, slots=True)
+    said = pytest.raises(ValueError, match="nobody took beta1_power_1")
+    with tf.Graph().as_default(), said, growing:
+        adam_of_layers(5, tf.train.AdamOptimizer(0.1))

@@ -249,7 +249,7 @@ def test_old_rows_that_trained_in_two_deltas(folder, base):
     assert (found[[2, 3]] == base[1]["model/ent"][[2, 3]]).all()
 
 
-def test_other_variables_that_differ(folder, base):
+def test_other_variables_that_differ(folder, base, caplog):
     vocabularies = [
         {"*ent": pe.align_vocabularies(list("abcdef"), list("abcdef" + key))} for key in "uv"
     ]
@@ -262,8 +262,10 @@ def test_other_variables_that_differ(folder, base):
         pe.merge_checkpoint(base[0], deltas, folder("merged.ckpt"))
     weights = [read(pair[0])["model/W"] for pair in pairs]
     for policy, expected in (("first", weights[0]), ("last", weights[1])):
+        caplog.clear()
         merged = pe.merge_checkpoint(base[0], deltas, folder("merged.ckpt"), policy=policy)
         assert read(merged)["model/W"].tobytes() == expected.tobytes()
+        assert "does not know whose keys the rows of model/ent are" in caplog.text
     merged = pe.merge_checkpoint(base[0], deltas, folder("merged.ckpt"), policy="mean")
     np.testing.assert_allclose(read(merged)["model/W"], np.mean(weights, 0), rtol=1e-6)
 

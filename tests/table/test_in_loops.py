@@ -45,8 +45,9 @@ def in_a_branch(table, ids):
 
 
 def inside_and_outside(table, ids):
-    both = tf.nn.embedding_lookup(table, ids), tf.map_fn(
-        lambda i: tf.nn.embedding_lookup(table, [i, i]), ids, dtype=tf.float32
+    both = (
+        tf.nn.embedding_lookup(table, ids),
+        tf.map_fn(lambda i: tf.nn.embedding_lookup(table, [i, i]), ids, dtype=tf.float32),
     )
     return tf.reduce_sum(both[0]) + tf.reduce_sum(tf.square(both[1]))
 
