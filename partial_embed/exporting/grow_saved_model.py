@@ -8,14 +8,17 @@ import tensorflow.compat.v1 as tf
 
 from partial_embed._tensorflow import SavedModel
 from partial_embed.exporting.grown_graph import GrownVariable, grow_graph
-from partial_embed.exporting.grown_keys import LOOKUP_TABLES
+from partial_embed.exporting.grown_keys import FINDS, HASHES, LOOKUP_TABLES
+from partial_embed.exporting.nodes import ancestors
 from partial_embed.exporting.whole import directory_beside, expect_free, naming, put
 from partial_embed.files.growth import VOCABULARY_SUFFIX
 from partial_embed.files.hashes import keys_text
 from partial_embed.files.regular import read_file
 from partial_embed.saving.grow_checkpoint import grow_checkpoint, show_on_stderr
 from partial_embed.table.patterns import Patterns
+from partial_embed.table.report import listed
 from partial_embed.table.vocabulary import as_vocabulary
+from partial_embed.training.graph import VARIABLES, node_of
 
 _VARIABLES = os.path.join("variables", "variables")
 
@@ -152,6 +155,20 @@ def _expect_followed(model, vocabularies, follows, warnings):
         )
     if moved and not has_tables:
         warnings.append("the model is asked by row numbers, and rows have other numbers now")
+    elif moved:
+        named = sorted({name for meta in model.meta_graphs for name in _without_keys(meta)})
+        if named:
+            warnings.append(f"{listed(named)} asks by row numbers, and rows have other numbers now")
+
+
+def _without_keys(meta_graph):
+    """Yields the names of the signatures that read variables, and ask no table of keys for rows."""
+    nodes = {node.name: node for node in meta_graph.graph_def.node}
+    for name, signature in meta_graph.signature_def.items():
+        outputs = [node_of(info.name) for info in signature.outputs.values() if info.name]
+        ops = {nodes[needed].op for needed in ancestors(outputs, nodes)}
+        if not ops.intersection(FINDS + HASHES) and ops.intersection(VARIABLES):
+            yield name
 
 
 def _copy_assets(directory, stage, vocabularies):

@@ -9,15 +9,15 @@ from partial_embed.training.graph import VARIABLES, node_of
 _TABLES_OF_FILES = ("InitializeTableFromTextFile", "InitializeTableFromTextFileV2")
 _TABLES_OF_KEYS = ("InitializeTable", "InitializeTableV2", "LookupTableImportV2")
 LOOKUP_TABLES = (*_TABLES_OF_FILES, *_TABLES_OF_KEYS)
-_FINDS = ("LookupTableFind", "LookupTableFindV2")
-_HASHES = ("StringToHashBucket", "StringToHashBucketFast", "StringToHashBucketStrong")
+FINDS = ("LookupTableFind", "LookupTableFindV2")
+HASHES = ("StringToHashBucket", "StringToHashBucketFast", "StringToHashBucketStrong")
 _GATHERS = (
     *("Gather", "GatherV2", "ResourceGather", "GatherNd", "ResourceGatherNd"),
     *("SparseSegmentSum", "SparseSegmentMean", "SparseSegmentSqrtN"),
 )
 # What makes numbers of something else than row numbers, or of row numbers something else.
 _OTHER_NUMBERS = (
-    *("ArgMax", "TopK", "TopKV2", "MatMul", *_FINDS, *_GATHERS),
+    *("ArgMax", "TopK", "TopKV2", "MatMul", *FINDS, *_GATHERS),
     *("Shape", "ShapeN", "Size", "Rank", "Where"),
     *("Equal", "NotEqual", "Less", "LessEqual", "Greater", "GreaterEqual"),
 )
@@ -54,7 +54,7 @@ def set_keys(meta_graph, nodes, vocabularies, files, scope, said):
                     followed[node_of(node.input[0])] = vocabulary
                     break
     for node in list(nodes.values()):
-        if node.op in _FINDS and node_of(node.input[0]) in followed:
+        if node.op in FINDS and node_of(node.input[0]) in followed:
             vocabulary = followed[node_of(node.input[0])]
             _set_default(meta_graph.graph_def, nodes, node, vocabulary, scope, said)
     return followed
@@ -119,12 +119,12 @@ def expect_own_keys(nodes, grown, followed):
         if len(variables) != 1:  # Rows of several have numbers that no keys have.
             continue
         ids = sorted(ancestors([node_of(node.input[1])], nodes, _OTHER_NUMBERS))
-        finds = [name for name in ids if nodes[name].op in _FINDS]
+        finds = [name for name in ids if nodes[name].op in FINDS]
         variable = grown.get(variables[0])
         name = variables[0] if variable is None else variable.name
         by_rows = variable is not None and not variable.axis
         wanted = variable.vocabulary if by_rows else None
-        buckets = [nodes[name].attr["num_buckets"].i for name in ids if nodes[name].op in _HASHES]
+        buckets = [nodes[name].attr["num_buckets"].i for name in ids if nodes[name].op in HASHES]
         if by_rows and not finds and variable.old in buckets:
             raise ValueError(
                 f"The rows of {name} are {variable.old} buckets of hashed keys, so no key would "

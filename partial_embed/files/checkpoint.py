@@ -50,6 +50,11 @@ class Checkpoint:
         read = _read_index if self.index_checksum else _read_index.__wrapped__
         shapes, dtypes, cut = read(self.prefix, self.index_checksum)
         self.shapes, self.dtypes, self.cut = dict(shapes), dict(dtypes), list(cut)
+        if not self.shapes:
+            raise ValueError(
+                f"{self.prefix} holds no tensor. Expected the prefix that the files of a "
+                "checkpoint share, without .index."
+            )
         self.record = read_file(self.prefix + RECORD_SUFFIX)
         self.generations = None
 

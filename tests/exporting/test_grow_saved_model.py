@@ -458,3 +458,29 @@ def test_a_model_without_tables_of_keys_to_fill(tmp_path, same_bits):
     pe.grow_saved_model(old, new, rows={"table": 4}, show=None)
     before, after = serve(old, [0, 1, 2])[0], serve(new, [0, 1, 2, 3])[0]
     assert same_bits(after["rows"][:3], before["rows"]) and after["rows"][3].any()
+
+
+def test_a_signature_that_is_asked_by_row_numbers_beside_one_by_keys(tmp_path):
+    directory, output, shown = str(tmp_path / "served"), str(tmp_path / "grown"), []
+    with tf.Graph().as_default(), tf.Session() as session:
+        keys = tf.constant(OLD)
+        ids_of = tf.lookup.StaticHashTable(
+            tf.lookup.KeyValueTensorInitializer(keys, tf.range(len(OLD), dtype=tf.int64)), -1
+        )
+        table = tf.get_variable("ent", [len(OLD), 7])
+        asked = tf.placeholder(tf.string, [None]), tf.placeholder(tf.int64, [None])
+        ids = ids_of.lookup(asked[0]), asked[1]
+        session.run([tf.global_variables_initializer(), tf.tables_initializer()])
+        signature = tf.saved_model.predict_signature_def
+        signatures = {
+            name: signature({"asked": its}, {"rows": tf.gather(table, number)})
+            for name, its, number in zip(("by_key", "by_number"), asked, ids)
+        }
+        builder = tf.saved_model.Builder(directory)
+        builder.add_meta_graph_and_variables(
+            session, ["serve"], signatures, main_op=tf.tables_initializer()
+        )
+        builder.save()
+    grown = {"vocabularies": {"*": (OLD, ["new", *OLD])}, "show": shown.append}
+    pe.grow_saved_model(directory, output, **grown)
+    assert shown[0].warnings == ["by_number asks by row numbers, and rows have other numbers now"]

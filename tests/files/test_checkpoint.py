@@ -314,3 +314,10 @@ def test_few_ops_load_a_table(write_checkpoint):
     kinds = [op.type for op in tf.get_default_graph().get_operations()]
     assert len(kinds) <= 30
     assert not {"If", "StatelessIf", "Switch"}.intersection(kinds)  # tf.Assert would add one
+
+
+def test_an_index_in_place_of_its_prefix_is_no_checkpoint(write_checkpoint, tmp_path):
+    prefix = write_checkpoint({"ent": np.ones([2, 2], "f")})
+    (tmp_path / "checkpoint").write_text(f'model_checkpoint_path: "{prefix}.index"')
+    with pytest.raises(ValueError, match="holds no tensor.*without .index"):
+        Checkpoint(str(tmp_path))
