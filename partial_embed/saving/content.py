@@ -76,7 +76,8 @@ class Content(namedtuple("Content", ["tables", "unchanged", "plain", "foreign"])
         found = {}
         for table in self.tables:
             base, there = table.embedding.source, table.embedding.tensor_name
-            as_before = inventory_of(base).kinds(there) if base is not None else set()
+            known = table.slots and base is not None
+            as_before = inventory_of(base).kinds(there) if known else set()
             for slot in table.slots:
                 kind = kind_of_slot(slot.name)
                 for saved in self.unchanged:
