@@ -207,7 +207,7 @@ def _definition_of(name, definitions):
             f"{name} is in {len(found)} pieces in the graph, whose lookups depend on their sizes. "
             "Export the model from its source."
         )
-    if not found and not owners_of(name, [*definitions]):
+    if not found and not owners_of(name, definitions):
         raise ValueError(
             f"The graph has no variable {name}, of which the checkpoint has rows. Leave it out: "
             f"skip={name!r}."

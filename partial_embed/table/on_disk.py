@@ -35,13 +35,11 @@ def save_as_one_tensor(embedding, plan):
 
 def _warn(embedding):
     """Logs what a plain Saver, being built, will not write of a table; returns whether it did."""
-    lacks, slots = (
-        [],
-        [
-            save_slice_info(variable).full_name if save_slice_info(variable) else variable.op.name
-            for variable in slot_variables(embedding, tf.global_variables())
-        ],
-    )
+    lacks = []
+    slots = [
+        save_slice_info(variable).full_name if save_slice_info(variable) else variable.op.name
+        for variable in slot_variables(embedding, tf.global_variables())
+    ]
     if slots:
         slots = ", ".join(sorted(slots))
         lacks.append(

@@ -31,7 +31,7 @@ def owners_of(name, variable_names):
 
     Args:
         name: str.
-        variable_names: dict, set or list of str.
+        variable_names: dict or set of str.
     """
     parts = name.split("/")
     ends = range(len(parts) - 1, 0, -1)
@@ -56,18 +56,20 @@ def owners_in(names, variable_names, is_slot=lambda name, owner: True):
 
     Args:
         names: list of str.
-        variable_names: dict, set or list of str.
+        variable_names: dict or set of str.
         is_slot: function of a name and an owner that might be; tells by more than names.
     """
-    found = {}
+    found, taken = {}, set()
     for name in sorted(names, key=len, reverse=True):
         owners = [its for its in owners_of(name, variable_names) if is_slot(name, its)]
-        kind = name.rpartition("/")[2]
-        # Others are those that such an optimizer's scope could stand before.
-        free = [o for o in owners if f"/{owners[0]}".endswith(f"/{o}") and (o, kind) not in found]
         if owners:
-            found[name] = found[free[0] if free else owners[0], kind] = (free or owners)[0]
-    return {name: owner for name, owner in found.items() if isinstance(name, str)}
+            kind = name.rpartition("/")[2]
+            # Others are those that such an optimizer's scope could stand before.
+            could = [its for its in owners if f"/{owners[0]}".endswith(f"/{its}")]
+            free = (its for its in could if (its, kind) not in taken)
+            found[name] = next(free, owners[0])
+            taken.add((found[name], kind))
+    return found
 
 
 _OWNERS = weakref.WeakKeyDictionary()  # by checkpoint

@@ -88,7 +88,7 @@ class Report:
             return self.variables[name][0] in (AFRESH, ALONE)
         if name in self.slots:
             return False
-        owners = [*self.checkpoint.shapes, *self.variables]
+        owners = {*self.checkpoint.shapes, *self.variables}
         return is_optimizer_state(name, owners) or (name in self.checkpoint and self._counts(name))
 
     def _counts(self, name):
