@@ -10,7 +10,7 @@ import tensorflow.compat.v1 as tf
 from partial_embed._tensorflow import set_input, variable_definitions, variable_from_definition
 from partial_embed.files.checkpoint import Checkpoint
 from partial_embed.files.regular import expect_file
-from partial_embed.meta_graph_constants import Size, count_new_rows
+from partial_embed.meta_graph_constants import Size, count_new_rows, fitting
 from partial_embed.meta_graph_loops import import_loops
 from partial_embed.table.embedding import FROZEN_VARIABLES, FrozenVariable
 from partial_embed.table.get_embedding import get_embedding
@@ -320,7 +320,7 @@ def _import(graph_def, reads, embeddings):
     changed = True
     while changed:
         changed = False
-        with tf.Graph().as_default():
+        with tf.Graph().as_default(), fitting():
             tf.import_graph_def(graph_def, name="")
             for name, table, ids in reads:
                 if ids:

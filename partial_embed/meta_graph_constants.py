@@ -1,5 +1,6 @@
 """Constants of a MetaGraph that hold an old number of rows: what they are now a person says."""
 
+import contextlib
 from collections import namedtuple
 
 from absl import logging
@@ -44,3 +45,15 @@ def count_new_rows(graph_def, outputs, sizes, constants, leave=""):
             name,
             new,
         )
+
+
+@contextlib.contextmanager
+def fitting():
+    """Says of a graph that cannot be imported what may keep it from fitting larger tables."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(
+            f"The model does not fit its larger tables: {error} If a constant holds an old number "
+            "of rows, say what stands there now: constants={name: number}."
+        ) from error

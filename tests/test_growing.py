@@ -1,5 +1,8 @@
 """growing: an unchanged script, a larger table, and nothing else that moves."""
 
+import os
+import shutil
+
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
@@ -119,6 +122,25 @@ def test_all_leaves_the_choice_of_the_script(base):
     assert not isinstance(entity, pe.PartialEmbedding)
 
 
+@pytest.mark.parametrize("fault, found", [("gone", "is not there"), ("cut", "ends after 9 of")])
+def test_a_base_without_its_data_is_refused_before_a_graph_is_made(base, tmp_path, fault, found):
+    copy = str(tmp_path / "copy")
+    for ending in (".index", ".data-00000-of-00001"):
+        shutil.copy(base + ending, copy + ending)
+    if fault == "gone":
+        os.remove(copy + ".data-00000-of-00001")
+    else:
+        os.truncate(copy + ".data-00000-of-00001", 9)
+    for grow in (
+        lambda: pe.growing(copy),
+        lambda: pe.get_embedding("entity", [6, 2], checkpoint=copy),
+        lambda: pe.grow_checkpoint(copy, str(tmp_path / "grown"), rows={"entity": 6}, show=None),
+    ):
+        with pytest.raises(ValueError, match=f"{copy} is damaged .*data-00000-of-00001 {found}"):
+            grow()
+    assert not tf.global_variables()
+
+
 def test_a_pattern_that_matches_nothing(base):
     with pytest.raises(ValueError) as error, pe.growing(base, train=["decoder/*", "encoder/*"]):
         script(6)
@@ -132,6 +154,20 @@ def test_a_pattern_that_matches_nothing(base):
 def test_what_belongs_to_a_name_is_a_dict(base, argument):
     with pytest.raises(TypeError, match=argument + r"= must be a dict .*; found \['entity'\]"):
         pe.growing(base, **{argument: ["entity"]})
+
+
+@pytest.mark.parametrize("argument", ["train", "skip", "hold"])
+@pytest.mark.parametrize("value", [True, 5, [5]])
+def test_what_says_which_variables_is_names(base, argument, value):
+    with pytest.raises(TypeError, match="Expected names or patterns of variables, 'all' for every"):
+        pe.growing(base, **{argument: value})
+
+
+def test_a_name_counts_before_a_pattern_that_fits_it(base):
+    rows = {"e*": [0], "entity": [1, 2]}
+    with tf.Graph().as_default(), pe.growing(base, trainable_rows=rows, show=None):
+        variables, _ = script(6)
+        assert variables["entity"].plan.trainable_rows.tolist() == [1, 2, 4, 5]
 
 
 def test_a_table_of_the_same_size_stays_a_plain_variable(base, start):

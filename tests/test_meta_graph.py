@@ -563,3 +563,22 @@ def test_constants_that_count_rows(tmp_path, caplog):
         assert sum("last/y (4)" in text for text in caplog.messages) == number
     with tf.Graph().as_default(), pytest.raises(ValueError, match="match no constant"):
         pe.grow_meta_graph(base + ".meta", base, {"table": 7}, constants={"other": 1})
+
+
+def test_a_model_that_a_constant_keeps_from_fitting(tmp_path):
+    base = str(tmp_path / "base")
+    with tf.Graph().as_default(), tf.Session() as session:
+        table = tf.get_variable("table", [5, 2])
+        ids = tf.placeholder(tf.int32, [None], name="ids")
+        tf.matmul(tf.one_hot(ids, 5, name="chosen"), table, name="rows")
+        session.run(tf.global_variables_initializer())
+        tf.train.Saver().save(session, base)
+    with tf.Graph().as_default():
+        with pytest.raises(ValueError, match=r"not fit its larger tables: .* 5 and 7.*constants="):
+            pe.grow_meta_graph(base + ".meta", base, {"table": 7}, outputs=["rows"])
+    with tf.Graph().as_default() as graph, tf.Session() as session:
+        given = dict(outputs=["rows"], constants={"chosen/depth": 7})
+        grown = pe.grow_meta_graph(base + ".meta", base, {"table": 7}, **given)
+        session.run(tf.global_variables_initializer())
+        last = session.run(graph.get_tensor_by_name("rows:0"), {"ids:0": [6]})
+        assert last.tobytes() == session.run(grown.embeddings["table"])[6:].tobytes()

@@ -144,15 +144,16 @@ def set_constants(graph_def, names, variables, said):
     Returns:
         {name of a node of which nobody says anything: (the old count there, the new one)}.
     """
-    counts = {v.old - 1: v.new - 1 for v in variables if v.old > 2}
-    counts.update({v.old: v.new for v in variables})
+    last_rows = {v.old - 1: v.new - 1 for v in variables if v.old > 2}
+    rows = {v.old: v.new for v in variables}
+    counts = {**last_rows, **rows}
     nodes = {node.name: node for node in graph_def.node if node.name in names}
     for function in graph_def.library.function:  # branches and loops of TensorFlow 2
         own = function.signature.name
         nodes.update({f"{own}/{node.name}": node for node in function.node_def})
     unsaid = {}
     for name in sorted(nodes):
-        what = _count_in(nodes[name], counts)
+        what = _count_in(nodes[name], counts, rows)
         if what is None:
             continue
         pattern, number = said.find(name)
@@ -163,8 +164,14 @@ def set_constants(graph_def, names, variables, said):
     return unsaid
 
 
-def _count_in(node, counts):
-    """Returns the old count, or the number of the last row, that a node holds, else None."""
+def _count_in(node, counts, rows):
+    """Returns the old count, or the number of the last row, that a node holds, else None.
+
+    Args:
+        node: `NodeDef`.
+        counts: dict whose keys are both.
+        rows: dict whose keys are old counts: what a number with a point can be, as of a mean.
+    """
     if node.op == "Placeholder":
         held = [dim.size for dim in node.attr["shape"].shape.dim]
         return next((count for count in held if count in counts and counts[count] > 1), None)
@@ -172,8 +179,10 @@ def _count_in(node, counts):
         return None
     tensor = node.attr["value"].tensor
     held = [dim.size for dim in tensor.tensor_shape.dim]
-    if tf.as_dtype(tensor.dtype) in (tf.int32, tf.int64) and np.prod(held) <= 8:
-        held = [*held, *np.ravel(tf.make_ndarray(tensor)).tolist()]
+    dtype = tf.as_dtype(tensor.dtype)
+    if (dtype.is_integer or dtype.is_floating) and np.prod(held) <= 8:
+        values = np.ravel(tf.make_ndarray(tensor)).tolist()
+        held += values if dtype.is_integer else [int(its) for its in values if its in rows]
     return next((count for count in held if count in counts), None)
 
 

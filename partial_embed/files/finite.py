@@ -89,3 +89,19 @@ def nonfinite_rows(values):
             rows = np.flatnonzero(~np.isfinite(np.dot(chunk, np.ones(width, chunk.dtype))))
         found.append(start + rows[~np.isfinite(chunk[rows]).all(1)])
     return np.concatenate(found)
+
+
+def expect_finite(name, values, what):
+    """Raises ValueError if rows of an array hold NaN or Inf.
+
+    Args:
+        name: of the tensor.
+        values: array of any rank.
+        what: str, "base" or "delta", that holds them.
+    """
+    bad = nonfinite_rows(np.atleast_1d(values))
+    if len(bad):
+        raise ValueError(
+            f"{name}: rows {bad[:20].tolist()} of the {what} hold NaN or Inf. Repair it, or pass "
+            "allow_nonfinite=True."
+        )

@@ -14,6 +14,7 @@ import tensorflow.compat.v1 as tf
 from absl import logging
 
 from partial_embed.files.checkpoint import RECORD_SUFFIX, index_checksum
+from partial_embed.files.index import expect_data
 from partial_embed.files.json_checks import (
     FORMAT,
     at,
@@ -221,7 +222,7 @@ def read_delta(checkpoint):
 
 
 def expect_base(checkpoint):
-    """Raises ValueError if tables cannot grow from a checkpoint: a delta, or with slices cut."""
+    """Raises ValueError if tables cannot grow from it: a delta, with slices or data missing."""
     checkpoint.expect_whole(checkpoint.shapes)
     if DELTA_KEY in checkpoint:
         tables = read_delta(checkpoint)["tables"]
@@ -232,6 +233,7 @@ def expect_base(checkpoint):
             f"merge_checkpoint({bases!r}, {checkpoint.prefix!r}, output) writes; or grow from "
             f"{bases} again and restore the delta with Saver.restore."
         )
+    expect_data(checkpoint.prefix, checkpoint.index_checksum)
 
 
 # --- checks: each raises ValueError that says what is wrong, and `_at` and `_damage` where ------

@@ -6,6 +6,7 @@ formats keep what there is in a sorted table (the file format of LevelDB): V2 in
 """
 
 import contextlib
+import functools
 import itertools
 import struct
 import sys
@@ -119,6 +120,33 @@ def num_shards(prefix):
             if key == b"":
                 return BundleHeaderProto.FromString(value).num_shards
     return 0
+
+
+@functools.lru_cache(maxsize=8)
+def expect_data(prefix, checksum):
+    """Raises ValueError if a data file of a V2 checkpoint is not there, or ends too soon.
+
+    Whether it is damaged in between nobody knows who does not read it.
+
+    Args:
+        prefix: prefix of a checkpoint that exists.
+        checksum: of its index; of the same it is asked once.
+    """
+    shards, ends = num_shards(prefix) if checksum else 0, {}
+    with _naming(prefix):
+        for key, value in _entries(prefix + ".index") if shards else ():
+            entry = BundleEntryProto.FromString(value) if key else None
+            if entry and not entry.slices:  # else it says what its slices' entries say
+                ends[entry.shard_id] = max(ends.get(entry.shard_id, 0), entry.offset + entry.size)
+    for shard, end in sorted(ends.items()):
+        path = f"{prefix}.data-{shard:05d}-of-{shards:05d}"
+        size = tf.gfile.Stat(path).length if tf.gfile.Exists(path) else None
+        if size is None or size < end:
+            found = "is not there" if size is None else f"ends after {size} of {end} bytes"
+            raise ValueError(
+                f"The checkpoint {prefix} is damaged or incomplete: {path} {found}. Take another "
+                "copy of it."
+            )
 
 
 def stored_entries(prefix):

@@ -1,11 +1,13 @@
 """`merge_checkpoint`: base + deltas = one plain checkpoint."""
 
+import itertools
 import os
 
 import numpy as np
 from absl import logging
 
 from partial_embed.files.checkpoint import Checkpoint
+from partial_embed.files.finite import expect_finite
 from partial_embed.files.growth import DELTA_KEY, DELTA_ROWS, expect_keys, read_delta
 from partial_embed.files.hashes import keys_fingerprint, keys_text
 from partial_embed.files.locate import is_same_place
@@ -47,12 +49,13 @@ def merge_checkpoint(base, deltas, output, policy=None, vocabulary=None, allow_n
         policy: None, "first", "last" or "mean".
         vocabulary: path of the base's vocabulary file. If given, and the deltas
             know their keys, `<output>.vocabulary.txt` is written.
-        allow_nonfinite: merge tables that hold NaN or Inf, instead of failing.
+        allow_nonfinite: merge what holds NaN or Inf, instead of failing.
 
     Returns:
         `output`.
 
     Raises:
+        TypeError: if `deltas` are none.
         ValueError: if a delta belongs to another base, is none, deltas disagree,
             or a file is damaged. Nothing is written then.
         OSError: if it cannot be written.
@@ -64,7 +67,10 @@ def merge_checkpoint(base, deltas, output, policy=None, vocabulary=None, allow_n
         (7, 4)
     """
     policy = Policy(policy)
-    deltas = [deltas] if isinstance(deltas, (str, bytes, os.PathLike)) else list(deltas or ())
+    deltas = [deltas] if isinstance(deltas, (str, bytes, os.PathLike)) else deltas or ()
+    if not np.iterable(deltas):
+        raise TypeError(f"deltas must be a prefix, or a list of them, got {deltas!r}.")
+    deltas = list(deltas)
     output = os.fsdecode(output)
     if not deltas:
         raise ValueError("There is nothing to merge: name one delta at least.")
@@ -73,10 +79,9 @@ def merge_checkpoint(base, deltas, output, policy=None, vocabulary=None, allow_n
         raise ValueError(f"{base.prefix} is a delta. Give the base first, then deltas.")
     base.expect_whole(base.shapes)
     deltas = [_Delta(path, base) for path in deltas]
-    places = [os.path.realpath(delta.prefix) for delta in deltas]
-    twice = sorted({place for place in places if places.count(place) > 1})
-    if twice:
-        raise ValueError(f"The delta {twice[0]} was given more than once. Name it once.")
+    for one, other in itertools.combinations(deltas, 2):
+        if is_same_place(one.prefix, other.prefix):
+            raise ValueError(f"The delta {one.prefix} was given more than once. Name it once.")
     names = sorted({name for delta in deltas for name in delta.tables})
     tables = [MergedTable(name, base, deltas, policy) for name in names]
     inventory = Inventory(base)
@@ -97,7 +102,7 @@ def merge_checkpoint(base, deltas, output, policy=None, vocabulary=None, allow_n
             for slot in keep(table.base_name, table.name, ()):
                 if slot not in variables:
                     table.slots[slot] = alike.get(kind_of_slot(slot))
-    variables = _merged_variables(base, deltas, tables, policy, keep)
+    variables = _merged_variables(base, deltas, tables, policy, keep, allow_nonfinite)
     powers = inventory.kept_powers({name for name, _ in variables})
     variables += [(name, base.read(name)) for name in powers if any(kept.values())]
     keys = None if vocabulary is None else _merged_keys(vocabulary, tables, base, deltas)
@@ -180,7 +185,7 @@ class _Delta(Checkpoint):
         return [n for n in self.shapes if n != DELTA_KEY and not n.endswith(DELTA_ROWS)]
 
 
-def _merged_variables(base, deltas, tables, policy, keep):
+def _merged_variables(base, deltas, tables, policy, keep, allow_nonfinite):
     """Returns [(name, value), ...] of what is no table: arrays, or values not read yet."""
     of_tables = {name for table in tables for name in (table.name, *table.slots)}
     trained = sorted({name for delta in deltas for name in delta.variables()})
@@ -194,6 +199,8 @@ def _merged_variables(base, deltas, tables, policy, keep):
             )
         prefixes = [delta.prefix for delta in having]
         merged[name] = policy.value(name, prefixes, [delta.read(name) for delta in having])
+        if not allow_nonfinite:
+            expect_finite(name, merged[name], "delta")
     for name in sorted({name for delta in deltas for name in delta.unchanged}):
         having = [delta for delta in deltas if name in delta.unchanged]
         for delta in having:

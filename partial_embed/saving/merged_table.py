@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from partial_embed.files.finite import nonfinite_rows
+from partial_embed.files.finite import expect_finite
 from partial_embed.files.growth import DELTA_ROWS, read_generations
 from partial_embed.files.hashes import fingerprint_of, is_digest
 from partial_embed.files.runs import as_range
@@ -125,7 +125,7 @@ class MergedTable:
         """Writes the table, then its slots, by a `Together`: one of them in memory at a time."""
         self._write_table(together, allow_nonfinite)
         for slot in self.slots:
-            self._write_slot(together, slot)
+            self._write_slot(together, slot, allow_nonfinite)
 
     def _write_table(self, together, allow_nonfinite):
         held = stored(self._base, self.base_name)
@@ -152,13 +152,9 @@ class MergedTable:
             allow_nonfinite: bool.
         """
         self._check_frozen(base)
-        for rows, what in ((self._rows_first(base), "base"), (new, "delta")):
-            bad = [] if allow_nonfinite else nonfinite_rows(rows)
-            if len(bad):
-                raise ValueError(
-                    f"{self.name}: rows {bad[:20].tolist()} of the {what} hold NaN or Inf. Repair "
-                    "it, or pass allow_nonfinite=True."
-                )
+        if not allow_nonfinite:
+            expect_finite(self.name, self._rows_first(base), "base")
+            expect_finite(self.name, new, "delta")
 
     def _check_frozen(self, rows):
         """Raises ValueError unless every delta was trained beside rows of this array."""
@@ -172,7 +168,7 @@ class MergedTable:
                 known[of] = fingerprint_of(take_rows(rows, which, self._axis), self._axis, of[1])
             compare_base(delta.prefix, entry, self.name, known[of], whole)
 
-    def _write_slot(self, together, slot):
+    def _write_slot(self, together, slot, allow_nonfinite):
         initial, which = self.slots[slot], self.plan.frozen_rows()
         having = (d for d in self._deltas if slot in d.tables[self.name]["slots"])
         shape, dtype = self._type(next(having, self._deltas[0]), slot)
@@ -186,6 +182,8 @@ class MergedTable:
             return slot_or_start(None, stored(delta, own), initial, dtype, part).read()
 
         new = self._combined(rows_of)
+        if not allow_nonfinite:  # as for who restores a delta
+            expect_finite(slot, new, "delta")
         if not len(which):
             together.write(slot, "", self._rows_back(new))
             return

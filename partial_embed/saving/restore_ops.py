@@ -113,12 +113,15 @@ class RestoreOps:
         """
         feeds, fed = {}, []
         for variable, value in restoration.values:
-            if value.is_one_slice:
+            if value.is_one_slice and variable.op.name not in restoration.places:
                 feeds.update(zip(self._values[variable.op.name].place, value.place))
             else:
                 fed.append((variable, value))
         for (variable, _), array in zip(fed, read_all([value for _, value in fed])):
-            value = self._values[variable.op.name]
+            name = variable.op.name
+            if name in restoration.places:
+                array = self._placed(session, variable, array, restoration.places[name])
+            value = self._values[name]
             feeds[value.value] = array
             feeds.update({value.is_fit: True} if value.marks is None else {})
         set_here = [variable.op.name for variable, _ in restoration.values]
@@ -158,6 +161,15 @@ class RestoreOps:
         missing = [v.initializer for v in restoration.untouched if v.op.name not in known]
         if missing:
             session.run(missing)
+
+    def _placed(self, session, variable, array, places):
+        """Returns what a variable is, or starts with, with some rows in place of those."""
+        name = variable.op.name
+        if not dict(zip(self._values, session.run(self._has_value)))[name]:
+            session.run(variable.initializer)
+        value, axis = np.array(session.run(variable)), self._rows_of[name][2]
+        np.moveaxis(value, axis, 0)[places] = np.moveaxis(array, axis, 0)
+        return value
 
     def _refuse(self, session, restoration, feeds, checked):
         """Raises ValueError if what can be read is not what it should be."""

@@ -3,6 +3,8 @@
 import os
 from collections import namedtuple
 
+import numpy as np
+
 from partial_embed.files.checkpoint import Checkpoint
 from partial_embed.files.growth import (
     DELTA_KEY,
@@ -21,8 +23,9 @@ from partial_embed.saving.source import (
 )
 from partial_embed.table.embedding import parts_of
 from partial_embed.table.optimizer_state import owners_in_checkpoint
+from partial_embed.table.plan import with_rows
 
-_FIELDS = ["checkpoint", "values", "untouched", "sources", "standing"]
+_FIELDS = ["checkpoint", "values", "places", "untouched", "sources", "standing"]
 
 
 class Restoration(namedtuple("Restoration", _FIELDS)):
@@ -31,6 +34,8 @@ class Restoration(namedtuple("Restoration", _FIELDS)):
     Attributes:
         checkpoint: `Checkpoint`.
         values: list of (variable, `Stored`).
+        places: {name of a variable's op: which of its rows these are}, where they are not all: a
+            base has those that train among new ones, too.
         untouched: list of variables that it says nothing about, or that start without it.
         sources: dict of table name to its source.
         standing: list of `Standing`, what a delta must find in its base.
@@ -76,7 +81,7 @@ def plan_restoration(content, checkpoint, known, loaded, reports, generation=Non
     Raises:
         ValueError: if anything does not fit; says what was expected and what was found.
     """
-    values, untouched, standing = [], [], {}
+    values, places, untouched, standing = [], {}, [], {}
     if DELTA_KEY in checkpoint:
         manifest = read_delta(checkpoint)
         sources = _open_deltas(content, checkpoint, manifest["tables"], known)
@@ -103,10 +108,15 @@ def plan_restoration(content, checkpoint, known, loaded, reports, generation=Non
             standing[table.name] = Standing(table.name, entry, variables, rows)
         for variable, slot in table.trainable():
             rows = plan.trainable_rows
-            rows = range(plan.num_frozen_rows, plan.num_rows) if plan.in_order else rows
             if slot and afresh(slot.name):
                 untouched.append(variable)
                 continue
+            old = [] if source.is_complete else np.flatnonzero(plan.source_of(rows) >= 0)
+            if len(old) and len(old) < len(rows):
+                rows = rows[old]
+                places[variable.op.name] = old
+            elif plan.in_order:
+                rows = range(plan.num_frozen_rows, plan.num_rows)
             found = source.slot_rows(slot.name, rows) if slot else source.rows(rows)
             if found is None and not growing:
                 slots = owners_in_checkpoint(checkpoint).items()
@@ -142,8 +152,12 @@ def plan_restoration(content, checkpoint, known, loaded, reports, generation=Non
         else:
             values.append((saved.variable, _checked(saved, checkpoint, saved.disk_name, kept)))
     for variable, value in values:
-        _check(variable, value, variable.shape.as_list())
-    return Restoration(checkpoint, values, untouched, sources, list(standing.values()))
+        shape = variable.shape.as_list()
+        if variable.op.name in places:
+            shape = with_rows(shape, value.axis, len(places[variable.op.name]))
+        _check(variable, value, shape)
+    kinds = values, places, untouched
+    return Restoration(checkpoint, *kinds, sources, list(standing.values()))
 
 
 def _expect_keys(checkpoint, table, entry):

@@ -2,6 +2,8 @@
 
 import fnmatch
 
+import numpy as np
+
 
 class Patterns:
     """What applies to which variables, by pattern; remembers the patterns that were of use.
@@ -14,14 +16,25 @@ class Patterns:
         """Takes a dict of pattern to value, or one or several patterns whose value is True.
 
         "all" matches every name.
+
+        Raises:
+            TypeError: if it is neither.
         """
         if not isinstance(values, dict):
-            values = dict.fromkeys([values] if isinstance(values, str) else values or (), True)
+            values = [values] if isinstance(values, str) else values or ()
+            if not np.iterable(values) or not all(isinstance(its, str) for its in values):
+                raise TypeError(
+                    "Expected names or patterns of variables, 'all' for every one; found "
+                    f"{values!r}."
+                )
+            values = dict.fromkeys(values, True)
         self._values = dict(values)
         self.unmatched = set(self._values) - {"all"}
 
     def find(self, name, fits=None):
-        """Returns (pattern, value) of the first that `name` matches, else (None, None).
+        """Returns (pattern, value) of `name` itself, else of the first that it matches.
+
+        There may be none: (None, None).
 
         Args:
             name: str.
@@ -29,7 +42,8 @@ class Patterns:
                 of which it cannot counts as not matched. Not asked by default.
         """
         found = None, None
-        for pattern, value in reversed(list(self._values.items())):
+        own = [(name, self._values[name])] if name in self._values else []
+        for pattern, value in [*reversed(list(self._values.items())), *own]:
             matches = pattern == "all" or fnmatch.fnmatchcase(name, pattern)
             if matches and (fits is None or fits(pattern, value)):
                 self.unmatched.discard(pattern)

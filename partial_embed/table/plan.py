@@ -91,6 +91,7 @@ def plan_rows(
     trainable_rows=None,
     source=None,
     axis=0,
+    untrained=(),
 ):
     """Divides the rows of a table.
 
@@ -104,11 +105,13 @@ def plan_rows(
         num_frozen_rows: int, instead of a checkpoint: the first rows, frozen.
         trainable_rows: ids of rows to train, any order, no duplicates.
         source, axis: see `RowPlan`.
+        untrained: rows that the checkpoint holds, and that never trained.
 
     Returns:
         A `RowPlan`.
 
     Raises:
+        TypeError: if `trainable_rows` are no list of ids.
         ValueError: if ids are outside the table or given twice.
     """
     if source is not None:
@@ -118,8 +121,11 @@ def plan_rows(
         new_rows = np.arange(first_new, num_rows)
     else:
         new_rows = np.arange(0)
+    new_rows = np.union1d(new_rows, untrained).astype(np.int64) if len(untrained) else new_rows
     if trainable_rows is None:
         return RowPlan(num_rows, checkpoint_rows, new_rows.astype(np.int64), source, axis)
+    if isinstance(trainable_rows, str) or not np.iterable(trainable_rows):
+        raise TypeError(f"trainable_rows of {name} must be a list of ids, got {trainable_rows!r}.")
     asked = np.asarray(list(trainable_rows))
     if asked.size and not np.issubdtype(asked.dtype, np.integer):
         raise ValueError(f"trainable_rows of {name} must be row numbers, got {asked.dtype}.")

@@ -132,7 +132,7 @@ def plan_table(
     vocabulary = as_vocabulary(vocabulary)
     if axis is not None and not 0 <= axis < len(shape):
         raise ValueError(f"axis of {name} must be from 0 to {len(shape) - 1}, got {axis}.")
-    checkpoint_rows, source = 0, None
+    checkpoint_rows, source, untrained = 0, None, ()
     if checkpoint is not None:
         if num_frozen_rows is not None:
             raise ValueError(
@@ -148,8 +148,6 @@ def plan_table(
         checkpoint_rows, source, untrained = _old_rows(
             name, shape, dtype, checkpoint, tensor_name, vocabulary, generation, axis
         )
-        if len(untrained):
-            trainable_rows = np.union1d(untrained, trainable_rows or []).astype(np.int64)
     elif vocabulary is not None or generation is not None:
         raise ValueError(f"{name}: vocabulary= and generation= need checkpoint=.")
     elif num_frozen_rows is None and trainable_rows is None:
@@ -166,7 +164,14 @@ def plan_table(
             f"{num_frozen_rows}."
         )
     rows = plan_rows(
-        name, shape[axis], checkpoint_rows, num_frozen_rows, trainable_rows, source, axis
+        name,
+        shape[axis],
+        checkpoint_rows,
+        num_frozen_rows,
+        trainable_rows,
+        source,
+        axis,
+        untrained,
     )
     if initializer is None:
         floating = dtype.is_floating

@@ -151,6 +151,27 @@ def test_a_constant_that_counts_rows_is_asked_about(tmp_path):
     assert after["extra"].shape == (3, 6)
 
 
+def a_share(scores, rows):
+    return tf.reduce_sum(scores) / tf.constant(rows, tf.float32, name="count")
+
+
+def small(scores, rows):
+    return tf.argmax(scores, 1, output_type=tf.int32) - tf.cast(
+        tf.constant(rows, tf.int16, name="count"), tf.int32
+    )
+
+
+@pytest.mark.parametrize("extra", [a_share, small])
+def test_numbers_of_any_dtype_that_count_rows(tmp_path, extra):
+    directory, words = save(tmp_path, extra=extra)
+    output, how = str(tmp_path / "grown"), {"vocabularies": {"*": (words, NEW, 1)}, "show": None}
+    with pytest.raises(ValueError, match=r"holds 4, an old number of rows .* in .*count"):
+        pe.grow_saved_model(directory, output, **how)
+    pe.grow_saved_model(directory, output, constants={"*": "keep", "count": 6}, **how)
+    (before, _), (after, _) = serve(directory, OLD), serve(output, OLD)
+    assert before["extra"].tolist() != after["extra"].tolist()
+
+
 def test_the_command(tmp_path, capsys):
     directory, words = save(tmp_path, extra=one_hot)
     new, output = write_keys(tmp_path / "new.txt", NEW), str(tmp_path / "grown")

@@ -223,6 +223,10 @@ def test_grown_twice_before_it_is_trained(folder):
     with tf.Graph().as_default():
         table = pe.get_embedding("model/ent", [9, WIDTH], checkpoint=two, generation=0)
         assert table.plan.trainable_rows.tolist() == [6, 7, 8]
+    with tf.Graph().as_default():
+        how = dict(checkpoint=two, trainable_rows=np.array([1, 4]))
+        table = pe.get_embedding("model/ent", [10, WIDTH], **how)
+        assert table.plan.trainable_rows.tolist() == [1, 4, 6, 7, 8, 9]
 
 
 def test_where_new_rows_start(write_checkpoint, read_checkpoint, tmp_path, random):

@@ -150,6 +150,13 @@ def test_a_delta_that_is_named_twice(folder, base):
     _, delta = grow(base[0], folder)
     with pytest.raises(ValueError, match="delta.* was given more than once"):
         pe.merge_checkpoint(base[0], [delta, os.path.relpath(delta)], folder("merged.ckpt"))
+    for name in os.listdir(folder()):
+        if name.startswith("a-delta.ckpt"):
+            os.symlink(folder(name), folder(name.replace("a-delta", "linked")))
+    with pytest.raises(ValueError, match="delta.* was given more than once"):
+        pe.merge_checkpoint(base[0], [delta, folder("linked.ckpt")], folder("merged.ckpt"))
+    with pytest.raises(TypeError, match="deltas must be a prefix, or a list of them, got 5"):
+        pe.merge_checkpoint(base[0], 5, folder("merged.ckpt"))
 
 
 @pytest.fixture
@@ -343,6 +350,25 @@ def test_rows_that_are_no_numbers(folder, write_checkpoint, bad):
     assert "model/ent: rows [2] of the base hold NaN or Inf" in text
     merged = pe.merge_checkpoint(prefix, delta, folder("merged.ckpt"), allow_nonfinite=True)
     np.testing.assert_array_equal(read(merged)["model/ent"][:OLD], values)
+
+
+@pytest.mark.parametrize("which", ["slot", "weight"])
+def test_a_slot_or_a_weight_that_is_no_number(folder, base, which):
+    """Nobody could restore what comes out."""
+    with tf.Graph().as_default(), tf.Session() as session:
+        with pe.growing(base[0], train="*/W", show=None):
+            model = Model(NEW, "Adagrad")
+        saver = pe.Saver(delta=True)
+        session.run(tf.global_variables_initializer())
+        model.train(session)
+        is_bad = {"slot": "ent/trainable/Adagrad", "weight": "/W"}[which]
+        (bad,) = [v for v in tf.global_variables() if v.op.name.endswith(is_bad)]
+        bad.load(np.full(bad.shape.as_list(), np.nan), session)
+        delta = saver.save(session, folder("delta.ckpt"))
+    text = refused(folder, base[0], delta)
+    assert {"slot": "model/ent/Adagrad", "weight": "model/W"}[which] in text
+    assert "of the delta hold NaN or Inf" in text
+    pe.merge_checkpoint(base[0], delta, folder("merged.ckpt"), allow_nonfinite=True)
 
 
 # --- as a user runs them ----------------------------------------------------------------

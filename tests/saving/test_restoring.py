@@ -123,6 +123,42 @@ def test_restoring_the_base_does_what_growing_did(folder, growth, slots, copied)
             assert_same(values(session), expected)
 
 
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("slots", [False, True])
+def test_the_base_sets_old_rows_that_train_beside_new_ones(folder, axis, slots):
+    """One variable holds both: new rows stay as they are."""
+
+    def script(rows):
+        table = tf.get_variable("ent", [rows, 3] if axis == 0 else [3, rows])
+        step = tf.train.MomentumOptimizer(0.1, 0.9).minimize(tf.reduce_sum(table**2))
+        return table, step, tf.global_variables
+
+    with tf.Graph().as_default(), tf.Session() as session:
+        table, train, variables = script(4)
+        session.run(tf.global_variables_initializer())
+        session.run(train)
+        base = tf.train.Saver().save(session, folder("base"))
+        old = [np.moveaxis(session.run(v), axis, 0) for v in variables()]
+    with tf.Graph().as_default():
+        with pe.growing(base, slots=slots, trainable_rows={"ent": [3, 1]}, show=None):
+            table, train, variables = script(6)
+        saver = pe.Saver()
+        mine = [table.trainable, *(v for v in variables() if "Momentum" in v.op.name)]
+        tf.get_default_graph().finalize()
+        with tf.Session() as session:
+            saver.restore(session, base)  # which makes values where there are none
+            assert session.run(table).shape == tuple(table.shape.as_list())
+            session.run([train, train])
+            before = [np.moveaxis(session.run(v), axis, 0) for v in mine]
+            saver.restore(session, base)
+            after = [np.moveaxis(session.run(v), axis, 0) for v in mine]
+    is_loaded = [True, slots]  # else slots start afresh, and no base sets them
+    for its, was, now, loaded in zip(old, before, after, is_loaded):
+        assert now[2:].tobytes() == was[2:].tobytes()
+        assert now[:2].tobytes() == (its[[1, 3]] if loaded else was[:2]).tobytes()
+        assert was[:2].tobytes() != its[[1, 3]].tobytes()
+
+
 def test_a_base_without_growing_is_restored_with_its_counters(session, base):
     tf.train.get_or_create_global_step()
     pe.get_embedding("model/ent", [NEW, 4], checkpoint=base[0])

@@ -75,6 +75,12 @@ def test_rows_that_cannot_be(rows, message):
         plan_rows("embedding", 6, num_frozen_rows=4, trainable_rows=rows)
 
 
+@pytest.mark.parametrize("rows", [2, "2", True])
+def test_rows_that_are_no_list(rows):
+    with pytest.raises(TypeError, match=f"of embedding must be a list of ids, got {rows!r}"):
+        plan_rows("embedding", 6, num_frozen_rows=4, trainable_rows=rows)
+
+
 ROWS = st.lists(st.integers(0, 40), unique=True, max_size=30)
 
 
