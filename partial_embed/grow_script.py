@@ -21,6 +21,7 @@ from partial_embed.saving.saver import Saver
 from partial_embed.table.report import REPORTS, Report
 from partial_embed.table.treatment import Treatment
 from partial_embed.training.hold import hold_still
+from partial_embed.training.writers import refuse_writers
 
 
 def _whole_graph():
@@ -207,12 +208,18 @@ class growing:
             self._settle(graph)
 
     def _settle(self, graph):
-        """Holds what is to be held of a graph, and shows what became of its variables."""
+        """Holds what is to be held of a graph, and shows what became of its variables.
+
+        Raises:
+            ValueError: if an op can write to what is frozen.
+        """
         report = self._reports[graph]
         with graph.as_default():
             for variable in report.held:
                 hold_still(variable)
-        report.show()
+            report.is_settled = True
+            report.show()
+            refuse_writers()
 
     def _show_once(self, report):
         if report.text() not in self._shown:  # An Estimator makes the same graph again and again.

@@ -1,5 +1,6 @@
 """growing: an unchanged script, a larger table, and nothing else that moves."""
 
+import contextlib
 import os
 import shutil
 
@@ -141,6 +142,15 @@ def test_a_base_without_its_data_is_refused_before_a_graph_is_made(base, tmp_pat
     assert not tf.global_variables()
 
 
+def test_an_optimizer_of_frozen_rows_is_refused_though_nobody_asks(base):
+    """The script names its variables itself, and saves with a plain Saver, or not at all."""
+    message = r"update_entity/frozen/.* can write to entity/frozen:0.*leave it out of the var_list"
+    with pytest.raises(ValueError, match=message), pe.growing(base, show=None):
+        loss = tf.reduce_sum(tf.gather(tf.get_variable("entity", [6, 2]), [0, 5]))
+        mine = tf.get_collection(tf.GraphKeys.GLOBAL_VARIABLES, "entity")
+        tf.train.GradientDescentOptimizer(0.1).minimize(loss, var_list=mine)
+
+
 def test_a_pattern_that_matches_nothing(base):
     with pytest.raises(ValueError) as error, pe.growing(base, train=["decoder/*", "encoder/*"]):
         script(6)
@@ -161,6 +171,46 @@ def test_what_belongs_to_a_name_is_a_dict(base, argument):
 def test_what_says_which_variables_is_names(base, argument, value):
     with pytest.raises(TypeError, match="Expected names or patterns of variables, 'all' for every"):
         pe.growing(base, **{argument: value})
+
+
+def accumulating(rows):
+    """Sums of gradients of several batches, as scripts of TensorFlow 1 keep them."""
+    table = tf.get_variable("table", [rows, 3], initializer=tf.ones_initializer())
+    ids = tf.placeholder(tf.int32, [None])
+    optimizer, trained = tf.train.GradientDescentOptimizer(0.1), tf.trainable_variables()
+    sums = [tf.Variable(tf.zeros_like(v.initialized_value()), trainable=False) for v in trained]
+    zero = tf.group(*[tf.assign(its, tf.zeros_like(its)) for its in sums])
+    loss = tf.reduce_sum(tf.square(tf.gather(table, ids) - 3.0))
+    gradients = optimizer.compute_gradients(loss, trained)
+    add = tf.group(*[tf.assign_add(its, g) for its, (g, _) in zip(sums, gradients)])
+    step = optimizer.apply_gradients([(its / 2.0, v) for its, v in zip(sums, trained)])
+    return table, ids, zero, add, step
+
+
+@pytest.mark.parametrize("rows", [6, 9, 14])
+def test_sums_of_gradients_are_of_new_rows(tmp_path, rows, capsys):
+    """They have the name of those of all old rows, and may be more, or fewer, than these."""
+
+    def run(session, rows, base=None):
+        with pe.growing(base) if base else contextlib.ExitStack():
+            table, ids, zero, add, step = accumulating(rows)
+        session.run(tf.global_variables_initializer())
+        for batch in ([rows - 1], [rows - 1, 4]):
+            session.run(zero)
+            session.run(add, {ids: batch})
+            session.run(add, {ids: batch})
+            session.run(step)
+        return session.run(table)
+
+    with tf.Graph().as_default(), tf.Session() as session:
+        run(session, 5)
+        base = tf.train.Saver().save(session, str(tmp_path / "base"))
+    with tf.Graph().as_default(), tf.Session() as session:
+        grown = run(session, rows, base)
+    with tf.Graph().as_default(), tf.Session() as session:
+        plain = run(session, rows)
+    assert grown[5:].tobytes() == plain[5:].tobytes()
+    assert "Variable: it has one entry for each new row of table" in capsys.readouterr().err
 
 
 def test_a_name_counts_before_a_pattern_that_fits_it(base):

@@ -43,7 +43,8 @@ def growth_text(tables, prefix):
     Args:
         tables: dict of name to `{"rows": int, "generations": [runs, ...]}`, see `to_runs`,
             "axis", along which rows are counted, where that is not 0, "vocabulary",
-            the `keys_fingerprint` of the keys of its rows, where it has one, and
+            the `keys_fingerprint` of the keys of its rows, where it has one, "grew_from", the
+            checksum of the index of the checkpoint whose rows it holds, where that is known, and
             "untrained", a list of the generations whose rows nobody has trained.
         prefix: prefix of the checkpoint it is about.
     """
@@ -290,8 +291,9 @@ def _check_generations(entry, rows):
     if count_of(entry, "rows") != rows:
         raise ValueError(f"rows: expected {rows}, found {entry['rows']}")
     generations = get(entry, "generations", list)
-    if "vocabulary" in entry:
-        get(entry, "vocabulary", str)
+    for key in ("vocabulary", "grew_from"):
+        if key in entry:
+            get(entry, key, str)
     for number in get(entry, "untrained", list) if "untrained" in entry else ():
         if type(number) is not int or not 0 <= number < len(generations):
             raise ValueError(f"untrained: there is no generation {short(number)}")

@@ -87,8 +87,8 @@ class Built:
                     place = slot.name, spec
                     dtype = slot.variable.dtype.base_dtype
                     writers[place] = SlotWriter(variable.device, *place, *shapes, dtype)
-        for saved, name, _, shape in self._content.unchanged_slots():
-            dtype, device = saved.source.dtype, saved.variable.device
+        for saved, name, _, shape, dtype in self._content.unchanged_slots():
+            device = saved.variable.device
             writers[name, ""] = SlotWriter(device, name, "", shape, shape, dtype)
         for holder, name, there, like in self._kept:
             if isinstance(holder, Table):
@@ -147,7 +147,10 @@ class Built:
         others = _OTHER_BASES.setdefault(session, {})
         for table in self._content.tables:
             others[table.embedding.table_name] = self._other_base(table)
-        _DIGESTS.pop(session, None)
+        for other in [
+            its for its in _DIGESTS if its.graph is session.graph
+        ]:  # one may wrap another
+            del _DIGESTS[other]
         return restoration
 
     def _other_base(self, table):
@@ -180,11 +183,14 @@ class Built:
         """Returns what the growth record beside a whole checkpoint says, or None."""
         if self._delta or not self._content.tables:
             return None
-        tables = {table.name: table.embedding for table in self._content.tables}
-        return {
-            name: generations_of(table.plan, table.source, table.tensor_name, table.keys)
-            for name, table in tables.items()
-        }
+        found = {}
+        for name, table in ((its.name, its.embedding) for its in self._content.tables):
+            entry = generations_of(table.plan, table.source, table.tensor_name, table.keys)
+            found[name] = entry
+            base, origin = table.source, self._origins.get(name)
+            if base is not None and origin.grew_from == base.index_checksum != "":
+                entry["grew_from"] = base.index_checksum
+        return found
 
     def stands_on(self, prefix):
         """Returns whether deltas are saved, of which the frozen rows stand in a checkpoint."""
@@ -268,14 +274,13 @@ class Built:
                         value = slot_value(session, source, table, slot, start, rows, [variable])
                         writer = self._writers[slot.name, slice_of_slot(table, slot, rows)[0]]
                         writer.write(session, stage.part(), value)
-                elif table.embedding.plan.num_frozen_rows:
+                else:
                     write_joined_slot(session, source, stage, table, slot, start)
-        for saved, name, slot, shape in self._content.unchanged_slots():
+        for saved, name, slot, *kind in self._content.unchanged_slots():
             place = self._place_of(saved, newest_too)
             used.append(place.checkpoint)
-            base, dtype = place.checkpoint, saved.source.dtype
-            found = slot_in(place, saved, name)
-            value = slot_or_start(found, stored(base, place.name), starts[slot.name], dtype, shape)
+            found, rows = slot_in(place, saved, name), stored(place.checkpoint, place.name)
+            value = slot_or_start(found, rows, starts[slot.name], *kind[::-1])
             self._writers[name, ""].write(session, stage.part(), value)
         for holder, name, there, like in self._kept:
             place = self._place_of(holder, newest_too)

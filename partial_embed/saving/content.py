@@ -16,6 +16,7 @@ from partial_embed.table.embedding import (
     parts_of,
 )
 from partial_embed.table.on_disk import Whole, in_slices, slice_of
+from partial_embed.table.optimizer_state import name_in, renamed
 from partial_embed.table.plan import rows_of, with_rows
 
 
@@ -68,7 +69,7 @@ class Content(namedtuple("Content", ["tables", "unchanged", "plain", "foreign"])
         return [slot for table in self.tables for slot in table.slots]
 
     def unchanged_slots(self):
-        """Returns [(saved, slot name on disk, like which slot, its shape), ...] of what is frozen.
+        """Returns [(saved, slot name on disk, like which slot, shape, dtype), ...] of the frozen.
 
         The plain script trains these variables too, so it looks for their slots. But what has
         others in the base, where the table has this one, has another optimizer.
@@ -87,7 +88,11 @@ class Content(namedtuple("Content", ["tables", "unchanged", "plain", "foreign"])
                         continue
                     a_number_a_row = slot.variable.shape.rank < table.embedding.shape.rank
                     shape = saved.full_shape[:1] if a_number_a_row else saved.full_shape
-                    found.setdefault(name, (saved, name, slot, shape))
+                    there = renamed(name, saved.own_name, saved.source.name)
+                    known = saved.source.checkpoint.dtypes
+                    dtype = known.get(name_in(saved.source.checkpoint, there, saved.source.name))
+                    dtype = dtype or saved.source.dtype
+                    found.setdefault(name, (saved, name, slot, shape, dtype))
         return list(found.values())
 
     def kept_slots(self):

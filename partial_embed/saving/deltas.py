@@ -31,12 +31,11 @@ def generations_of(plan, source=None, tensor_name=None, keys=None):
         runs = [to_runs(plan.frozen_rows()), to_runs(plan.trainable_rows)]
         if source is not None:
             runs = _grown_at_the_end(plan, known)
-        return {**count, "generations": [part for part in runs if part]}
+        return {**count, "generations": _until_last_rows(runs)}
     sources = plan.source
     if known and known["rows"] >= plan.checkpoint_rows:
         older = [from_runs(runs) for runs in known["generations"]]
-        older = [rows[rows < plan.checkpoint_rows] for rows in older]
-        older = [rows for rows in older if len(rows)]
+        older = _until_last_rows([rows[rows < plan.checkpoint_rows] for rows in older])
     else:
         older = [np.arange(max(plan.checkpoint_rows, 0))]
     generation = np.full(max(plan.checkpoint_rows, 1), -1)
@@ -44,7 +43,16 @@ def generations_of(plan, source=None, tensor_name=None, keys=None):
         generation[rows] = number
     of_row = np.where(sources >= 0, generation[np.maximum(sources, 0)], len(older))
     runs = [to_runs(np.flatnonzero(of_row == number)) for number in range(of_row.max() + 1)]
-    return {**count, "generations": runs}
+    return {**count, "generations": _until_last_rows(runs)}
+
+
+def _until_last_rows(generations):
+    """Leaves out those at the end that have no rows; one in between that lost all keeps its place.
+
+    What generation=2 is must not depend on which rows were dropped since.
+    """
+    have_rows = [number for number, rows in enumerate(generations) if len(rows)]
+    return generations[: have_rows[-1] + 1] if have_rows else []
 
 
 def _grown_at_the_end(plan, known):
@@ -59,7 +67,8 @@ def _grown_at_the_end(plan, known):
             [[start, min(stop, held)] for start, stop in part if start < held]
             for part in known["generations"]
         ]
-    return older + ([[[held, plan.num_rows]]] if plan.num_rows > held else [])
+    new = [[[held, plan.num_rows]]] if plan.num_rows > held else []
+    return _until_last_rows(older) + new
 
 
 def manifest_of(content, sources, loaded, digests, session):
@@ -80,8 +89,8 @@ def manifest_of(content, sources, loaded, digests, session):
             generations_of(plan, embedding.source, embedding.tensor_name, embedding.keys),
             base=source and source.checkpoint.prefix,
             base_name=embedding.tensor_name,
-            checkpoint_rows=plan.checkpoint_rows or plan.num_frozen_rows,
-            base_rows=base_rows(embedding),
+            checkpoint_rows=plan.grown_from,
+            base_rows=base_rows(embedding, source),
             trainable=to_runs(plan.trainable_rows),
             source=None if plan.source is None else to_runs(plan.source),
             frozen=digests[embedding.table_name],
@@ -97,6 +106,6 @@ def manifest_of(content, sources, loaded, digests, session):
         }
         for saved in content.unchanged
     }
-    for saved, name, slot, _ in content.unchanged_slots():
+    for saved, name, slot, *_ in content.unchanged_slots():
         unchanged[saved.disk_name]["slots"][name] = starts[slot.name]
     return delta_text(tables, unchanged)

@@ -57,12 +57,14 @@ def slot_value(session, source, table, slot, start, which, variables):
 
 
 def write_joined_slot(session, source, stage, table, slot, start):
-    """Writes all rows of a slot, where those that train lie among others."""
+    """Writes all rows of a slot, where those that train lie among others, or are all there are."""
     embedding, plan = table.embedding, table.embedding.plan
-    rows = plan.frozen_rows(), embedding.frozen_parts
-    value = slot_value(session, source, table, slot, start, *rows)
-    joined = plan.joined(value.read(), session.run(slot.variable))
-    write_part(stage.part(), [(slot.name, "", joined)])
+    values = session.run(slot.variable)
+    if plan.num_frozen_rows:
+        rows = plan.frozen_rows(), embedding.frozen_parts
+        old = slot_value(session, source, table, slot, start, *rows)
+        values = plan.joined(old.read(), values)
+    write_part(stage.part(), [(slot.name, "", values)])
 
 
 def slice_of_slot(table, slot, rows):

@@ -6,7 +6,13 @@ import weakref
 from absl import logging
 
 from partial_embed.files.growth import DELTA_KEY
-from partial_embed.table.optimizer_state import is_power, kind_of_power, owners_in, renamed
+from partial_embed.table.optimizer_state import (
+    has_shape_of_slot,
+    is_power,
+    kind_of_power,
+    owners_in,
+    renamed,
+)
 
 # As tf.train.Checkpoint calls a slot of the variable `group(1) + group(3)`.
 _OBJECT_SLOT = re.compile(r"(.+)/\.OPTIMIZER_SLOT/.+/([^/]+)(/\.ATTRIBUTES/VARIABLE_VALUE)")
@@ -114,9 +120,7 @@ class Inventory:
         return kept
 
     def _is_slot(self, name, owner):
-        shape, held = list(self._shapes[name]), list(self._shapes[owner])
-        is_part = shape[:1] == held[:1] and name.rpartition("/")[0] == owner
-        return bool(shape and held) and (held == shape or is_part)
+        return has_shape_of_slot(name, list(self._shapes[name]), owner, list(self._shapes[owner]))
 
 
 _INVENTORIES = weakref.WeakKeyDictionary()  # by checkpoint

@@ -223,7 +223,7 @@ def _merged_variables(base, deltas, tables, policy, keep, allow_nonfinite):
             there = name_in(base, there, entry["base_name"])
             held = stored(base, there) if there in base else None
             shape = list((held or value).shape)  # one number a row, perhaps
-            merged[slot] = slot_or_start(held, value, initial, value.dtype, shape)
+            merged[slot] = slot_or_start(held, value, initial, (held or value).dtype, shape)
         for slot, there in keep(entry["base_name"], name).items():
             if slot not in of_tables:
                 merged.setdefault(slot, stored(base, there))

@@ -61,6 +61,8 @@ class MergedTable:
             )
         else:
             self._join()
+        if base.index_checksum:
+            self.generations["grew_from"] = base.index_checksum
         self._source = BaseTable(base, self.base_name, self.plan, name)
 
     def _same(self, what, of, deltas=None):

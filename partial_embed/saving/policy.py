@@ -101,12 +101,13 @@ def _mean(name, arrays, picks, count):
     for _, rows in picks:
         owners[rows] += 1
     if dtype.kind in "iu":
-        owners = owners.astype(dtype)
-        whole, rest = np.zeros(shape, dtype), np.zeros(shape, dtype)
+        wide = dtype if dtype.itemsize == 8 else np.dtype(np.int64)  # rests of 8 bits would not fit
+        owners = owners.astype(wide)
+        whole, rest = np.zeros(shape, wide), np.zeros(shape, wide)
         for array, (chosen, rows) in zip(arrays, picks):
             whole[rows] += array[chosen] // owners[rows]
             rest[rows] += array[chosen] % owners[rows]
-        return whole + rest // owners
+        return (whole + rest // owners).astype(dtype)
     if dtype.kind not in "fc" and dtype.name != "bfloat16":
         raise ValueError(f"{name} is of {dtype}, which has no mean. Use policy='first' or 'last'.")
     total = np.zeros(shape, np.complex128 if dtype.kind == "c" else np.float64)

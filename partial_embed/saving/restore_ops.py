@@ -6,7 +6,7 @@ from collections import namedtuple
 import numpy as np
 import tensorflow.compat.v1 as tf
 
-from partial_embed.files.finite import marks_of
+from partial_embed.files.finite import marks_of, nonfinite_rows
 from partial_embed.files.hashes import can_hash, digest_of, digest_text, hash_rows, read_digest
 from partial_embed.files.tensors import read_tensors, reason, restore_fed
 from partial_embed.saving.same_base import check_base, compare_base
@@ -117,13 +117,14 @@ class RestoreOps:
                 feeds.update(zip(self._values[variable.op.name].place, value.place))
             else:
                 fed.append((variable, value))
-        for (variable, _), array in zip(fed, read_all([value for _, value in fed])):
-            name = variable.op.name
-            if name in restoration.places:
-                array = self._placed(session, variable, array, restoration.places[name])
-            value = self._values[name]
+        for (variable, its), array in zip(fed, read_all([value for _, value in fed])):
+            value, places = self._values[variable.op.name], restoration.places
             feeds[value.value] = array
-            feeds.update({value.is_fit: True} if value.marks is None else {})
+            if variable.op.name in places:
+                there = its.checkpoint.prefix, places[variable.op.name]
+                feeds[value.value] = self._placed(session, variable, array, *there)
+            if value.marks is None or variable.op.name in places:
+                feeds[value.is_fit] = True
         set_here = [variable.op.name for variable, _ in restoration.values]
         checked = self._expect(restoration, feeds)
         way = 2 if checked or self._foreign else 1 if self._new.intersection(set_here) else 0
@@ -162,13 +163,27 @@ class RestoreOps:
         if missing:
             session.run(missing)
 
-    def _placed(self, session, variable, array, places):
-        """Returns what a variable is, or starts with, with some rows in place of those."""
-        name = variable.op.name
-        if not dict(zip(self._values, session.run(self._has_value)))[name]:
-            session.run(variable.initializer)
-        value, axis = np.array(session.run(variable)), self._rows_of[name][2]
-        np.moveaxis(value, axis, 0)[places] = np.moveaxis(array, axis, 0)
+    def _placed(self, session, variable, array, prefix, places):
+        """Returns what a variable is, or starts with, with some rows in place of those.
+
+        Raises:
+            ValueError: if these hold NaN or Inf, or that cannot be said.
+        """
+        table, rows, axis = self._rows_of[variable.op.name]
+        array = np.moveaxis(array, axis, 0)
+        bad = [] if self._allow_nonfinite else nonfinite_rows(array)
+        if len(bad):
+            bad = [int(rows[places[row]]) for row in bad[:20]]
+            raise ValueError(_not_finite(f"{table} of {prefix}", bad))
+        try:
+            has_value = dict(zip(self._values, session.run(self._has_value)))[variable.op.name]
+            value = np.array(session.run(variable if has_value else variable.initial_value))
+        except tf.errors.OpError as error:
+            raise ValueError(
+                f"New rows of {table} have no value: {reason(error)}. Initialize them before. No "
+                "variable was changed."
+            ) from error
+        np.moveaxis(value, axis, 0)[places] = array
         return value
 
     def _refuse(self, session, restoration, feeds, checked):
@@ -183,11 +198,7 @@ class RestoreOps:
             if len(bad):
                 table, rows, _ = self._rows_of.get(variable.op.name, (variable.op.name, None, 0))
                 bad = [int(row if rows is None else rows[row]) for row in bad[:20]]
-                raise ValueError(
-                    f"{table} of {value.checkpoint.prefix}: rows {bad} hold NaN or Inf. Repair the "
-                    "checkpoint, or pass allow_nonfinite=True to load it as it is. No variable was "
-                    "changed."
-                )
+                raise ValueError(_not_finite(f"{table} of {value.checkpoint.prefix}", bad))
 
     def _expect(self, restoration, feeds):
         """Feeds what a delta must find in its base, or compares it; returns the former."""
@@ -220,6 +231,13 @@ Attributes:
     expected: placeholder of the digest in a delta's manifest.
     is_same: whether they are equal; fed, if it is no delta that is restored.
 """
+
+
+def _not_finite(what, rows):
+    return (
+        f"{what}: rows {rows} hold NaN or Inf. Repair the checkpoint, or pass allow_nonfinite=True "
+        "to load it as it is. No variable was changed."
+    )
 
 
 def _expect_all(conditions):

@@ -95,6 +95,11 @@ def plan_restoration(content, checkpoint, known, loaded, reports, generation=Non
     def afresh(name):
         return any(report.leaves(name) for report in reports)
 
+    def name_of(saved):
+        """Returns what a variable is called there: a base has the names that growing took."""
+        there = [r.variables.get(saved.own_name, (None, None))[1] for r in reports]
+        return next((name for name in there if name and name in checkpoint), saved.disk_name)
+
     for table in content.tables:
         source, plan = sources[table.name], table.embedding.plan
         if manifest:
@@ -111,7 +116,9 @@ def plan_restoration(content, checkpoint, known, loaded, reports, generation=Non
             if slot and afresh(slot.name):
                 untouched.append(variable)
                 continue
-            old = [] if source.is_complete else np.flatnonzero(plan.source_of(rows) >= 0)
+            known = table.embedding.source is not None
+            is_old = plan.source_of(rows) >= 0 if known else rows < plan.grown_from
+            old = [] if source.is_complete else np.flatnonzero(is_old)
             if len(old) and len(old) < len(rows):
                 rows = rows[old]
                 places[variable.op.name] = old
@@ -136,21 +143,23 @@ def plan_restoration(content, checkpoint, known, loaded, reports, generation=Non
         if entry:
             known_by = saved.disk_name, entry, parts_of(saved.whole)
             standing[saved.disk_name] = Standing(*known_by, loaded[saved.disk_name])
-        here = not manifest and saved.disk_name in checkpoint
+        name = name_of(saved)
+        here = not manifest and name in checkpoint
         if here:
             # It grew there, and not here: its rows may stand elsewhere.
             base = read_generations(saved.source.checkpoint).get(saved.source.name, {})
-            entry = read_generations(checkpoint).get(saved.disk_name, {})
-            expect_keys(checkpoint.prefix, saved.disk_name, entry, base.get("vocabulary"))
-        place = (checkpoint, saved.disk_name) if here else loaded[saved.disk_name][:2]
+            entry = read_generations(checkpoint).get(name, {})
+            expect_keys(checkpoint.prefix, name, entry, base.get("vocabulary"))
+        place = (checkpoint, name) if here else loaded[saved.disk_name][:2]
         values.append((saved.variable, _checked(saved, *place)))
     kept = {} if generation is None else _kept_rows(checkpoint, generation)
     for saved in content.plain:
-        missing = growing and saved.disk_name not in checkpoint
+        name = name_of(saved)
+        missing = growing and name not in checkpoint
         if missing or afresh(saved.own_name):
             untouched.append(saved.variable)
         else:
-            values.append((saved.variable, _checked(saved, checkpoint, saved.disk_name, kept)))
+            values.append((saved.variable, _checked(saved, checkpoint, name, kept)))
     for variable, value in values:
         shape = variable.shape.as_list()
         if variable.op.name in places:

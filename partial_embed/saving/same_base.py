@@ -12,9 +12,7 @@ def expect_same_base(table, source, origin):
         origin: that of the base.
     """
     embedding, base = table.embedding, table.embedding.source
-    if source.is_complete or base is None:
-        return
-    if source.checkpoint.index_checksum == base.index_checksum != "":
+    if base is None or source.grew_from is None or source.grew_from == base.index_checksum != "":
         return
     if not base.is_unchanged():
         raise ValueError(
@@ -26,8 +24,8 @@ def expect_same_base(table, source, origin):
     if _fingerprint(source, which) != _fingerprint(origin, which):
         raise ValueError(
             f"{table.name} grew from {base.prefix}, and {source.checkpoint.prefix} holds other old "
-            "rows of it. Grow from that one, or restore with allow_other_base=True. No variable "
-            "was changed."
+            f"rows of it. Grow from {'what it grew from' if source.is_complete else 'that one'}, "
+            "or restore with allow_other_base=True. No variable was changed."
         )
 
 

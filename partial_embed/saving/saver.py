@@ -207,7 +207,8 @@ class Saver(OpenSaver):
     def restore(self, sess, save_path, generation=None, allow_other_base=False):
         """Sets every variable from a base, a whole checkpoint or a delta.
 
-        Of a base, what growing loads is set. The rest is left as it is, or initialized
+        What has as many rows as the table here is whole, and all of it is set. Of a base with
+        fewer, what growing loads is set. The rest is left as it is, or initialized
         if it was not: what a base does not hold (new rows, their slots, variables
         that were not there yet), and what growing lets start afresh (`global_step`,
         the state of optimizers) or leaves to the script.
@@ -219,8 +220,9 @@ class Saver(OpenSaver):
                 (into plain variables of that many rows); rows added later are
                 dropped. A table that grows from an earlier generation is made
                 with `get_embedding(generation=)`.
-            allow_other_base: bool, whether a base may hold other rows than the one
-                the tables grew from, which then take the place of those.
+            allow_other_base: bool, whether a base, or what pe.Saver saved of a run that grew
+                from another, may hold other rows than the one the tables grew from, which then
+                take the place of those.
 
         Raises:
             ValueError: if there is no checkpoint, it is damaged, a name, shape

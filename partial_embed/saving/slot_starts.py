@@ -91,4 +91,6 @@ class SlotStarts:
 
 
 def _a_whole_row(marks):
-    return bool(marks.reshape([len(marks), -1]).all(1).any())
+    """Whether rows are marked throughout, with two marks at least: one alone says nothing."""
+    rows = marks.reshape([len(marks), -1])
+    return rows.all(1).sum() * rows.shape[1] > 1

@@ -1,7 +1,6 @@
 """A source of rows: a checkpoint seen as whole tables, with two questions.
 
-`rows(which)` and `slot_rows(slot, which)` say where rows of one table, and of
-one of its optimizer slots, are stored. There are three kinds:
+`rows(which)` and `slot_rows(slot, which)` say where rows of one table, and of a slot, are stored:
 
     whole   row i of the table is row i of the tensor
     base    what the table grew from: rows may stand elsewhere, new ones are not there
@@ -125,6 +124,11 @@ class WholeTable:
         self.name = name
         self._axis = axis
 
+    @property
+    def grew_from(self):
+        """The checksum of the index of what it grew from, None if nothing says."""
+        return read_generations(self.checkpoint).get(self.name, {}).get("grew_from")
+
     def rows(self, which):
         """Returns `Stored` rows of the table.
 
@@ -156,6 +160,11 @@ class BaseTable:
         self._plan = plan
         self._name_here = name_here
 
+    @property
+    def grew_from(self):
+        """The checksum of its index, for it is that itself."""
+        return self.checkpoint.index_checksum
+
     def rows(self, which):
         """Returns `Stored` rows of the table, None if one of them is new; see `WholeTable`."""
         which, axis = self._held(which), self._plan.axis
@@ -171,8 +180,7 @@ class BaseTable:
         """The rows of the base that rows of the table were; None if one was not there."""
         plan = self._plan
         if plan.source is None:
-            held = plan.checkpoint_rows or plan.num_frozen_rows
-            return which if not len(which) or which[-1] < held else None
+            return which if not len(which) or which[-1] < plan.grown_from else None
         rows = plan.source_of(which)
         if (rows < 0).any():
             return None
@@ -190,6 +198,7 @@ class DeltaTable:
     """
 
     is_complete = True
+    grew_from = None  # its manifest says more
 
     def __init__(self, delta, name, plan, base):
         self.base = base
@@ -245,15 +254,19 @@ def slot_or_start(slot_rows, rows, initial, dtype, shape):
         dtype: `tf.DType` of the slot.
         shape: list of ints, shape of these rows of the slot.
     """
-    if slot_rows is not None and (slot_rows.dtype, list(slot_rows.shape)) == (dtype, shape):
+    if slot_rows and (slot_rows.dtype, list(slot_rows.shape)) == (dtype, shape):
         return slot_rows
     return rows if initial is None else Filled(initial, dtype, shape)
 
 
-def base_rows(embedding):
-    """How many rows the table has that this one grew from, those it dropped included."""
+def base_rows(embedding, source=None):
+    """How many rows the table has that this one grew from, those it dropped included.
+
+    Of one that grew from no checkpoint, rows of the source that its frozen ones have by now.
+    """
     if embedding.source is None:
-        return embedding.num_frozen_rows
+        held = source and source.checkpoint.shapes[source.name]
+        return held[embedding.plan.axis] if held else embedding.plan.grown_from
     return embedding.source.shapes[embedding.tensor_name][embedding.plan.axis]
 
 
@@ -279,11 +292,13 @@ def open_table(table, checkpoint):
             as that grew from.
     """
     embedding, plan = table.embedding, table.embedding.plan
-    name = table.name if table.name in checkpoint else embedding.tensor_name
+    # What it grew from may hold another table of its name here.
+    grew_from_this = embedding.source is not None and checkpoint.is_same(embedding.source)
+    own_name = table.name in checkpoint and not grew_from_this
+    name = table.name if own_name else embedding.tensor_name
     checkpoint.expect(name)
     shape, axis = list(checkpoint.shapes[name]), plan.axis
     rows = shape[axis] if axis < len(shape) else 0
-    grown_from = plan.checkpoint_rows or plan.num_frozen_rows
     is_base = _is_base(embedding, checkpoint)
     grew_from_it = is_base and rows == base_rows(embedding)
     drops = plan.source is not None or grew_from_it
@@ -298,11 +313,12 @@ def open_table(table, checkpoint):
         return which_holds_frozen_rows(embedding, [whole, base], BaseTable(*place))
     if rows == plan.num_rows and not (is_base and moves):
         return whole
-    if rows == grown_from or grew_from_it:
+    if rows == plan.grown_from or grew_from_it:
         return base
     raise ValueError(
-        f"The checkpoint {checkpoint.prefix} holds {rows} rows of {name}. Expected {grown_from}, "
-        f"the rows it grew from, or {plan.num_rows}, the whole table. No variable was changed."
+        f"The checkpoint {checkpoint.prefix} holds {rows} rows of {name}. Expected "
+        f"{plan.grown_from}, the rows it grew from, or {plan.num_rows}, the whole table. No "
+        "variable was changed."
     )
 
 

@@ -72,6 +72,20 @@ def owners_in(names, variable_names, is_slot=lambda name, owner: True):
     return found
 
 
+def has_shape_of_slot(name, shape, owner, held):
+    """Returns whether a variable is shaped as a slot of another: like it, or one number a row.
+
+    Of the latter kind is only what is called like it, and nothing in between.
+
+    Args:
+        name, shape: of the variable; the shape a list of ints.
+        owner, held: name and shape of the other.
+    """
+    a_number_a_row = name.rpartition("/")[0] == owner and shape[:1] == held[:1]
+    a_number_a_row = a_number_a_row and all(size == 1 for size in shape[1:])
+    return bool(shape and held) and (held == shape or a_number_a_row)
+
+
 _OWNERS = weakref.WeakKeyDictionary()  # by checkpoint
 
 
@@ -99,6 +113,27 @@ def _owner_here(name, variable_names, beside):
 def is_optimizer_state(name, variable_names):
     """Returns whether `name` is that of a slot of one of some variables, or of a power of Adam."""
     return is_power(name) or bool(owners_of(name, variable_names))
+
+
+def is_slot_here(name, shape):
+    """Returns whether a variable that is made now, and does not train, is state of an optimizer.
+
+    That is what an optimizer makes beside a variable, as those of TensorFlow do; or what has its
+    name and shape, as those of others: `layer/moving_mean` of a variable `layer` has not.
+
+    Args:
+        name: str.
+        shape: `tf.TensorShape`.
+    """
+    made = {variable.op.name: variable.shape for variable in tf.global_variables()}
+    owners, beside = owners_of(name, made), colocated_with()
+    return is_power(name) or any(
+        owner in beside
+        or shape.is_fully_defined()
+        and made[owner].is_fully_defined()
+        and has_shape_of_slot(name, shape.as_list(), owner, made[owner].as_list())
+        for owner in owners
+    )
 
 
 def renamed(name, variable, other):
@@ -152,12 +187,19 @@ def load_slot(getter, name, checkpoint, noted, shape=None, dtype=None, initializ
     Returns:
         The variable.
     """
-    make = functools.partial(getter, name, dtype=dtype, **kwargs)
     there, table = _name_there(name.rstrip("/"), noted)  # Optimizers give scopes as names.
+    is_value = initializer is not None and not callable(initializer)
     if there not in checkpoint:
-        return make(shape=shape, initializer=initializer)
-    held = list(checkpoint.shapes[there])
-    full = tf.TensorShape(np.shape(initializer) if shape is None else shape)
+        return getter(name, shape=shape, dtype=dtype, initializer=initializer, **kwargs)
+    if is_value:  # which TensorFlow 1 takes without a shape
+        value = tf.convert_to_tensor(initializer)
+        shape, dtype = value.shape, value.dtype
+
+        def initializer(shape, dtype=None, partition_info=None):
+            return value
+
+    make = functools.partial(getter, name, dtype=dtype, **kwargs)
+    held, full = list(checkpoint.shapes[there]), tf.TensorShape(shape)
     if table is None:
         if full.as_list() == held:
             initializer = loading_initializer(checkpoint, there, held, True)
@@ -172,8 +214,7 @@ def load_slot(getter, name, checkpoint, noted, shape=None, dtype=None, initializ
 
     def initialize(shape, dtype=None, partition_info=None):
         del partition_info
-        start = initializer(shape, dtype=dtype) if callable(initializer) else initializer
-        start = tf.convert_to_tensor(start, dtype)
+        start = tf.convert_to_tensor(initializer(shape, dtype=dtype), dtype)
         old = load_rows(checkpoint, there, sources[places], axis=plan.axis)
         order = np.arange(len(sources))
         order[places] = len(sources) + np.arange(len(places))

@@ -21,6 +21,7 @@ class RowPlan:
             goes, else int64 array [num_rows], -1 for a row that is not there.
         checkpoint_rows: int, rows of the table in the checkpoint; 0 without one.
         num_frozen_rows: int.
+        grown_from: int, rows of what a base is here: the checkpoint's, else those that are old.
         in_order: bool, whether the frozen rows come first.
         contiguous: bool, whether the frozen rows come first and are loaded in
             order, so that both variables are slices of the table.
@@ -28,13 +29,16 @@ class RowPlan:
             whose rows are columns.
     """
 
-    def __init__(self, num_rows, checkpoint_rows, trainable_rows, source=None, axis=0):
+    def __init__(
+        self, num_rows, checkpoint_rows, trainable_rows, source=None, axis=0, grown_from=None
+    ):
         self.axis = axis
         self.num_rows = num_rows
         self.checkpoint_rows = checkpoint_rows
         self.trainable_rows = trainable_rows
         self.source = source
         self.num_frozen_rows = num_rows - len(trainable_rows)
+        self.grown_from = checkpoint_rows if grown_from is None else grown_from
         last = np.arange(self.num_frozen_rows, num_rows)
         self.in_order = np.array_equal(trainable_rows, last)
         self.contiguous = self.in_order and source is None
@@ -114,16 +118,17 @@ def plan_rows(
         TypeError: if `trainable_rows` are no list of ids.
         ValueError: if ids are outside the table or given twice.
     """
+    grown_from = checkpoint_rows if num_frozen_rows is None else num_frozen_rows
     if source is not None:
         new_rows = np.flatnonzero(source < 0)
-    elif checkpoint_rows or num_frozen_rows is not None or trainable_rows is None:
-        first_new = checkpoint_rows if num_frozen_rows is None else num_frozen_rows
-        new_rows = np.arange(first_new, num_rows)
     else:
-        new_rows = np.arange(0)
+        if not grown_from and num_frozen_rows is None and trainable_rows is not None:
+            grown_from = num_rows  # and some of them train
+        new_rows = np.arange(grown_from, num_rows)
+    kind = source, axis, grown_from
     new_rows = np.union1d(new_rows, untrained).astype(np.int64) if len(untrained) else new_rows
     if trainable_rows is None:
-        return RowPlan(num_rows, checkpoint_rows, new_rows.astype(np.int64), source, axis)
+        return RowPlan(num_rows, checkpoint_rows, new_rows.astype(np.int64), *kind)
     if isinstance(trainable_rows, str) or not np.iterable(trainable_rows):
         raise TypeError(f"trainable_rows of {name} must be a list of ids, got {trainable_rows!r}.")
     asked = np.asarray(list(trainable_rows))
@@ -143,7 +148,7 @@ def plan_rows(
             f"{rows[counts > 1][:10].tolist()}. Name each row once."
         )
     rows = np.union1d(rows, new_rows).astype(np.int64)
-    return RowPlan(num_rows, checkpoint_rows, rows, source, axis)
+    return RowPlan(num_rows, checkpoint_rows, rows, *kind)
 
 
 def with_rows(shape, axis, num_rows):

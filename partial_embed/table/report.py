@@ -38,6 +38,7 @@ class Report:
         alike: list of those of them that gained as many rows as a vocabulary keys.
         held: list of variables whose own updates shall do nothing.
         slots: set of names in the checkpoint of optimizer state that goes on.
+        is_settled: bool, whether growing is closed, and what is held is.
     """
 
     def __init__(self, checkpoint, show, expect_obeyed, unmatched):
@@ -48,6 +49,7 @@ class Report:
         self.alike = []
         self.held = []
         self.slots = set()
+        self.is_settled = False
         self._shown = None
         self._show = show
         self._expect_obeyed = expect_obeyed
@@ -66,9 +68,7 @@ class Report:
         taken = {tensor_name for _, tensor_name, _ in self.variables.values()}
         rest = set(self.checkpoint.shapes) - taken
         return sorted(
-            name
-            for name in rest
-            if not is_optimizer_state(name, self.checkpoint.shapes) and not self._counts(name)
+            name for name in rest if not self._is_state_there(name) and not self._counts(name)
         )
 
     def not_loaded(self, graph):
@@ -78,7 +78,7 @@ class Report:
             for variable in graph.get_collection(tf.GraphKeys.GLOBAL_VARIABLES)
             if variable.op.name in self.checkpoint
             and variable.op.name not in self.variables
-            and not is_optimizer_state(variable.op.name, self.checkpoint.shapes)
+            and not self._is_state_there(variable.op.name)
             and not self._counts(variable.op.name)
         ]
 
@@ -90,6 +90,12 @@ class Report:
             return False
         owners = {*self.checkpoint.shapes, *self.variables}
         return is_optimizer_state(name, owners) or (name in self.checkpoint and self._counts(name))
+
+    def _is_state_there(self, name):
+        """Whether a tensor of the checkpoint is a power of Adam, or shaped as what it is below."""
+        shapes = self.checkpoint.shapes
+        owner = owners_in_checkpoint(self.checkpoint).get(name)
+        return is_power(name) or (owner is not None and shapes[owner] == shapes[name])
 
     def _counts(self, name):
         scalar = not self.checkpoint.shapes[name]

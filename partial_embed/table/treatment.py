@@ -8,10 +8,15 @@ import tensorflow.compat.v1 as tf
 from partial_embed.files.growth import VOCABULARY_SUFFIX, read_generations, untrained_rows
 from partial_embed.files.nearest import nearest, short
 from partial_embed.table import report
+from partial_embed.table.embedding import embeddings_in
 from partial_embed.table.initial_values import COUNTER, DATA, kind_of, needs_no_shape
 from partial_embed.table.loading import load_unchanged
 from partial_embed.table.make_table import find_or_make
-from partial_embed.table.optimizer_state import is_optimizer_state, load_slot
+from partial_embed.table.optimizer_state import (
+    is_optimizer_state,
+    is_slot_here,
+    load_slot,
+)
 from partial_embed.table.patterns import Patterns
 from partial_embed.table.vocabulary import as_vocabulary, compare_with_keys
 
@@ -87,7 +92,7 @@ class Treatment:
     def concerns(self, name, trainable=False):
         """Returns whether the checkpoint says anything about a variable of that name."""
         return self._there(name) in self.checkpoint or (
-            self._slots and trainable is False and is_optimizer_state(name, self._made())
+            self._slots and trainable is False and is_optimizer_state(name, _made())
         )
 
     def leave(self, name, trainable, noted):
@@ -97,10 +102,6 @@ class Treatment:
 
     def _there(self, name):
         return self._names.get(name) or name
-
-    @staticmethod
-    def _made():
-        return [variable.op.name for variable in tf.global_variables()]
 
     def __call__(self, getter, name, noted, kwargs):
         """Makes a variable.
@@ -119,7 +120,7 @@ class Treatment:
         if self.skip.get(name):
             noted.note(name, report.ALONE, there, "skip=")
             return getter(name, shape=shape, **kwargs)
-        if trainable is False and is_optimizer_state(name, self._made()):
+        if trainable is False and is_slot_here(name, _shape_of(shape, initializer)):
             load = functools.partial(load_slot, getter, name, self.checkpoint, noted)
             make = load if self._slots else functools.partial(getter, name)
             return make(shape=shape, **kwargs)
@@ -157,7 +158,24 @@ class Treatment:
             )
             noted.note(name, fate, there, why)
             return getter(name, **given)
+        table = trainable is False and not asked and self._beside_new_rows(shape, there)
+        if table:
+            noted.note(name, report.ALONE, there, f"it has one entry for each new row of {table}")
+            return getter(name, **given)
         return self._grow_or_load(getter, name, there, kind, trains, noted, kwargs)
+
+    def _beside_new_rows(self, shape, there):
+        """Returns the name of a table of whose new rows a variable is an image, None for none.
+
+        So sums of gradients are, made of `tf.trainable_variables()`: of all rows in the checkpoint,
+        and here of those that train.
+        """
+        held = self.checkpoint.shapes[there]
+        for table in embeddings_in():
+            its = self.checkpoint.shapes.get(table.tensor_name)
+            if table.trainable is not None and held == its != shape == table.trainable.shape:
+                return table.table_name
+        return None
 
     def _grow_or_load(self, getter, name, there, kind, trains, noted, kwargs):
         shape, held = kwargs["shape"], list(self.checkpoint.shapes[there])
@@ -252,6 +270,18 @@ class Treatment:
                     f"vocabulary, or skip={name!r}; if those at its end are of keys in no "
                     f"vocabulary, say so: (old, new, {was - old})."
                 )
+
+
+def _made():
+    return [variable.op.name for variable in tf.global_variables()]
+
+
+def _shape_of(shape, initializer):
+    """The `tf.TensorShape` that a variable will have, as far as that is known."""
+    if shape is None and initializer is not None and not callable(initializer):
+        shape = getattr(initializer, "shape", None)
+        shape = np.shape(initializer) if shape is None else shape
+    return tf.TensorShape(shape)
 
 
 def _moved(plan, vocabulary):

@@ -1,5 +1,6 @@
 """`Facts`: what a graph says about its variables and a loss, gathered once for `audit`."""
 
+import re
 import typing
 
 import numpy as np
@@ -15,6 +16,8 @@ from partial_embed.table.embedding import (
 from partial_embed.table.plan import rows_of
 from partial_embed.training.graph import PLAIN_ASSIGN, blocked_by, find_writers, upstream
 from partial_embed.training.minimize import as_list, expand
+
+_GRADIENTS = re.compile(r"(^|/)gradients(_\d+)?/")
 
 
 class Facts(typing.NamedTuple):
@@ -48,13 +51,16 @@ def gather(loss, optimizer, var_list, ids, embeddings):
     tables = [e.trainable for e in embeddings if e.trainable is not None]
     trainable = [v for v in tf.trainable_variables() if isinstance(v, Variable)]
     learns = {v.op.name for v in tables + trainable}
-    moved = []
+    moved, by_hand = [], []
     for variable in tf.global_variables() + tables:
         name = variable.op.name
         # A plain assignment loads a variable, and trains none.
-        types = {op.type for op in writers.get(name, ())}.difference(PLAIN_ASSIGN)
-        if "Apply" in " ".join(types) or (types and name in learns):
+        its = [op for op in writers.get(name, ()) if op.type not in PLAIN_ASSIGN]
+        if any("Apply" in op.type or name in learns and _has_gradient(op) for op in its):
             moved.append(variable)
+        elif its and name in learns:
+            by_hand.append(variable)
+    moved = moved or by_hand  # Beside an optimizer they clip, or normalize.
     if var_list is not None:
         trained = [v for item in as_list(var_list) for v in expand(item, embeddings)]
         left_out = "not in the var_list"
@@ -86,6 +92,11 @@ def why_no_gradient(variable, above):
     if not stops:
         return "the loss reaches it by no op that has a gradient"
     return f"no gradient passes {' and '.join(stops[:3])}"
+
+
+def _has_gradient(op):
+    """Whether what an op writes depends on a gradient, by the scope that these are made in."""
+    return any(_GRADIENTS.search(other.name) for other in upstream(op.inputs, control=False))
 
 
 def _gradients(loss, variables):

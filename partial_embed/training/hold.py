@@ -21,7 +21,7 @@ def hold_still(variable):
     graph = tf.get_default_graph()
     for part in parts_of(variable):
         for op in find_writers(graph.get_operations()).get(part.op.name, ()):
-            if any(_SCOPE in value.op.name for value in op.inputs[1:]):  # held already
+            if is_held(op):
                 continue
             with graph.control_dependencies(None), tf.name_scope(_SCOPE):
                 if op.type in PLAIN_ASSIGN:
@@ -34,3 +34,8 @@ def hold_still(variable):
                         "no assignment. Leave it out of hold=."
                     )
             set_input(op, 1, value)
+
+
+def is_held(op):
+    """Returns whether an op that writes to a variable was made to leave it as it is."""
+    return any(_SCOPE in value.op.name for value in op.inputs[1:])

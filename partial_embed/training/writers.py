@@ -5,6 +5,7 @@ import tensorflow.compat.v1 as tf
 from partial_embed.table.embedding import embeddings_in, frozen_variables_in, parts_of
 from partial_embed.table.report import STATE, reports_in
 from partial_embed.training.graph import find_writers
+from partial_embed.training.hold import is_held
 
 
 def frozen_in(graph):
@@ -34,10 +35,14 @@ def moving_state(writers):
     """
     found = []
     for report in reports_in():
-        held = {part.op.name for variable in report.held for part in parts_of(variable)}
+        # What is to be held is, once growing is closed; what is made after that is not.
+        held = (
+            {} if report.is_settled else {v.op.name for each in report.held for v in parts_of(each)}
+        )
         for name in report.names(STATE):
-            if writers.get(name) and name not in held:
-                found.append((name, report, writers[name]))
+            moving = [op for op in writers.get(name, ()) if name not in held and not is_held(op)]
+            if moving:
+                found.append((name, report, moving))
     return found
 
 
@@ -52,7 +57,7 @@ def refuse_writers():
     for name, (variable, what) in frozen.items():
         for op in writers.get(name, ()):
             remedy = "leave it out of the var_list, as minimize(optimizer, loss) does"
-            if "Apply" not in op.type:
+            if "Apply" not in op.type and "/update_" not in op.name:  # it is no optimizer's
                 remedy = "write to new rows only, the table's .trainable"
             raise ValueError(
                 f"The op {op.name} ({op.type}) can write to {variable.name}, {what}. To go on, "

@@ -9,7 +9,7 @@ import tensorflow.compat.v1 as tf
 from small_model import NEW, OLD, OPTIMIZERS, WIDTH, Model, assert_same, train_base
 
 import partial_embed as pe
-from partial_embed.files.checkpoint import Checkpoint
+from partial_embed.files.checkpoint import Checkpoint, index_checksum
 
 SOAK = bool(os.environ.get("PARTIAL_EMBED_SOAK"))
 
@@ -202,6 +202,7 @@ def test_deltas_of_different_keys(folder, base, two):
     with open(merged + ".growth.json") as stream:
         entry = json.load(stream)["tables"]["model/ent"]
     assert entry.pop("vocabulary")
+    assert entry.pop("grew_from") == index_checksum(base[0])
     assert entry == {"rows": 11, "generations": [[[0, 6]], [[6, 11]]]}
     with tf.Graph().as_default(), tf.Session() as session:
         model = Model(11)
