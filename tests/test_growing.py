@@ -625,3 +625,46 @@ def test_train_may_be_none(base):
     with pe.growing(base, train=None):
         variables, _ = script(6)
     assert variables["weight"] not in tf.trainable_variables()
+
+
+def test_state_below_a_variable_is_no_slot_of_it(write_checkpoint, start, capsys):
+    held = {"e": np.ones([4, 3]), "w": np.ones([3, 3]), "w/u": np.full([1, 3], 7.0)}
+    held.update({"w/bn/mean": np.full([3], 8.0), "e/bias": np.full([4], 9.0)})
+    base = write_checkpoint({name: its.astype(np.float32) for name, its in held.items()})
+    zeros = dict(initializer=tf.zeros_initializer(), trainable=False)
+    with pe.growing(base):
+        tf.get_variable("e", [6, 3])
+        tf.get_variable("w", [3, 3])
+        state = tf.get_variable("w/u", [1, 3], **zeros), tf.get_variable("w/bn/mean", [3], **zeros)
+        tf.get_variable("e_bias", [6])
+    session, printed = start(), capsys.readouterr().err
+    assert "loaded, state   w/u, w/bn/mean" in printed
+    assert "nobody took it: e/bias." in printed
+    assert [its.ravel().tolist() for its in session.run(state)] == [[7] * 3, [8] * 3]
+    saver = pe.Saver()
+    session.run([tf.assign(its, tf.zeros_like(its)) for its in state])
+    saver.restore(session, base)
+    assert [its.ravel().tolist() for its in session.run(state)] == [[7] * 3, [8] * 3]
+
+
+@pytest.mark.parametrize("dtype", [tf.float32, tf.float64])
+@pytest.mark.parametrize("rows", [None, [1]])
+def test_slots_that_an_optimizer_starts_at_a_tensor(tmp_path, start, dtype, rows):
+    """As Ftrl does, which TensorFlow 1 takes without a shape."""
+
+    def script(count):
+        table = tf.get_variable("e", [count, 2], dtype)
+        loss = tf.reduce_sum(tf.square(tf.nn.embedding_lookup(table, [0, count - 1])))
+        return tf.train.FtrlOptimizer(0.1).minimize(loss)
+
+    with tf.Graph().as_default(), tf.Session() as session:
+        step = script(4)
+        session.run(tf.global_variables_initializer())
+        session.run(step)
+        base = tf.train.Saver().save(session, str(tmp_path / "base"))
+        old = session.run("e/Ftrl:0")
+    with pe.growing(base, slots=True, trainable_rows={"e": rows} if rows else None, show=None):
+        script(6)
+    saved = pe.Saver().save(start(), str(tmp_path / "grown"))
+    found = tf.train.load_checkpoint(saved).get_tensor("e/Ftrl")
+    assert found[:4].tobytes() == old.tobytes() and (found[4:] == found[4, 0]).all()

@@ -326,3 +326,24 @@ def test_a_delta_where_the_newest_checkpoint_was_replaced(start, write_checkpoin
     assert write_checkpoint(arrays, name="newest") == newest
     saver.restore(session, saved)
     assert session.run(table).tobytes() == before.tobytes()
+
+
+def test_rows_that_were_restored_by_a_session_inside_of_another(folder, base, write_checkpoint):
+    """What is known of frozen rows is known of the session, by whatever object it is reached."""
+    checkpoint = Checkpoint(base[0])
+    tensors = {name: checkpoint.read(name) for name in checkpoint.shapes}
+    tensors["model/ent"] = tensors["model/ent"] + np.float32(1)
+    other = write_checkpoint(tensors, name="other.ckpt")
+    with pe.growing(base[0], show=None):
+        Model(NEW, "GradientDescent")
+    saver, raw = pe.Saver(delta=True), []
+    hook = tf.train.SessionRunHook()
+    hook.after_create_session = lambda session, coord: raw.append(session)
+    with tf.train.MonitoredTrainingSession(hooks=[hook]) as session:
+        saver.save(session, folder("before"))
+        saver.restore(raw[0], other, allow_other_base=True)
+        saver.save(session, folder("after"))
+    pe.merge_checkpoint(base[0], folder("before"), folder("merged"))
+    with pytest.raises(ValueError, match="the frozen rows differ"):
+        pe.merge_checkpoint(base[0], folder("after"), folder("merged"))
+    pe.merge_checkpoint(other, folder("after"), folder("merged"))

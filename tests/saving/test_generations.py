@@ -178,3 +178,16 @@ def test_a_generation_is_by_name_and_not_by_number_of_rows(folder, write_checkpo
     assert found["keys"].tolist() == (rows + 10)[[1, 0, 3, 2]].tolist()
     with pytest.raises(ValueError, match="never needs never .4, 2.* holds never .6, 2"):
         restored(end=4, never=4)
+
+
+def test_a_generation_that_lost_all_its_rows_keeps_its_number(folder, write_checkpoint):
+    prefix = write_checkpoint({"ent": np.ones([3, 2], np.float32)})
+    for old, new in (("abc", "abcx"), ("abcx", "abcy"), ("abcy", "abcyz")):
+        with tf.Graph().as_default(), tf.Session() as session:
+            with pe.growing(prefix, vocabularies={"ent": (list(old), list(new))}, show=None):
+                tf.get_variable("ent", [len(new), 2])
+            session.run(tf.global_variables_initializer())
+            prefix = pe.Saver().save(session, folder(new))
+    with open(prefix + ".growth.json") as stream:
+        found = json.load(stream)["tables"]["ent"]["generations"]
+    assert found == [[[0, 3]], [], [[3, 4]], [[4, 5]]]

@@ -9,6 +9,7 @@ import tensorflow.compat.v1 as tf
 from small_model import NEW, OLD, OPTIMIZERS, WIDTH, Model, plain_values, train_base, values
 
 import partial_embed as pe
+from partial_embed.files.checkpoint import Checkpoint
 
 OLD_KEYS, NEW_KEYS = list("abcdef"), list("xbadfyeczw")  # all old ones, in another order
 
@@ -491,3 +492,15 @@ def test_a_table_that_is_named_as_a_slot_of_another(write_checkpoint, tmp_path):
         assert [table.num_frozen_rows for table in tables] == [5, 5]
     new = tf.train.load_checkpoint(output).get_tensor("ent/v")[5:]
     assert new.any()  # drawn, and not where a slot starts
+
+
+def test_sums_of_squares_of_rows_of_one_number(write_checkpoint, folder):
+    """The least of them is a whole row, and says nothing; two that are equal do."""
+    sums = np.array([0.3, 0.2, 0.7, 0.4], np.float32)
+    for shape in ([4], [4, 1]):
+        held = {"bias": np.ones(shape), "bias/Adagrad": sums.reshape(shape)}
+        grown = quietly(write_checkpoint(held), folder("grown.ckpt"), rows={"bias": 5})
+        assert Checkpoint(grown).read("bias/Adagrad").ravel()[4] == np.float32(0.1)
+        held["bias/Adagrad"] = np.array([0.3, 0.2, 0.7, 0.2], np.float32).reshape(shape)
+        with pytest.raises(ValueError, match="in whole rows, as those that were never asked for"):
+            quietly(write_checkpoint(held), folder("grown.ckpt"), rows={"bias": 5})

@@ -420,3 +420,33 @@ def test_slots_of_partitioned_variables_that_growing_froze(grown_script, delta, 
         np.testing.assert_array_equal(
             tf.train.load_variable(saved, name), tf.train.load_variable(base, name)
         )
+
+
+@pytest.mark.parametrize(
+    "given, rows",
+    [
+        ({"trainable_rows": [2]}, 6),
+        ({"num_frozen_rows": 6}, 8),
+        ({"num_frozen_rows": 3}, 6),
+        ({"num_frozen_rows": 6, "trainable_rows": [2]}, 8),
+    ],
+)
+def test_tables_that_grew_from_no_checkpoint_and_were_restored(folder, given, rows):
+    def train(table):
+        loss = tf.reduce_sum(tf.square(tf.nn.embedding_lookup(table, [0, 2, 5]) + 1.0))
+        return tf.train.AdagradOptimizer(0.1).minimize(loss)
+
+    with tf.Graph().as_default(), tf.Session() as session:
+        step = train(tf.get_variable("ent", [6, 2]))
+        session.run(tf.global_variables_initializer())
+        session.run(step)
+        base = tf.train.Saver().save(session, folder("base"))
+    with tf.Graph().as_default(), tf.Session() as session:
+        step = train(pe.get_embedding("ent", [rows, 2], **given))
+        saver, deltas = pe.Saver(), pe.Saver(delta=True)
+        session.run(tf.global_variables_initializer())
+        for each in (saver, deltas):
+            each.restore(session, base)
+        session.run(step)
+        whole, delta = saver.save(session, folder("whole")), deltas.save(session, folder("delta"))
+    assert_same(read(pe.merge_checkpoint(base, delta, folder("merged"))), read(whole))

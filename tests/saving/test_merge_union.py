@@ -6,6 +6,7 @@ import tensorflow.compat.v1 as tf
 
 import partial_embed as pe
 from partial_embed.files.checkpoint import Checkpoint
+from partial_embed.saving.policy import Policy
 
 OLD = {
     "ent": np.arange(8, dtype=np.float32).reshape([4, 2]),
@@ -231,3 +232,11 @@ def test_the_frozen_part_of_every_delta_is_checked(delta, refused, write_checkpo
     text = refused(one, other, policy="last")
     assert other in text and "of b" in text and "the frozen rows differ" in text
     assert other in refused(other, one, policy="last")
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16, np.int64])
+def test_means_of_small_integers_by_many(dtype):
+    """Their rests do not fit in 8 bits."""
+    rows = np.array([[15]], dtype), np.zeros(1, int)
+    picks = [(rows[1], rows[1])] * 16
+    assert Policy("mean").combined("ent", [rows[0]] * 16, picks, 1).tolist() == [[15]]

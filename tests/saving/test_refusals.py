@@ -7,6 +7,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 import partial_embed as pe
+from partial_embed.files.checkpoint import Checkpoint
 
 
 @pytest.fixture
@@ -135,3 +136,40 @@ def test_a_saver_of_a_graph_in_which_nothing_grows_is_a_plain_one(start, tmp_pat
     prefix = saver.save(session, str(tmp_path / "plain"))
     assert (plain_restore(prefix, {"table": [4, 2]})["table"] == 1).all()
     saver.restore(session, prefix)
+
+
+def test_a_whole_checkpoint_that_grew_from_another_base(folder, write_checkpoint, random):
+    """Its old rows are others, and nobody would merge a delta with them."""
+    bases = [write_checkpoint({"ent": random.randn(4, 2)}, name=name) for name in ("a", "b")]
+    for base in bases:
+        with tf.Graph().as_default(), tf.Session() as session:
+            with pe.growing(base, show=None):
+                table = tf.get_variable("ent", [6, 2], tf.float64)
+            saver = pe.Saver()
+            session.run(tf.global_variables_initializer())
+            if base == bases[0]:
+                whole = saver.save(session, folder("whole"))
+                continue
+            before = session.run(table)
+            with pytest.raises(
+                ValueError, match="whole holds other old rows of it. Grow from what"
+            ):
+                saver.restore(session, whole)
+            assert session.run(table).tobytes() == before.tobytes()
+            saver.restore(session, whole, allow_other_base=True)
+            assert session.run(table).tobytes() == Checkpoint(whole).read("ent").tobytes()
+            # Of what it saves now nothing says that it grew from the one or the other.
+            again = saver.save(session, folder("again"))
+            saver.restore(session, again)
+    copy = folder("copy")  # of the same rows, in other files
+    with tf.Graph().as_default(), tf.Session() as session:
+        held = Checkpoint(bases[0]).read("ent")
+        session.run(tf.get_variable("ent", initializer=held).initializer)
+        tf.get_variable("more", initializer=0.0)
+        session.run(tf.global_variables_initializer())
+        tf.train.Saver().save(session, copy)
+    with tf.Graph().as_default(), tf.Session() as session:
+        with pe.growing(copy, show=None):
+            table = tf.get_variable("ent", [6, 2], tf.float64)
+        pe.Saver().restore(session, whole)
+        assert session.run(table).tobytes() == Checkpoint(whole).read("ent").tobytes()

@@ -493,3 +493,24 @@ def test_as_many_rows_as_before_that_nothing_tells_the_keys_of(
     with pytest.raises(ValueError, match="whose keys .* is gone or was replaced. Restore what"):
         saver.restore(session, again)
     assert session.run(table).tolist() == [new, *rows[[2, 3, 0, 1]].tolist()]
+
+
+def test_a_base_is_restored_under_the_names_that_growing_took(write_checkpoint, folder):
+    """It holds others of the names here, too."""
+    one, two = np.ones([4, 2], np.float32), np.full([4, 2], 2, np.float32)
+    held = {"user": one, "user_2": two, "w": one, "w_2": two, "t": one, "t_2": two}
+    base, names = write_checkpoint(held), {"user": "user_2", "w": "w_2", "t": "t_2"}
+    with tf.Graph().as_default(), tf.Session() as session:
+        with pe.growing(base, names=names, train="t", show=None):
+            variables = [
+                tf.get_variable(name, [n, 2]) for name, n in (("user", 5), ("w", 4), ("t", 4))
+            ]
+        saver, delta = pe.Saver(), pe.Saver(delta=True)
+        session.run(tf.global_variables_initializer())
+        saved, whole = delta.save(session, folder("delta")), saver.save(session, folder("whole"))
+        session.run(tf.assign(variables[2], one))
+        for prefix in (base, saved, whole):
+            saver.restore(session, prefix)
+            assert all((session.run(its)[:4] == 2).all() for its in variables)
+    merged = Checkpoint(pe.merge_checkpoint(base, saved, folder("merged")))
+    assert all((merged.read(name)[:4] == 2).all() for name in names)

@@ -522,3 +522,61 @@ def test_slots_of_what_is_frozen_under_another_name_on_disk(session, folder, bas
         assert saved.read("other").tobytes() == old["model/W"].tobytes()
         for name in ("model/W/Adam", "model/W/Adam_1"):
             assert saved.read(name).tobytes() == old[name].tobytes(), (step, name)
+
+
+@pytest.mark.parametrize("dtype, keys", [(tf.float16, None), (tf.float32, "ba")])
+def test_slots_of_a_table_of_which_every_row_trains(session, folder, dtype, keys):
+    """It is joined to be saved: no slice of the file can be of its dtype, or its rows moved."""
+
+    def script(rows):
+        table = tf.get_variable("ent", [rows, 2], dtype)
+        loss = tf.reduce_sum(tf.square(tf.nn.embedding_lookup(table, list(range(rows)))))
+        return table, tf.train.AdagradOptimizer(0.1).minimize(loss)
+
+    with tf.Graph().as_default(), tf.Session() as plain:
+        step = script(2)[1]
+        plain.run(tf.global_variables_initializer())
+        plain.run(step)
+        base = tf.train.Saver().save(plain, folder("base"))
+    vocabularies = {"ent": (list("ab"), [*keys, "c"])} if keys else None
+    how = dict(trainable_rows={"ent": [0, 1]}, slots=True, vocabularies=vocabularies, show=None)
+    with pe.growing(base, **how):
+        table, step = script(3)
+    session.run(tf.global_variables_initializer())
+    session.run(step)
+    saved = pe.Saver().save(session, folder("saved"))
+    (slot,) = [v for v in tf.global_variables() if "Adagrad" in v.op.name]
+    assert Checkpoint(saved).read("ent/Adagrad").tobytes() == session.run(slot).tobytes()
+    expected = session.run([table, slot])
+    session.run(tf.global_variables_initializer())
+    pe.Saver().restore(session, saved)
+    assert [its.tobytes() for its in session.run([table, slot])] == [e.tobytes() for e in expected]
+
+
+@pytest.mark.parametrize("merge", [False, True])
+def test_slots_of_another_dtype_than_what_is_frozen(grown_script, merge):
+    class Mixed(tf.train.Optimizer):
+        """Sums gradients of 16 bits in 32."""
+
+        def __init__(self):
+            super().__init__(False, "Mixed")
+
+        def _create_slots(self, var_list):
+            for variable in var_list:
+                zeros = tf.zeros(variable.shape, tf.float32)
+                self._get_or_make_slot(variable, zeros, "sum", self._name)
+
+        def _apply_dense(self, grad, var):
+            add = tf.assign_add(self.get_slot(var, "sum"), tf.cast(grad, tf.float32))
+            return tf.group(tf.assign_sub(var, grad), add)
+
+    def script(rows):
+        table = tf.get_variable("ent", [rows, 2], tf.float16, use_resource=False)
+        weight = tf.get_variable("w", [2], tf.float16, use_resource=False)
+        return Mixed().minimize(tf.reduce_sum(table) + tf.reduce_sum(weight))
+
+    base, saved = grown_script(script, merge)
+    assert Checkpoint(saved).read("w/Mixed").tolist() == [1, 1]
+    with tf.Graph().as_default(), tf.Session() as session:
+        script(6)
+        tf.train.Saver().restore(session, saved)

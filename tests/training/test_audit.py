@@ -530,3 +530,13 @@ def test_an_audit_from_outside_the_graph_and_twice(table):
 def test_what_is_no_variable_is_refused(table):
     with pytest.raises(TypeError, match=r"embedding\.trainable"):
         quiet(loss_of(table), var_list=[table.lookup([4])])
+
+
+def test_a_clip_beside_an_optimizer_of_others_is_no_training(table):
+    other = tf.get_variable("other", [2])
+    loss = loss_of(table) + tf.reduce_sum(other)
+    clip = table.trainable.assign_sub(tf.nn.relu(table.trainable - 1.0))
+    assert not quiet(loss).findings  # It may be how it trains.
+    tf.train.AdamOptimizer(0.1).minimize(loss, var_list=[other])
+    assert "no training op updates it" in only_finding(quiet(loss)).problem
+    del clip

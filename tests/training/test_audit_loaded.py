@@ -60,3 +60,21 @@ def test_a_last_row_that_is_padding(base):
     findings = {f.subject: f for f in pe.audit(loss, show=None).findings}
     assert "row 3, the last old one, is all zeros" in findings["table"].problem
     assert "row 5 here" in findings["table"].remedy
+
+
+def test_updates_that_are_made_after_growing_was_closed_are_not_held(write_checkpoint):
+    base = write_checkpoint({"ent": np.ones([2, 2], np.float32), "mean": np.ones(2, np.float32)})
+
+    def update(mean):
+        return tf.assign_add(mean, [1.0, 1.0])
+
+    with pe.growing(base, hold="mean", show=None):
+        table = tf.get_variable("ent", [3, 2])
+        mean = tf.get_variable("mean", [2], initializer=tf.zeros_initializer(), trainable=False)
+        held = update(mean)
+    loss = tf.reduce_sum(tf.gather(table, [0, 2]) + mean)
+    assert not pe.audit(loss, show=None).findings
+    moving = update(mean)
+    (found,) = pe.audit(loss, show=None).findings
+    assert found.subject == "mean" and moving.op.name in found.problem
+    assert held.op.name not in found.problem.replace(moving.op.name, "")
