@@ -1,7 +1,7 @@
 """What growing costs beside plain TensorFlow, beside other ways to do it, and beside its peers.
 
   python scripts/benchmark.py                                  # 5,000,000 x 32, 640 MB
-  python scripts/benchmark.py --rows=100000 --only=step,build  # a first impression
+  python scripts/benchmark.py --only=build,step --step_rows=10000 --seconds=0.5  # a first glance
   python scripts/benchmark.py --only=peers                     # PEFT, PyKEEN, TFRA: installs them
   python scripts/benchmark.py --read=out.json --pictures=docs  # what --json=out.json kept, again
 
@@ -12,8 +12,8 @@ lines alike; with --together from one process for all of them, which is quicker,
 about memory. Steps are taken in turns as turns.py says.
 
 Memory is the most a process ever held, less what one holds that has imported TensorFlow and run a
-tiny session, in units of the table. Checkpoints take 12 times the table's size on disk, and 4
-times with --noslots.
+tiny session, in units of the table. Checkpoints take 15 times the table's size on disk, and 4
+times with --noslots. Steps have sizes of their own, --step_rows and --step_dims.
 """
 
 import collections
@@ -23,6 +23,7 @@ import json
 import os
 import platform
 import resource
+import signal
 import statistics
 import subprocess
 import sys
@@ -53,7 +54,8 @@ def measure(at, function, *arguments):
         command(at, measure=[function, *arguments]), check=False, capture_output=True, text=True
     )
     if result.returncode:
-        raise RuntimeError(f"{function}{arguments} failed:\n{result.stderr[-2000:]}")
+        said = result.stderr.strip().split("\n")[-1] or "it said nothing"
+        raise ValueError(f"{function}{list(arguments)} failed: {said}")
     return json.loads(result.stdout.strip().split("\n")[-1])
 
 
@@ -96,7 +98,8 @@ def meet(programs, seconds):
       seconds: as of `turns.contest`.
 
     Returns:
-      {"players": {title: figures}, "absent": {title: why}, "about": [of each program]}.
+      {"players": {title: figures}, "absent": {title: why}, "failed": {program that ended: why},
+      "about": [of each program]}.
     """
     running, failed = [], {}
     with contextlib.ExitStack() as stack:
@@ -108,13 +111,13 @@ def meet(programs, seconds):
         found, absent = turns.contest(running, seconds)
     players = {}
     for program in running:
-        own = found.get(program.players[0]) if program.players else None
+        own = found.get(program.first)
         for title in filter(found.get, program.players):
             figures = players[title] = turns.summary(found[title])
             for name, beside in (("plain", own), ("ours", found.get(report.OURS))):
                 figures[name] = beside and turns.ratios(found[title], beside)
     about = [program.about for program in running]
-    return {"players": players, "absent": {**absent, **failed}, "about": about}
+    return {"players": players, "absent": {**absent, **failed}, "failed": failed, "about": about}
 
 
 def meet_steps(at, its, forms, seconds, python_of_peers=()):
@@ -179,8 +182,9 @@ def run(at, values):
         found["wrong"] = measure(at, "wrong_rows")[0]
         yield found
     if "step" in values.only:
+        forms = [form for form in report.TITLES if form in values.forms]  # plain first
         for its in settings(values):
-            found["steps"].append(meet_steps(at, its, values.forms, values.seconds))
+            found["steps"].append(meet_steps(at, its, forms, values.seconds))
             yield found
     if "peers" in values.only:
         pythons = {}
@@ -215,6 +219,8 @@ def measure_and_show(arguments):
     if arguments[1:]:
         raise app.UsageError(f"expected flags alone, found {' '.join(arguments[1:])}")
     values = flags.FLAGS
+    for number in (signal.SIGTERM, signal.SIGHUP):  # else files, and processes, stay
+        signal.signal(number, lambda number, frame: sys.exit(128 + number))
     at = Setting(**{name: values[name].value for name in Setting._fields})
     # A new process inherits the peak of the one that starts it, which therefore never imports
     # TensorFlow.
@@ -233,17 +239,17 @@ def measure_and_show(arguments):
         turns.serve(getattr(players, function)(at, *given), {})
         return
     if values.read:
-        with open(values.read, encoding="utf-8") as file:
-            try:
-                found = json.load(file)
-            except ValueError as error:
-                raise ValueError(f"{values.read} is no file that --json wrote: {error}.") from error
+        if values.json or flags.FLAGS["only"].present:
+            raise ValueError("--read measures nothing; leave out --only and --json.")
+        found = report.read(values.read)
         drawn = found["contests"] or found["steps"] or found["parts"].keys() - NOT_DRAWN
     else:
         drawn = set(values.only) - NOT_DRAWN
     if values.pictures and not drawn:
         expected = f"more than {', '.join(sorted(NOT_DRAWN))}"
         raise ValueError(f"nothing of this is drawn; expected {expected}.")
+    if "peers" in values.only and "Momentum" in values.optimizers:
+        raise ValueError("peers are measured with SGD, Adagrad and Adam; leave out Momentum.")
     if not values.read:
         for found in run(at, values):
             if values.json:  # What has been measured is kept, whatever comes after it.
@@ -251,6 +257,8 @@ def measure_and_show(arguments):
                     json.dump(found, file, indent=1)
             print(".", end="", file=sys.stderr, flush=True)
     print(report.everything(found))
+    contests = [*found["contests"].values(), *found["steps"], *found["peers"]]
+    failed = sorted({name for its in contests for name in its.get("failed", ())})
     if values.pictures:
         import pictures
 
@@ -258,25 +266,27 @@ def measure_and_show(arguments):
             pictures.draw_steps(os.path.join(values.pictures, "steps.png"), found)
         if found["contests"] or found["parts"].keys() - NOT_DRAWN:
             pictures.draw_costs(os.path.join(values.pictures, "costs.png"), found)
+    if failed:
+        raise ValueError(f"{', '.join(failed)} ended before its players could play; see above.")
 
 
-def some_of(name, choices, default, what):
-    """Defines a flag that is a list of words."""
+def some_of(name, choices, default, what, needed=()):
+    """Defines a flag that is a list of words, some of which must be in it."""
     flags.DEFINE_list(name, default, what)
     flags.register_validator(
         name,
-        lambda its: its and set(its) <= set(choices),
-        f"must be some of {', '.join(choices)}.",
+        lambda its: its and set(its) <= set(choices) and set(its) >= set(needed),
+        f"must be {' '.join([*needed, 'and '] if needed else [])}some of {', '.join(choices)}.",
     )
 
 
-def sizes(name, default, what):
+def sizes(name, default, what, least=1):
     """Defines a flag that is a list of numbers."""
     flags.DEFINE_list(name, default, what)
     flags.register_validator(
         name,
-        lambda its: its and all(size.isdecimal() and int(size) for size in its),
-        "must be numbers above 0, with commas between.",
+        lambda its: its and all(size.isdecimal() and int(size) >= least for size in its),
+        f"must be numbers above {least - 1}, with commas between.",
     )
 
 
@@ -288,7 +298,7 @@ def place(name, what, is_there, expected):
 
 def is_beside(path):
     """Returns whether a file can be written there."""
-    return os.path.isdir(os.path.dirname(path) or ".")
+    return os.path.isdir(os.path.dirname(path) or ".") and not os.path.isdir(path)
 
 
 if __name__ == "__main__":
@@ -307,9 +317,9 @@ if __name__ == "__main__":
     # Steps. The first of each list is the base, at which the others are varied.
     sizes("step_rows", ["1000000", "10000", "100000", "10000000"], "Old rows.")
     sizes("step_dims", ["32", "64"], "Numbers a row.")
-    sizes("step_batches", ["1024", "256"], "Ids in a batch.")
+    sizes("step_batches", ["1024", "256"], "Ids in a batch.", least=2)
     some_of("step_new", ["half", "all"], ["half", "all"], "How many of these are new.")
-    some_of("forms", report.TITLES, list(report.TITLES), "Forms of a step.")
+    some_of("forms", report.TITLES, list(report.TITLES), "Forms of a step.", needed=["plain"])
     some_of(
         "optimizers",
         ("SGD", "Momentum", "Adagrad", "Adam"),
@@ -319,7 +329,12 @@ if __name__ == "__main__":
     flags.DEFINE_boolean("product", False, "Every value of one list with every one of the others.")
     flags.DEFINE_float("seconds", 2.0, "How long each form of a step plays.", lower_bound=0)
     sizes("peer_rows", ["10000", "100000", "1000000"], "Old rows, beside peers.")
-    place("json", "Where all figures go.", is_beside, "must be in a directory that is there.")
+    place(
+        "json",
+        "Where all figures go.",
+        is_beside,
+        "must be in a directory that is there, and none.",
+    )
     place("pictures", "The directory where pictures of them go.", *directory)
     read = "Figures of an earlier run, in place of measuring."
     place("read", read, os.path.isfile, "must be a file that --json wrote.")

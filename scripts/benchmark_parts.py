@@ -35,8 +35,9 @@ PARTS = {
         "`grow_checkpoint`": ("grow", False),
     },
     "prove": {
-        "frozen rows, a pass: read them, keep a copy": ("prove", False),
-        "`record_frozen_rows`: hash them": ("prove", True),
+        "frozen rows, a pass: read them, `zlib.crc32`": ("prove", "crc32"),
+        "read them, keep a copy, compare": ("prove", "copy"),
+        "`record_frozen_rows`: hash them": ("prove", "hashes"),
     },
     "build": {
         "building 50 lookups of one variable": ("build", True, 50),

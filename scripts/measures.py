@@ -6,6 +6,7 @@ Each takes the sizes, a `benchmark.Setting`, and returns seconds unless it says 
 import glob
 import os
 import time
+import zlib
 
 import forms
 import numpy as np
@@ -173,20 +174,27 @@ def grow(at, plain):
     return seconds_of(warm_start)
 
 
-def prove(at, hashing):
+def prove(at, how):
     """Seconds a GB, of one of the two passes: once before training and once after it."""
     table = make_zeros(at, plain=False)
     with tf.Session() as session:
         session.run(tf.global_variables_initializer())
 
-        def compare():
-            before = session.run(table.frozen)
-            np.testing.assert_array_equal(before, session.run(table.frozen))
+        def checksum():
+            return zlib.crc32(session.run(table.frozen))
 
-        def compare_hashes():
+        def crc32():
+            assert checksum() == checksum()
+
+        def copy():
+            before = session.run(table.frozen)
+            assert np.array_equal(before, session.run(table.frozen))
+
+        def hashes():
             pe.record_frozen_rows(session).verify(session)
 
-        return seconds_of(compare_hashes if hashing else compare) / (2 * 4e-9 * at.rows * at.dim)
+        way = {"crc32": crc32, "copy": copy, "hashes": hashes}[how]
+        return seconds_of(way) / (2 * 4e-9 * at.rows * at.dim)
 
 
 def build(at, plain, number, shared=False, count_ops=False):

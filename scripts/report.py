@@ -3,6 +3,7 @@
 Nothing here imports TensorFlow: the process that starts the others must stay small.
 """
 
+import json
 import statistics
 
 import turns
@@ -177,3 +178,27 @@ def everything(found):
         blocks += [table_of_steps(its, ["plain", "ours"]) for its in _by_setting(found["peers"])]
     blocks += [[f"{name} is not measured: {why}"] for name, why in found["not installed"].items()]
     return "\n\n".join("\n".join(lines) for lines in blocks)
+
+
+def read(path):
+    """Returns what a file says that --json wrote; raises ValueError if it is none."""
+    with open(path, encoding="utf-8") as file:
+        try:
+            found = json.load(file)
+        except ValueError as error:
+            raise ValueError(f"{path} is no file that --json wrote: {error}.") from error
+    needed = (
+        "at",
+        "repeats",
+        "machine",
+        "versions",
+        "parts",
+        "contests",
+        "wrong",
+        "steps",
+        "peers",
+    )
+    lacks = [name for name in needed if not isinstance(found, dict) or found.get(name) is None]
+    if lacks:
+        raise ValueError(f"{path} is no file that --json wrote: it has no {', '.join(lacks)}.")
+    return found

@@ -41,7 +41,7 @@ def serve(players, about):
     def tell(value):
         print(MARK + json.dumps(value), flush=True)
 
-    tell([[name for name in players if name not in absent], absent, about])
+    tell([next(iter(players)), [name for name in players if name not in absent], absent, about])
     for line in sys.stdin:
         name, number = json.loads(line)
         tell([_take_step(players[name]) for _ in range(number)])
@@ -58,6 +58,7 @@ class Program:
     """A process that serves players; `with` ends it.
 
     Attributes:
+      first: the name of the one that others are compared with, whether it plays or not.
       players: the names of those that play.
       absent: {name: why it does not play}.
       about: what it says of itself.
@@ -84,7 +85,7 @@ class Program:
             env=dict(os.environ, **environment),
         )
         try:
-            self.players, self.absent, self.about = self._answer()
+            self.first, self.players, self.absent, self.about = self._answer()
         except RuntimeError:
             self.__exit__()
             raise

@@ -1,7 +1,10 @@
 """What the benchmark measures is what its lines say; no test looks at a time."""
 
 import os
+import signal
+import subprocess
 import sys
+import time
 
 import benchmark
 import benchmark_parts
@@ -138,6 +141,10 @@ def test_both_loops_take_as_many_steps(at):
         (["--json=not/there.json"], "must be in a directory that is there"),
         ([f"--read={__file__}"], "is no file that --json wrote"),
         (["--only=ops,wrong", "--pictures=."], "nothing of this is drawn"),
+        (["--only=step", "--forms=partial,concat"], "must be plain and some of plain, partial"),
+        (["--only=step", "--step_batches=1"], "must be numbers above 1"),
+        (["--json=/tmp"], "must be in a directory that is there, and none"),
+        (["--only=peers", "--optimizers=Momentum"], "leave out Momentum"),
     ],
 )
 def test_what_is_asked_for_is_looked_at_before_it_is_measured(scripts, words, message):
@@ -145,3 +152,30 @@ def test_what_is_asked_for_is_looked_at_before_it_is_measured(scripts, words, me
     assert found.returncode == 1
     assert message in found.stderr + found.stdout
     assert "Traceback" not in found.stderr
+
+
+def test_what_is_compared_with_stays_so_even_if_it_does_not_play(tmp_path, scripts):
+    program = tmp_path / "program.py"
+    program.write_text(
+        f"import sys; sys.path.insert(0, {scripts!r}); import report, turns\n"
+        "ours = turns.Player(lambda: None, lambda drawn: None)\n"
+        "turns.serve({report.PLAIN: 'needs 9 GB of 8', report.OURS: ours}, {})\n"
+    )
+    found = benchmark.meet([([sys.executable, "-W", "ignore", str(program)], {})], 0.0)
+    assert found["absent"] == {report.PLAIN: "needs 9 GB of 8"}
+    assert found["players"][report.OURS]["plain"] is None  # and not itself
+
+
+def test_a_benchmark_that_is_ended_leaves_nothing(tmp_path, scripts):
+    script = os.path.join(scripts, "benchmark.py")
+    words = ["--only=load", "--rows=50", "--new_rows=2", f"--directory={tmp_path}"]
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore", script, *words], stderr=subprocess.DEVNULL
+    )
+    until = time.monotonic() + 60
+    while not os.listdir(tmp_path) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert os.listdir(tmp_path)
+    process.terminate()
+    assert process.wait(60) == 128 + signal.SIGTERM
+    assert not os.listdir(tmp_path)

@@ -40,7 +40,7 @@ def start(scripts):
 
 def test_a_program_says_who_plays(start):
     program = start()
-    assert program.players == ["quick", "other"]
+    assert (program.first, program.players) == ("quick", ["quick", "other"])
     assert program.absent == {"large": "needs 9 GB of 8"}
     assert program.about == {"version": 3}
     steps = program.take("quick", 3)
