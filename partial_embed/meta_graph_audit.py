@@ -55,11 +55,13 @@ def audit_meta_graph(meta, checkpoint, rows=None, loss=None):
             continue
         shape = [dim.size for dim in nodes[name].attr["shape"].shape.dim]
         problem = _problem(name, shape, checkpoint)
-        if problem is not None:
-            findings.append(Finding(name, *problem))
+        if problem is not None and problem not in findings:
+            findings.append(problem)
         why = "" if problem else _growth(meta_graph, checkpoint, name, shape)
         reports.append(VariableReport(name, shape, name in trainable, "", why))
-    untaken = sorted(name for name in Inventory(checkpoint).variables if name not in definitions)
+    tables = {_grown(name, checkpoint) for name in definitions}
+    untaken = [name for name in Inventory(checkpoint).variables if name not in definitions]
+    untaken = sorted(set(untaken) - tables)
     if untaken:
         findings.append(
             Finding(
@@ -73,18 +75,31 @@ def audit_meta_graph(meta, checkpoint, rows=None, loss=None):
 
 
 def _problem(name, shape, checkpoint):
-    """Returns (what is wrong with a variable, what to do), None if it is as in the checkpoint."""
+    """Returns the `Finding` of what is wrong with a variable, None if it is as it was saved."""
     if DELTA_KEY in checkpoint:
         raise ValueError(f"{checkpoint.prefix} is a delta. Merge it with its base first.")
+    other = "ake the .meta file that was saved with it."
+    if _grown(name, checkpoint):
+        problem = "it has grown in this graph, in two parts, old rows and new ones"
+        return Finding(
+            _grown(name, checkpoint), problem, "Take the .meta file from before it grew."
+        )
     if name not in checkpoint:
-        return "the checkpoint does not hold it", "Take the .meta file that was saved with it."
+        return Finding(name, "the checkpoint does not hold it", "T" + other)
     held = list(checkpoint.shapes[name])
     if held != shape:
-        return (
-            f"it is {shape} in the graph and {held} in the checkpoint",
-            "Grow the checkpoint to that shape, or take the .meta file that was saved with it.",
-        )
+        problem = f"it is {shape} in the graph and {held} in the checkpoint"
+        fewer = len(held) == len(shape) and all(its <= new for its, new in zip(held, shape))
+        grow = "Grow the checkpoint to that shape, or t" if fewer else "T"
+        return Finding(name, problem, grow + other)
     return None
+
+
+def _grown(name, checkpoint):
+    """Returns the name of the table of which a variable is a part, None if it is none."""
+    table, _, part = name.rpartition("/")
+    is_part = part in ("frozen", "trainable") and name not in checkpoint and table in checkpoint
+    return table if is_part else None
 
 
 def _growth(meta_graph, checkpoint, name, shape):
@@ -97,7 +112,8 @@ def _growth(meta_graph, checkpoint, name, shape):
             looked_up = any(op.type == "DynamicStitch" for op in graph.get_operations())
     except ValueError as error:
         # TensorFlow says of which node, and all that it knows of it.
-        reason = re.sub(r" for '({{node )?([^ '}]+).*", r" in \2", str(error), flags=re.DOTALL)
+        said = str(error.__cause__ or error)
+        reason = re.sub(r" for '({{node )?([^ '}]+).*", r" in \2", said, flags=re.DOTALL)
         return f"cannot grow: {reason.split('. ')[0]}"
     return "can grow: its rows are looked up" if looked_up else "can grow, and is read whole"
 
