@@ -2,7 +2,7 @@
 
 The proof, which a colleague can repeat, that what was frozen is bit-identical:
 
-  partial-embed diff run/model.ckpt-50 grown/model.ckpt-90
+  partial-embed diff run/model.ckpt-50 grown/model.ckpt-90 --tensor embedding
   partial-embed diff run/ grown/model.ckpt --tensor 'ent*' --vocabulary old.txt new.txt
 
 A tensor that is longer in B is compared as far as A goes, or with --vocabulary by the keys of its

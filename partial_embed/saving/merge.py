@@ -150,7 +150,12 @@ class _Delta(Checkpoint):
         manifest = read_delta(self)
         self.tables, self.unchanged = manifest["tables"], manifest["unchanged"]
         for name, entry in self.tables.items():
-            base.expect(entry["base_name"])
+            if entry["base_name"] not in base:
+                raise ValueError(
+                    f"{base.prefix} holds no tensor {entry['base_name']!r}, which the delta "
+                    f"{self.prefix} was trained beside. Give the base it was trained on, "
+                    f"{entry['base']}."
+                )
             held, axis = base.shapes[entry["base_name"]], entry.get("axis", 0)
             if held[axis : axis + 1] != [entry["base_rows"]]:
                 raise ValueError(

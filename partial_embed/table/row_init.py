@@ -104,11 +104,15 @@ def old_row(table, row):
 def as_row_init(initializer):
     """Returns a TensorFlow initializer, or an array of values, as a `RowInit`.
 
-    What is drawn is drawn as rows of the whole table. An array is of all rows of
-    the table, or of those that train.
+    What is drawn is drawn as rows of the whole table. An array, that of a
+    `tf.constant_initializer` too, is of all rows of the table, or of those that train.
     """
 
     def drawn(table, rows, row_shape, dtype):
+        values = getattr(initializer, "value", None)
+        if values is not None and np.size(values) == np.prod(table.shape) > 1:
+            values = tf.constant(np.reshape(values, table.shape), dtype)
+            return tf.gather(move_rows(values, table.rows.axis, 0), row_indices(rows))
         offset = table.part_offset(int(rows[0]) if len(rows) else 0)
         draw = for_rows(initializer, table.shape, offset)
         return move_rows(draw(table.part_shape(len(rows)), dtype), table.rows.axis, 0)

@@ -216,3 +216,15 @@ def test_with_old_rows_that_train(write_checkpoint, start, random):
     )
     found = start().run(table)
     np.testing.assert_array_equal(found, np.concatenate([old, old[[1, 2]]]))
+
+
+@pytest.mark.parametrize("keys", [None, "xaybcde"])
+def test_a_constant_initializer_of_the_whole_table(write_checkpoint, start, keys):
+    """As scripts hand over pretrained vectors: new rows take their part."""
+    base = write_checkpoint({"e": np.zeros([5, 2], np.float32)})
+    given = np.arange(14, dtype=np.float32).reshape([7, 2])
+    vocabularies = {"e": (list("abcde"), list(keys))} if keys else None
+    with pe.growing(base, vocabularies=vocabularies, show=None):
+        table = tf.get_variable("e", [7, 2], initializer=tf.constant_initializer(given))
+    new = [0, 2] if keys else [5, 6]
+    assert start().run(table)[new].tolist() == given[new].tolist()
