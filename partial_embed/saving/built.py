@@ -87,7 +87,7 @@ class Built:
                     place = slot.name, spec
                     dtype = slot.variable.dtype.base_dtype
                     writers[place] = SlotWriter(variable.device, *place, *shapes, dtype)
-        for saved, name, _, shape, dtype in self._content.unchanged_slots():
+        for saved, name, _, dtype, shape in self._content.unchanged_slots():
             device = saved.variable.device
             writers[name, ""] = SlotWriter(device, name, "", shape, shape, dtype)
         for holder, name, there, like in self._kept:
@@ -147,9 +147,8 @@ class Built:
         others = _OTHER_BASES.setdefault(session, {})
         for table in self._content.tables:
             others[table.embedding.table_name] = self._other_base(table)
-        for other in [
-            its for its in _DIGESTS if its.graph is session.graph
-        ]:  # one may wrap another
+        # Of this session, by whatever other that is inside of it, or around it, they were asked.
+        for other in [its for its in _DIGESTS if its.graph is session.graph]:
             del _DIGESTS[other]
         return restoration
 
@@ -280,7 +279,7 @@ class Built:
             place = self._place_of(saved, newest_too)
             used.append(place.checkpoint)
             found, rows = slot_in(place, saved, name), stored(place.checkpoint, place.name)
-            value = slot_or_start(found, rows, starts[slot.name], *kind[::-1])
+            value = slot_or_start(found, rows, starts[slot.name], *kind)
             self._writers[name, ""].write(session, stage.part(), value)
         for holder, name, there, like in self._kept:
             place = self._place_of(holder, newest_too)

@@ -69,7 +69,7 @@ class Content(namedtuple("Content", ["tables", "unchanged", "plain", "foreign"])
         return [slot for table in self.tables for slot in table.slots]
 
     def unchanged_slots(self):
-        """Returns [(saved, slot name on disk, like which slot, shape, dtype), ...] of the frozen.
+        """Returns [(saved, slot name on disk, like which slot, dtype, shape), ...] of the frozen.
 
         The plain script trains these variables too, so it looks for their slots. But what has
         others in the base, where the table has this one, has another optimizer.
@@ -92,7 +92,7 @@ class Content(namedtuple("Content", ["tables", "unchanged", "plain", "foreign"])
                     known = saved.source.checkpoint.dtypes
                     dtype = known.get(name_in(saved.source.checkpoint, there, saved.source.name))
                     dtype = dtype or saved.source.dtype
-                    found.setdefault(name, (saved, name, slot, shape, dtype))
+                    found.setdefault(name, (saved, name, slot, dtype, shape))
         return list(found.values())
 
     def kept_slots(self):

@@ -125,15 +125,18 @@ def is_slot_here(name, shape):
         name: str.
         shape: `tf.TensorShape`.
     """
-    made = {variable.op.name: variable.shape for variable in tf.global_variables()}
-    owners, beside = owners_of(name, made), colocated_with()
-    return is_power(name) or any(
-        owner in beside
-        or shape.is_fully_defined()
-        and made[owner].is_fully_defined()
-        and has_shape_of_slot(name, shape.as_list(), owner, made[owner].as_list())
-        for owner in owners
+    made, beside = (
+        {variable.op.name: variable for variable in tf.global_variables()},
+        colocated_with(),
     )
+
+    def is_slot_of(owner):
+        held = made[owner].shape
+        known = shape.is_fully_defined() and held.is_fully_defined()
+        alike = known and has_shape_of_slot(name, shape.as_list(), owner, held.as_list())
+        return owner in beside or alike
+
+    return is_power(name) or any(map(is_slot_of, owners_of(name, made)))
 
 
 def renamed(name, variable, other):
