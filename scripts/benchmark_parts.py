@@ -9,25 +9,26 @@ PARTS = {
         "`pe.Saver.restore` of the base": ("files", False, "base"),
         "of a whole checkpoint": ("files", False, "whole"),
         "of a delta": ("files", False, "delta"),
+        "`tf.train.Saver.restore` of what `pe.Saver` saved": ("files", True, "whole"),
     },
     "save": {
-        "saving: `tf.train.Saver.save` of the whole table": ("files", True, "whole", True),
+        "saving: `tf.train.Saver.save` of the whole table": ("files", True, "base", True),
         "`pe.Saver.save`, whole": ("files", False, None, True),
     },
     "save" + ADAM: {
-        "saving with Adam's slots: `tf.train.Saver.save`": ("files", True, "whole", True, True),
+        "saving with Adam's slots: `tf.train.Saver.save`": ("files", True, "base", True, True),
         "`pe.Saver.save`, whole, with slots": ("files", False, None, True, True),
     },
     "save, again" + ADAM: {
-        "the session's next save, with slots: plain": ("files", True, "whole", 2, True),
+        "the session's next save, with slots: plain": ("files", True, "base", 2, True),
         "`pe.Saver.save`, whole, with slots, again": ("files", False, None, 2, True),
     },
     "merge": {
-        "merging: plain restore and save": ("files", True, "whole", "both"),
+        "merging: plain restore and save": ("files", True, "base", "both"),
         "`merge_checkpoint` of base and delta": ("merge", False),
     },
     "merge" + ADAM: {
-        "merging with Adam's slots: plain restore and save": ("files", True, "whole", "both", True),
+        "merging with Adam's slots: plain restore and save": ("files", True, "base", "both", True),
         "`merge_checkpoint`, with slots": ("merge", True),
     },
     "grow": {
