@@ -78,20 +78,19 @@ def _problem(name, shape, checkpoint):
     """Returns the `Finding` of what is wrong with a variable, None if it is as it was saved."""
     if DELTA_KEY in checkpoint:
         raise ValueError(f"{checkpoint.prefix} is a delta. Merge it with its base first.")
-    other = "ake the .meta file that was saved with it."
-    if _grown(name, checkpoint):
+    take = "the .meta file that was saved with it."
+    table = _grown(name, checkpoint)
+    if table:
         problem = "it has grown in this graph, in two parts, old rows and new ones"
-        return Finding(
-            _grown(name, checkpoint), problem, "Take the .meta file from before it grew."
-        )
+        return Finding(table, problem, "Take the .meta file from before it grew.")
     if name not in checkpoint:
-        return Finding(name, "the checkpoint does not hold it", "T" + other)
+        return Finding(name, "the checkpoint does not hold it", f"Take {take}")
     held = list(checkpoint.shapes[name])
     if held != shape:
         problem = f"it is {shape} in the graph and {held} in the checkpoint"
         fewer = len(held) == len(shape) and all(its <= new for its, new in zip(held, shape))
-        grow = "Grow the checkpoint to that shape, or t" if fewer else "T"
-        return Finding(name, problem, grow + other)
+        grow = "Grow the checkpoint to that shape, or take" if fewer else "Take"
+        return Finding(name, problem, f"{grow} {take}")
     return None
 
 

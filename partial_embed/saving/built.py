@@ -62,6 +62,7 @@ class Built:
         self._ops = RestoreOps(content, builder.saveables, allow_nonfinite)
         self._frozen_rows = FrozenRows() if delta else None
         self._kept, self._powers = content.kept_slots() if of_all and not delta else ([], {})
+        self._unchanged_slots = [] if delta else content.unchanged_slots()
         self._writers = {} if delta else self._slot_writers()
         self._warned = False
         # By table: what holds its frozen rows' slots, the newest, and what they were loaded from.
@@ -87,7 +88,7 @@ class Built:
                     place = slot.name, spec
                     dtype = slot.variable.dtype.base_dtype
                     writers[place] = SlotWriter(variable.device, *place, *shapes, dtype)
-        for saved, name, _, dtype, shape in self._content.unchanged_slots():
+        for saved, name, _, dtype, shape in self._unchanged_slots:
             device = saved.variable.device
             writers[name, ""] = SlotWriter(device, name, "", shape, shape, dtype)
         for holder, name, there, like in self._kept:
@@ -275,7 +276,7 @@ class Built:
                         writer.write(session, stage.part(), value)
                 else:
                     write_joined_slot(session, source, stage, table, slot, start)
-        for saved, name, slot, *kind in self._content.unchanged_slots():
+        for saved, name, slot, *kind in self._unchanged_slots:
             place = self._place_of(saved, newest_too)
             used.append(place.checkpoint)
             found, rows = slot_in(place, saved, name), stored(place.checkpoint, place.name)

@@ -116,9 +116,7 @@ def plan_restoration(content, checkpoint, known, loaded, reports, generation=Non
             if slot and afresh(slot.name):
                 untouched.append(variable)
                 continue
-            known = table.embedding.source is not None
-            is_old = plan.source_of(rows) >= 0 if known else rows < plan.grown_from
-            old = [] if source.is_complete else np.flatnonzero(is_old)
+            old = [] if source.is_complete else np.flatnonzero(plan.is_old(rows))
             if len(old) and len(old) < len(rows):
                 rows = rows[old]
                 places[variable.op.name] = old

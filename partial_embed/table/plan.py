@@ -80,6 +80,10 @@ class RowPlan:
             return self.source[rows]
         return np.where(rows < self.checkpoint_rows, rows, -1)
 
+    def is_old(self, rows):
+        """Returns for each of some rows, int64, whether it is in what the table grew from."""
+        return rows < self.grown_from if self.source is None else self.source[rows] >= 0
+
     def moved_rows(self):
         """Returns the rows that stood elsewhere in the checkpoint, as int64."""
         if self.source is None:

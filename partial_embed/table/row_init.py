@@ -111,14 +111,16 @@ def as_row_init(initializer):
     def drawn(table, rows, row_shape, dtype):
         values = getattr(initializer, "value", None)
         if values is not None and np.size(values) == np.prod(table.shape) > 1:
-            values = tf.constant(np.reshape(values, table.shape), dtype)
-            return tf.gather(move_rows(values, table.rows.axis, 0), row_indices(rows))
+            return rows_of(np.reshape(values, table.shape), table, rows, dtype)
         offset = table.part_offset(int(rows[0]) if len(rows) else 0)
         draw = for_rows(initializer, table.shape, offset)
         return move_rows(draw(table.part_shape(len(rows)), dtype), table.rows.axis, 0)
 
     def given(table, rows, row_shape, dtype):
-        values = tf.convert_to_tensor(initializer, dtype)
+        return rows_of(initializer, table, rows, dtype)
+
+    def rows_of(values, table, rows, dtype):
+        values = tf.convert_to_tensor(values, dtype)
         if values.shape.as_list() != table.shape:
             rows = np.searchsorted(table.rows.trainable_rows, rows)
         return tf.gather(move_rows(values, table.rows.axis, 0), row_indices(rows))
