@@ -12,7 +12,9 @@ import tensorflow.compat.v1 as tf
 
 from partial_embed.files.tensors import a_function, cpu_only, dtype_of, placeholder_of
 
-DIGEST = "farm-sum:"  # before a digest that is written down
+_DIGEST = "farm-sum-of-groups:"  # before a digest that is written down
+_DIGEST_BY_ROW = "farm-sum:"  # before one of rows that were hashed one by one
+_GROUP_BYTES = 1 << 10  # of rows that have one hash
 _CHUNK_BYTES = 1 << 20  # stays in the cache
 _BLOCK_BYTES = 1 << 22  # are worth an op of their own
 _MOST_BYTES = 1 << 31  # of an op, which may count in 32 bits
@@ -74,27 +76,53 @@ def hash_rows(value, axis=0):
     Returns:
         int32 tensor [rows, 3], of numbers of 8 bytes and more [rows, 4].
     """
-    words = 4 if value.dtype.size >= 8 else 3
-    with tf.device("/cpu:0"):
+    value = _hashable(value)
+    return _hashed(value, axis, 0, value.shape.as_list()[axis], 1, True)
+
+
+def _hashable(value):
+    """Returns a tensor as one that has rows, and no numbers that ops do not know the bits of."""
+    with _beside(value):
         value = value if value.shape.rank else tf.reshape(value, [1])
-        value = tf.cast(value, tf.uint8) if value.dtype.is_bool else value
-        count = value.shape.as_list()[axis]
-        if not value.shape.num_elements():
-            return tf.zeros([count, words], tf.int32)
-        size = value.shape.num_elements() * value.dtype.size
+        return tf.cast(value, tf.uint8) if value.dtype.is_bool else value
+
+
+def _beside(value):
+    """The processor beside a tensor, as a device scope."""
+    device = tf.DeviceSpec.from_string(value.device)
+    return tf.device(device.replace(device_type="CPU", device_index=0))
+
+
+def _hashed(value, axis, start, stop, group, with_sums):
+    """Returns what `hash_rows` does of rows from `start` to `stop`, so many to a hash.
+
+    Args:
+        value: tensor that is `_hashable`.
+        axis: int, along which rows are counted.
+        start, stop: ints.
+        group: int, of which their number is a multiple.
+        with_sums: bool, whether there are sums behind FarmHashes.
+    """
+    count, width = stop - start, _width(value, axis)
+    words = (4 if value.dtype.size >= 8 else 3) if with_sums else 2
+    with _beside(value):
+        size = count * width * value.dtype.size
+        if not size:
+            return tf.zeros([count // group, words], tf.int32)
         most, least_bytes = (64, 16 * _BLOCK_BYTES) if axis else (4, _BLOCK_BYTES)
         blocks = min(count, max(min(most, -(-size // least_bytes)), -(-size // _MOST_BYTES)))
-        unit = 64 if count >= 64 * blocks else 1
+        unit = max(64, group) if count >= max(64, group) * blocks else group
+        blocks = min(blocks, count // unit)
         kind = value.dtype.base_dtype, value.shape.rank
-        width = size // count // min(value.dtype.size, 8)
-        sizes = [tf.constant(number, tf.int64) for number in (count, width)]
-        found = _hashing_function(*kind, axis, blocks, unit)(value, *sizes)
-    found.set_shape([count, words])
+        width *= max(value.dtype.size // 8, 1)  # of 16 bytes two numbers are made
+        sizes = [tf.constant(number, tf.int64) for number in (start, count, width)]
+        found = _hashing_function(*kind, axis, blocks, unit, group, with_sums)(value, *sizes)
+    found.set_shape([count // group, words])
     return found
 
 
 @functools.lru_cache(maxsize=None)
-def _hashing_function(dtype, rank, axis, blocks, unit):
+def _hashing_function(dtype, rank, axis, blocks, unit, group, with_sums):
     """One function of all ops that hash rows, so that a graph has one op for them.
 
     In a few blocks beside each other; many where rows are no slices of memory, for
@@ -104,29 +132,35 @@ def _hashing_function(dtype, rank, axis, blocks, unit):
         dtype, rank, axis: of the tensor.
         blocks: int.
         unit: int, of a multiple of which each begins.
+        group, with_sums: see `_hashed`.
     """
     # No copy; and what transposes and sums knows these types on every TensorFlow.
     bits = {1: tf.uint8, 2: tf.int16, 4: tf.int32}.get(dtype.size, tf.int64)
-    held = rank + dtype.size // 16  # of 16 bytes two numbers are made
+    held = rank + dtype.size // 16
     front = [axis] + [other for other in range(held) if other != axis]
 
     # Told its shape: of what is asked for that TensorFlow makes what waits for it, fed or not.
-    def hash_all(value, count, width):
+    def hash_all(value, start, count, width):
         value = tf.bitcast(value, bits)
         # TensorFlow need not copy a block that begins at a multiple of 64.
-        starts = [count * number // blocks // unit * unit for number in range(blocks)]
+        starts = [start + count * number // blocks // unit * unit for number in range(blocks)]
 
         def block(start, stop):
             rows = value[(slice(None),) * axis + (slice(start, stop),)]
-            rows = tf.reshape(tf.transpose(rows, front) if axis else rows, [-1, width])
-            farm, sums = _farm_hashes(rows), tf.reduce_sum(rows, 1, keepdims=bits.size < 8)
+            rows = tf.transpose(rows, front) if axis else rows
+            rows = tf.reshape(rows, [-1, group * width])
+            farm = _farm_hashes(rows)
+            if not with_sums:
+                return farm
+            sums = tf.reduce_sum(rows, 1, keepdims=bits.size < 8)
             return tf.concat([farm, _as_int32(sums)], 1)
 
-        return tf.concat([block(*ends) for ends in zip(starts, starts[1:] + [count])], 0)
+        ends = starts[1:] + [start + count]
+        return tf.concat([block(*its) for its in zip(starts, ends)], 0)
 
-    name = f"hash_{dtype.name}_{rank}_{axis}_{blocks}_{unit}"
+    name = f"hash_{dtype.name}_{rank}_{axis}_{blocks}_{unit}_{group}_{with_sums:d}"
     number = tf.TensorSpec([], tf.int64)
-    return a_function(hash_all, [tf.TensorSpec([None] * rank, dtype), number, number], name)
+    return a_function(hash_all, [tf.TensorSpec([None] * rank, dtype), *[number] * 3], name)
 
 
 def _as_int32(numbers):
@@ -139,17 +173,74 @@ def _farm_hashes(rows):
     return tf.bitcast(tf.reshape(farm, [-1, 2, 4]), tf.int32)
 
 
-def digest_of(hashes):
-    """Returns a short int32 tensor that stands for rows with these hashes, in this order.
+def digest_of(parts, axis=0, by_row=False):
+    """Returns a short int32 tensor that stands for rows, in this order, however they are divided.
+
+    That is the FarmHash and the sum of the FarmHashes of groups of rows, of a kilobyte or a
+    little less, and how many numbers a row has. Of short rows one by one FarmHash takes most of
+    its time to begin.
 
     Args:
-        hashes: list of results of `hash_rows`, parts of one table in the order of its rows.
+        parts: list of tensors as `hash_rows` takes them, one table in the order of its rows.
+        axis: int, along which rows are counted.
+        by_row: bool, whether to make it of `hash_rows`, as deltas were known by before.
+
+    Returns:
+        int32 tensor [5]; by row the same, of numbers of 8 bytes and more [6].
     """
+    parts = [_hashable(part) for part in parts]
+    width = _width(parts[0], axis)
+    size = width * parts[0].dtype.size
+    group = 1 if by_row else 1 << max(_GROUP_BYTES // max(size, 1), 1).bit_length() - 1
+    hashes = [_hashed(*piece, by_row) for piece in _in_groups(parts, axis, group)]
     with tf.device("/cpu:0"):
         hashes = hashes[0] if len(hashes) == 1 else tf.concat(hashes, 0)
         digest = _digest_function()(hashes)
-    digest.set_shape([2 + hashes.shape.as_list()[1]])
-    return digest
+        digest.set_shape([2 + hashes.shape.as_list()[1]])
+        return digest if by_row else tf.concat([digest, [width]], 0)
+
+
+def _in_groups(parts, axis, group):
+    """Returns the first arguments of `_hashed` by which parts are hashed as one."""
+    found, begun, held = [], [], 0  # pieces of a group that an earlier part began, their rows
+
+    def end_group():
+        (part, first, last), *more = begun
+        if more:
+            first, last = 0, held
+            part = tf.concat([_rows_of(*piece, axis) for piece in begun], axis)
+        found.append((part, axis, first, last, held))
+        begun.clear()
+
+    for part in parts:
+        count = part.shape.as_list()[axis]
+        first = min(count, -held % group)
+        if first:
+            begun.append((part, 0, first))
+            held += first
+        if held == group:
+            end_group()
+            held = 0
+        last = count - (count - first) % group
+        if first < last:
+            found.append((part, axis, first, last, group))
+        if last < count:
+            begun.append((part, last, count))
+            held = count - last
+    if begun:
+        end_group()
+    return found or [(parts[0], axis, 0, 0, 1)]
+
+
+def _rows_of(value, first, last, axis):
+    with _beside(value):
+        return value[(slice(None),) * axis + (slice(first, last),)]
+
+
+def _width(value, axis):
+    """How many numbers a row has."""
+    shape = value.shape.as_list()
+    return int(np.prod(shape[:axis] + shape[axis + 1 :], dtype=np.int64))
 
 
 @functools.lru_cache(maxsize=None)
@@ -161,24 +252,26 @@ def _digest_function():
     return a_function(digest, [tf.TensorSpec([None, None], tf.int32)], "digest")
 
 
-def digest_text(digest):
+def digest_text(digest, by_row=False):
     """Returns a digest as a text, which says by what it begins how it came about."""
-    return DIGEST + np.asarray(digest).astype("<i4").tobytes().hex()
-
-
-def is_digest(text):
-    """Returns whether a text that stands for rows is a digest, and not what it was before."""
-    return text.startswith(DIGEST)
+    how = _DIGEST_BY_ROW if by_row else _DIGEST
+    return how + np.asarray(digest).astype("<i4").tobytes().hex()
 
 
 def read_digest(text):
-    """Returns the digest that a text says, an int32 array; None if it says none."""
-    if not is_digest(text):
+    """Returns the digest that a text says, an int32 array; None if it says none, or one by row."""
+    if not text.startswith(_DIGEST):
         return None
     try:
-        return np.frombuffer(bytes.fromhex(text[len(DIGEST) :]), "<i4")
+        return np.frombuffer(bytes.fromhex(text[len(_DIGEST) :]), "<i4")
     except ValueError:
         return None
+
+
+def kind_of(text):
+    """Returns how a text that stands for rows came about, for `fingerprint_of`."""
+    kinds = (_DIGEST, _DIGEST_BY_ROW)
+    return next((kind for kind in kinds if text.startswith(kind)), "")
 
 
 def _hash_of_strings(row):
@@ -195,18 +288,19 @@ def fingerprint(hashes):
     return hashlib.blake2b(hashes.view(np.uint8), digest_size=16).hexdigest()
 
 
-def fingerprint_of(values, axis=0, as_digest=True):
+def fingerprint_of(values, axis=0, kind=_DIGEST):
     """Returns a text that stands for the rows of an array.
 
     Args:
         values: array of any dtype.
         axis: int, along which rows are counted.
-        as_digest: bool, whether it is a digest where there can be one, or what it was before.
+        kind: of text: `kind_of` one that it is compared with. Of what is no number there is one.
     """
-    if as_digest and can_hash(dtype_of(values)):
+    if kind and can_hash(dtype_of(values)):
+        by_row = kind == _DIGEST_BY_ROW
         with tf.Graph().as_default(), tf.device("/cpu:0"), tf.Session(config=cpu_only()) as session:
             fed = placeholder_of(values)
-            return digest_text(session.run(digest_of([hash_rows(fed, axis)]), {fed: values}))
+            return digest_text(session.run(digest_of([fed], axis, by_row), {fed: values}), by_row)
     values = np.moveaxis(values, axis, 0) if values.shape else values.reshape([1])
     return fingerprint(row_hashes(values))
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from partial_embed.files.finite import expect_finite
 from partial_embed.files.growth import DELTA_ROWS, read_generations
-from partial_embed.files.hashes import fingerprint_of, is_digest
+from partial_embed.files.hashes import fingerprint_of, kind_of
 from partial_embed.files.runs import as_range
 from partial_embed.files.tensors import can_slice, dtype_of, slice_spec, write_part
 from partial_embed.saving.same_base import compare_base
@@ -165,7 +165,7 @@ class MergedTable:
             plan, entry = delta.plan(self.name), delta.tables[self.name]
             which = as_range(plan.source_of(plan.frozen_rows()))
             # Those that grew at the end, which are most, froze the same rows.
-            of = which if isinstance(which, range) else delta.prefix, is_digest(entry["frozen"])
+            of = which if isinstance(which, range) else delta.prefix, kind_of(entry["frozen"])
             if of not in known:
                 known[of] = fingerprint_of(take_rows(rows, which, self._axis), self._axis, of[1])
             compare_base(delta.prefix, entry, self.name, known[of], whole)

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 from partial_embed.files.finite import marks_of, nonfinite_rows
-from partial_embed.files.hashes import can_hash, digest_of, digest_text, hash_rows, read_digest
+from partial_embed.files.hashes import can_hash, digest_of, digest_text, read_digest
 from partial_embed.files.tensors import read_tensors, reason, restore_fed
 from partial_embed.saving.same_base import check_base, compare_base
 from partial_embed.saving.saveables import Saved
@@ -94,12 +94,7 @@ class RestoreOps:
             values = [self._values[name].value for name in names if name in self._values]
             if not values or len(values) < len(names) or not can_hash(values[0].dtype):
                 continue
-            hashes = []
-            for variable, value in zip(variables, values):
-                with tf.device(variable.device):
-                    axis = self._rows_of.get(variable.op.name, (None, (), 0))[2]
-                    hashes.append(hash_rows(value, axis))
-            digest = digest_of(hashes)
+            digest = digest_of(values, self._rows_of.get(names[0], (None, (), 0))[2])
             expected = tf.placeholder(tf.int32, digest.shape)
             is_same = tf.reduce_all(tf.equal(digest, expected))
             found[name] = _Frozen(digest, expected, is_same)

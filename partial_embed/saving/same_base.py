@@ -1,6 +1,6 @@
 """A base is known by its rows: those that a table grew from, or that a delta was trained beside."""
 
-from partial_embed.files.hashes import fingerprint_of, is_digest
+from partial_embed.files.hashes import fingerprint_of, kind_of
 
 
 def expect_same_base(table, source, origin):
@@ -69,7 +69,7 @@ def which_holds_frozen_rows(embedding, sources, origin):
 
 def check_base(delta, entry, name, frozen):
     """Raises ValueError unless `Stored` values are those that a delta was trained beside."""
-    found = fingerprint_of(frozen.read(), frozen.axis, is_digest(entry["frozen"]))
+    found = fingerprint_of(frozen.read(), frozen.axis, kind_of(entry["frozen"]))
     compare_base(delta, entry, name, found, frozen)
 
 

@@ -63,18 +63,23 @@ class FrozenRows:
             self._parts[frozen_name(variable)] = (parts, range(count))
             hashed[frozen_name(variable)] = [variable] if divides_rows(variable) else parts
         axes = {e.table_name: e.plan.axis for e in embeddings}
-        self._hashes = {
-            name: [_hashes(part, axes.get(name, 0)) for part in parts]
-            for name, parts in hashed.items()
-            if parts
-        }
-        self._digests = {
-            name: found if _is_text(found) else digest_of(found)
-            for name, found in self._hashes.items()
-        }
+        self._hashes, self._digests = {}, {}
+        for name, parts in hashed.items():
+            if parts:
+                self._add_ops(name, [_value_of(part) for part in parts], axes.get(name, 0))
         self._recorded = None
         if not self._parts:
             logging.warning("Nothing is frozen in this graph, so nothing is proved about it.")
+
+    def _add_ops(self, name, values, axis):
+        """Adds the ops that hash the rows of these tensors, each where it is; of texts the rows."""
+        with tf.name_scope(None, "frozen_rows"):
+            if can_hash(values[0].dtype):
+                self._hashes[name] = [hash_rows(value, axis) for value in values]
+                self._digests[name] = digest_of(values, axis)
+            else:
+                texts = [_rows_first(value, axis) for value in values]
+                self._hashes[name] = self._digests[name] = texts
 
     def digests(self, session):
         """Returns {name: text that stands for its frozen rows} as a session has them."""
@@ -201,16 +206,16 @@ class FrozenRowsHook(tf.train.SessionRunHook):
         logging.info("FrozenRowsHook: 0 of %d frozen rows changed.", count)
 
 
-def _hashes(variable, axis):
-    """Returns the hashes of a variable's rows, computed where it is; of texts the rows."""
+def _value_of(variable):
     with tf.name_scope(None, "frozen_rows"), tf.device(parts_of(variable)[0].device):
-        value = tf.convert_to_tensor(variable)
-        if can_hash(value.dtype):
-            return hash_rows(value, axis)
-        front = [axis] + [other for other in range(value.shape.rank) if other != axis]
-        return (
-            tf.transpose(value, front) if axis else tf.reshape(value, value.shape.as_list() or [1])
-        )
+        return tf.convert_to_tensor(variable)
+
+
+def _rows_first(value, axis):
+    with tf.device(value.device):
+        if not axis:
+            return tf.reshape(value, value.shape.as_list() or [1])
+        return tf.transpose(value, [axis] + [at for at in range(value.shape.rank) if at != axis])
 
 
 def _is_text(hashes):

@@ -13,7 +13,7 @@ from partial_embed.files.hashes import (
     fingerprint,
     fingerprint_of,
     hash_rows,
-    is_digest,
+    kind_of,
     read_digest,
     row_hashes,
 )
@@ -62,6 +62,25 @@ RECORDED = [
     ),
 ]
 
+# And since rows are hashed in groups.
+GROUPS = {
+    ("bool", 3): "4196b276c18dff1f75a09f7dc89c2e3503000000",
+    ("int8", 1): "f408eccd507b61d8863aedf446ee484201000000",
+    ("int8", 5): "516191f55b78019e43ec88f1c143c23b05000000",
+    ("int8", 8): "d5d370cf89821581f9333c508969923108000000",
+    ("uint8", 7): "fdeef3b2aba49dde8941116e6228a27707000000",
+    ("int16", 3): "871145151a9b632416b569150279d2ee03000000",
+    ("float16", 2): "22bb478f20449839bc2fa1591263a89102000000",
+    ("float16", 3): "c334c7d1ae6e45f61cb7ba683ee9d3b603000000",
+    ("int32", 1): "3712a86710507f730732ff3edb63ac4d01000000",
+    ("float32", 1): "634c620857a728a4195b5bd66fe80c0a01000000",
+    ("float32", 300): "2d1f29ab25f36c9f5f412177d41e06f52c010000",
+    ("float64", 1): "37b21a0a020530333a4531c758886cdd01000000",
+    ("int64", 5): "db549bf7f7f2cb6900f7f8c7550f243405000000",
+    ("complex64", 2): "6f7d34650aa86632ce0e597022355e9f02000000",
+    ("complex128", 1): "2999c0f9ed27b8c0b24b3acd3c50ef2501000000",
+}
+
 
 def values_of(dtype, width):
     values = (np.arange(7 * width) % 113 - 20).reshape([7, width])
@@ -106,16 +125,18 @@ def test_hashes_are_stored_so_they_may_not_change():
 @pytest.mark.parametrize("dtype, width, before, digest", RECORDED)
 def test_stored_fingerprints_of_every_dtype_and_width_stay_valid(dtype, width, before, digest):
     values = values_of(dtype, width)
-    assert fingerprint_of(values, as_digest=False) == before
-    assert fingerprint_of(values) == "farm-sum:" + digest
+    assert fingerprint_of(values, kind=kind_of(before)) == before
+    assert fingerprint_of(values, kind=kind_of("farm-sum:" + digest)) == "farm-sum:" + digest
+    assert fingerprint_of(values) == "farm-sum-of-groups:" + GROUPS[dtype, width]
 
 
 def test_texts_of_digests():
     digest = np.array([1, -2, 3], np.int32)
     assert read_digest(digest_text(digest)).tolist() == [1, -2, 3]
-    for text in ("", "farm-sum:x", "farm-sum:00", RECORDED[0][2]):
+    by_row = digest_text(digest, by_row=True)
+    for text in ("", "farm-sum-of-groups:x", "farm-sum-of-groups:0", RECORDED[0][2], by_row):
         assert read_digest(text) is None
-    assert not is_digest(fingerprint_of(np.array([b"text"], object)))
+    assert kind_of(fingerprint_of(np.array([b"text"], object))) == ""
 
 
 def test_rows_of_more_axes_and_of_more_than_one_chunk(monkeypatch):
@@ -170,7 +191,7 @@ def test_ops_hash_whatever_the_blocks_and_the_axis(start, monkeypatch, block_byt
 
 @given(st.integers(1, 20), st.sampled_from([d for d, *_ in RECORDED if d != "bool"]), st.data())
 def test_one_changed_number_changes_the_hash_of_its_row_and_the_digest(width, dtype, data):
-    """By its sum alone, whatever FarmHash makes of it."""
+    """The former by its sum alone, whatever FarmHash makes of it."""
     values = np.random.RandomState(width).randint(0, 100, [5, width]).astype(dtype)
     row, column = (data.draw(st.integers(0, size - 1)) for size in values.shape)
     flipped = data.draw(st.binary(min_size=values.itemsize, max_size=values.itemsize))
@@ -179,12 +200,35 @@ def test_one_changed_number_changes_the_hash_of_its_row_and_the_digest(width, dt
     number ^= np.frombuffer(flipped, np.uint8)
     with tf.Graph().as_default(), tf.Session() as session:
         feed = tf.placeholder(values.dtype, values.shape)
-        hashes = hash_rows(feed)
-        ops = hashes, digest_of([hashes[:2], hashes[2:]])
+        parts = [feed[:2], feed[2:]]
+        ops = hash_rows(feed), digest_of(parts), digest_of(parts, by_row=True)
         before, after = (session.run(ops, {feed: array}) for array in (values, changed))
     differ = np.unique(np.nonzero(before[0][:, 2:] != after[0][:, 2:])[0])
     assert differ.tolist() == ([row] if any(flipped) else [])
-    assert (before[1][2:] != after[1][2:]).any() == any(flipped)
+    assert (before[1] != after[1]).any() == any(flipped)
+    assert (before[2][2:] != after[2][2:]).any() == any(flipped)
+
+
+DIVIDED = [("float32", [301, 3], 0), ("float64", [3, 301], 1), ("int8", [3000], 0)]
+DIVIDED += [("complex128", [40, 5], 0), ("bool", [2, 700, 2], 1), ("float32", [9, 600], 0)]
+
+
+@pytest.mark.parametrize("dtype, shape, axis", DIVIDED)
+def test_a_digest_is_the_same_however_rows_are_divided(start, dtype, shape, axis):
+    """A group of rows may end in the next part, or in the one after that."""
+    numbers = np.random.RandomState(1)
+    array = numbers.randint(0, 100, shape)
+    array = array % 2 == 0 if dtype == "bool" else array.astype(dtype)
+    feed, digests = tf.placeholder(dtype, shape), []
+    for _ in range(12):
+        cuts = sorted(numbers.randint(0, shape[axis] + 1, numbers.randint(0, 6)).tolist())
+        cuts = [0, *cuts, *numbers.permutation(cuts)[:1], shape[axis]]  # an empty one as well
+        cuts = sorted(cuts)
+        digests.append(digest_of(tf.split(feed, np.diff(cuts).tolist(), axis), axis))
+    found = start().run(digests, {feed: array})
+    text = fingerprint_of(array, axis)
+    assert {digest_text(digest) for digest in found} == {text}
+    assert fingerprint_of(np.flip(array, axis), axis) != text
 
 
 def test_other_orders_are_other_rows():
