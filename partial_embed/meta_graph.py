@@ -15,7 +15,7 @@ from partial_embed.meta_graph_loops import import_loops
 from partial_embed.table.embedding import FROZEN_VARIABLES, FrozenVariable
 from partial_embed.table.get_embedding import get_embedding
 from partial_embed.table.loading import loading_initializer
-from partial_embed.table.optimizer_state import is_optimizer_state
+from partial_embed.table.optimizer_state import is_state_of
 from partial_embed.training.graph import node_of
 
 _GATHERS = ("Gather", "GatherV2", "ResourceGather")
@@ -104,11 +104,11 @@ def grow_meta_graph(
                 f"The MetaGraph has no variable {name!r}. It has: {', '.join(sorted(definitions))}."
                 + " (The parts of a partitioned table cannot grow.)" * partitioned
             )
-    state = {n for n in definitions if n not in trainable and is_optimizer_state(n, definitions)}
-    state.difference_update(rows)
     graph_def = tf.GraphDef()
     graph_def.CopyFrom(meta_graph.graph_def)
     nodes = {node.name: node for node in graph_def.node}
+    others = [name for name in definitions if name not in trainable and name not in rows]
+    state = {name for name in others if is_state_of(nodes, name, definitions)}
     for node in nodes.values():
         node.attr.pop("_class", None)  # a node that is left out is no place to be near
         node.attr.pop("_output_shapes", None)  # the tables have other ones

@@ -9,7 +9,7 @@ from partial_embed.files.checkpoint import Checkpoint
 from partial_embed.files.growth import DELTA_KEY
 from partial_embed.meta_graph import grow_meta_graph, read_meta
 from partial_embed.saving.inventory import Inventory
-from partial_embed.table.optimizer_state import is_optimizer_state
+from partial_embed.table.optimizer_state import is_state_of
 from partial_embed.training.audit import Audit, Finding, VariableReport, audit
 
 _LARGE_CONSTANT_BYTES = 1 << 20
@@ -51,7 +51,7 @@ def audit_meta_graph(meta, checkpoint, rows=None, loss=None):
             grow_meta_graph(meta_graph, checkpoint, rows)
     reports, findings = [], []
     for name in definitions:
-        if name not in trainable and is_optimizer_state(name, definitions):
+        if name not in trainable and is_state_of(nodes, name, definitions):
             continue
         shape = [dim.size for dim in nodes[name].attr["shape"].shape.dim]
         problem = _problem(name, shape, checkpoint)

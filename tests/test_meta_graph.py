@@ -11,6 +11,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 import partial_embed as pe
+from partial_embed.meta_graph_audit import audit_meta_graph
 from partial_embed.table.embedding import embeddings_in
 
 sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "legacy"))
@@ -374,6 +375,30 @@ def test_a_moving_average_is_kept_where_it_is_asked_for(tmp_path, start):
     assert [v.op.name for v in grown.variables] == ["weight", "weight/ExponentialMovingAverage"]
     averaged, loss = start().run(["averaged:0", "loss:0"], {"ids:0": [7]})
     assert averaged == loss
+
+
+@pytest.mark.parametrize("use_resource", [False, True])
+def test_state_below_a_variable_is_no_slot_of_it(use_resource, tmp_path, start):
+    """Moving statistics stand below a layer, and are neither shaped like it nor made beside it."""
+    prefix = str(tmp_path / "model")
+    with tf.Graph().as_default(), tf.Session() as session:
+        with tf.variable_scope("", use_resource=use_resource):
+            table = tf.get_variable("table", [5, 3])
+            mean = tf.get_variable("table/bn/mean", [3], trainable=False)
+        rows = tf.nn.embedding_lookup(table, [0, 4]) - mean
+        loss = tf.reduce_sum(rows**2, name="loss")
+        tf.train.AdamOptimizer().minimize(loss)
+        session.run(tf.global_variables_initializer())
+        tf.train.Saver().save(session, prefix)
+        expected = session.run([mean, loss])
+    grown = pe.grow_meta_graph(prefix + ".meta", prefix, {"table": 6})
+    names = ["table/bn/mean"]
+    assert [variable.op.name for variable in grown.variables] == names
+    found = start().run([grown.variables[0], "loss:0"])
+    assert found[0].tobytes() == expected[0].tobytes()
+    assert found[1] == expected[1]
+    reports = audit_meta_graph(prefix + ".meta", prefix).variables
+    assert [report.name for report in reports] == ["table", *names]
 
 
 def test_a_lookup_waits_for_what_it_waited_for(tmp_path, start):

@@ -139,6 +139,25 @@ def is_slot_here(name, shape):
     return is_power(name) or any(map(is_slot_of, owners_of(name, made)))
 
 
+def is_state_of(nodes, name, variable_names):
+    """Returns whether a variable of a graph that is not open is state of an optimizer.
+
+    As `is_slot_here` tells of one that is made now.
+
+    Args:
+        nodes: dict of name to `NodeDef`.
+        name: str, that of a variable's node.
+        variable_names: dict or set of str, those of all variables.
+    """
+    beside = {group.decode()[len("loc:@") :] for group in nodes[name].attr["_class"].list.s}
+
+    def is_slot_of(owner):
+        shapes = [[dim.size for dim in nodes[its].attr["shape"].shape.dim] for its in (name, owner)]
+        return owner in beside or has_shape_of_slot(name, shapes[0], owner, shapes[1])
+
+    return is_power(name) or any(map(is_slot_of, owners_of(name, variable_names)))
+
+
 def renamed(name, variable, other):
     """Returns the name that the slot `name` of a variable has for one of another name."""
     before, held, after = f"/{name}".rpartition(f"/{variable}/")
