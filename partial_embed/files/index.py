@@ -20,6 +20,7 @@ from partial_embed._tensorflow import (
     BundleHeaderProto,
     SavedTensorSlices,
 )
+from partial_embed.files.crc32c import crc32c, masked
 from partial_embed.files.regular import expect_file
 
 _MAGIC = 0xDB4775248B80FB57
@@ -235,18 +236,7 @@ def _block(entries):
         for key, value in entries
     )
     content += struct.pack("<II", 0, 1) + b"\0"
-    checksum = _crc32c(content)  # and not as it is: a file can hold checksums itself
-    checksum = (checksum >> 15 | checksum << 17) + 0xA282EAD8 & 0xFFFFFFFF
-    return content + struct.pack("<I", checksum)
-
-
-def _crc32c(content):
-    checksum = 0xFFFFFFFF
-    for byte in content:
-        checksum ^= byte
-        for _ in range(8):
-            checksum = checksum >> 1 ^ 0x82F63B78 * (checksum & 1)
-    return checksum ^ 0xFFFFFFFF
+    return content + struct.pack("<I", masked(crc32c(content)))
 
 
 def _as_varint(value):

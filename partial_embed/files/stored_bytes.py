@@ -19,8 +19,9 @@ from partial_embed.files.checkpoint import index_checksum
 from partial_embed.files.index import index_of, slice_key, stored_entries
 from partial_embed.files.regular import expect_file
 from partial_embed.files.stage import write
-from partial_embed.files.tensors import cpu_only, damaged, restore, slice_of
+from partial_embed.files.tensors import cpu_only, damaged, read_tensors, restore, slice_of
 
+DATA = ".data-00000-of-00001"
 _CHUNK_BYTES = 1 << 20
 _MOST_PIECES = 16  # more are joined when they are read and written
 # What has been read without an error: `_place`s of pieces, the newest.
@@ -42,6 +43,10 @@ Attributes:
 class StoredBytes:
     """The bytes of a tensor, or of a slice of it, in a V2 checkpoint on a local file system.
 
+    Attributes:
+        pieces: the `Piece`s that it consists of, in order; none if it is in none that can be
+            copied.
+
     Args:
         checkpoint: `Checkpoint`.
         name: of a tensor that it holds.
@@ -57,32 +62,52 @@ class StoredBytes:
         shape = checkpoint.shapes[name]
         self._start, self._shape = slice_of(spec) if spec else ([0] * len(shape), shape)
         try:
-            self._pieces = self._found()
+            self.pieces = self._found()
         except OSError:  # whoever reads it says what is wrong
-            self._pieces = []
+            self.pieces = []
 
     def _found(self):
-        """Returns the `Piece`s that it consists of, [] if it is in no such pieces."""
         prefix, checksum = self._checkpoint.prefix, self._checkpoint.index_checksum
         shards, entries = _stored(prefix, checksum) if checksum else (0, {})
-        stamps, found = {}, []
+        found = []
         for start, entry in entries.get(self._name, ()):
             length = [dimension.size for dimension in entry.shape.dim]
             offset = np.subtract(start, self._start)
             if (offset < 0).any() or (offset + length > self._shape).any():
                 continue
             path = f"{prefix}.data-{entry.shard_id:05d}-of-{shards:05d}"
-            if path not in stamps:
-                expect_file(path)
-                stamps[path] = _stamp(os.stat(path))
-            found.append(Piece(path, stamps[path], entry, offset.tolist()))
+            found.append(piece_of(path, entry, offset.tolist()))
         size = int(np.prod(self._shape, dtype=np.int64)) * self._dtype.size
         is_whole = size and sum(piece.entry.size for piece in found) == size
-        return found if is_whole and len(found) <= _MOST_PIECES else []
+        in_order = sorted(found, key=lambda piece: piece.start)
+        return in_order if is_whole and len(found) <= _MOST_PIECES else []
+
+    @property
+    def first_rows(self):
+        """The rows that its pieces begin with, a set, if all are whole rows; else None."""
+        shape = list(self._shape)
+        rows = [[dimension.size for dimension in piece.entry.shape.dim] for piece in self.pieces]
+        if not self.pieces or any(its[1:] != shape[1:] for its in rows):
+            return None
+        return {piece.start[0] for piece in self.pieces}
+
+    def are_unchanged(self):
+        """Returns whether the checkpoint still stands there, whose checksums are copied as well."""
+        return self._checkpoint.is_unchanged()
+
+    def read(self):
+        """Returns an array of it, as TensorFlow reads it."""
+        return read_tensors(self._checkpoint.prefix, [(self._name, self._spec, self._dtype)])[0]
+
+    def verify(self):
+        """Has TensorFlow read what nobody read yet; ValueError if it is damaged."""
+        if not all(_place(piece) in _READ for piece in self.pieces):
+            self.expect_readable()
+            self.note_read()
 
     def note_read(self):
         """Notes that it is as TensorFlow has read or written it, since this object was made."""
-        _READ.extend(_place(piece) for piece in self._pieces)
+        _READ.extend(_place(piece) for piece in self.pieces)
 
     def copy(self, part, name, spec, full_shape):
         """Copies it to be a tensor, or a slice of one, of a checkpoint in the making.
@@ -99,17 +124,14 @@ class StoredBytes:
         Raises:
             ValueError: if it is damaged; names the checkpoint.
         """
-        if not self._pieces:
+        if not self.pieces:
             return False
-        if not all(_place(piece) in _READ for piece in self._pieces):
-            self.expect_readable()
-            self.note_read()
-        data = part + ".data-00000-of-00001"
+        self.verify()
         try:
-            with open(data, "wb") as target:
-                if not all(_copy_range(piece, target) for piece in self._pieces):
+            with open(part + DATA, "wb") as target:
+                if not all(copy_range(piece, target) for piece in self.pieces):
                     return False
-            if not self._checkpoint.is_unchanged():  # whose checksums are copied as well
+            if not self.are_unchanged():
                 return False
         except OSError:  # likewise
             return False
@@ -122,7 +144,7 @@ class StoredBytes:
         whole = BundleEntryProto(dtype=self._dtype.as_datatype_enum)
         whole.shape.CopyFrom(tf.TensorShape(full_shape).as_proto())
         entries, offset = {}, 0
-        for piece in self._pieces:
+        for piece in self.pieces:
             entry = BundleEntryProto.FromString(piece.entry.SerializeToString())
             entry.shard_id, entry.offset = 0, offset
             offset += entry.size
@@ -155,6 +177,16 @@ def _stored(prefix, checksum):
     return found
 
 
+def piece_of(path, entry, start):
+    """Returns the `Piece` of a data file that an entry of its index tells of.
+
+    Raises:
+        ValueError: if something else stands in place of the file.
+    """
+    expect_file(path)
+    return Piece(path, _stamp(os.stat(path)), entry, start)
+
+
 def _stamp(status):
     times = status.st_mtime_ns, status.st_ctime_ns
     return Stamp(status.st_dev, status.st_ino, status.st_size, *times)
@@ -164,7 +196,7 @@ def _place(piece):
     return piece.stamp, piece.entry.offset, piece.entry.size, piece.entry.crc32c
 
 
-def _copy_range(piece, target):
+def copy_range(piece, target):
     """Appends a piece to an open file; returns whether it was all there, and stayed as it was."""
     left = piece.entry.size
     with open(piece.path, "rb", buffering=0) as source:

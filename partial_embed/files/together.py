@@ -1,4 +1,10 @@
-"""Tensors of a checkpoint in the making, small ones in one part: they cost less than a session."""
+"""Tensors of a checkpoint in the making: small ones in one part, large ones beside what is read.
+
+Small ones together cost less than a session each. What only copies bytes goes on in a thread, one
+after the other, while the next tensor is read and verified: never two of them in memory.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -9,7 +15,7 @@ _TEXT_BYTES = 64  # at a guess
 
 
 class Together:
-    """Writes tensors as parts of a `Stage`; some wait for others until `end`.
+    """Writes tensors as parts of a `Stage`; all of them are written when its block ends.
 
     Attributes:
         stage: `Stage`.
@@ -18,6 +24,21 @@ class Together:
     def __init__(self, stage):
         self.stage = stage
         self._waiting, self._bytes = [], 0
+        self._pool, self._tasks = ThreadPoolExecutor(1), []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, traceback):
+        try:
+            if kind is None:
+                self._write_waiting()
+                for task in self._tasks:
+                    task.result()
+        finally:  # Of a stage that is given up nothing is written any more.
+            for task in self._tasks:
+                task.cancel()
+            self._pool.shutdown()
 
     def write(self, name, spec, value):
         """Writes a tensor, now or later.
@@ -32,10 +53,13 @@ class Together:
         width = (dtype_of(value) if is_read else value.dtype).size or _TEXT_BYTES
         self._bytes += width * int(np.prod(value.shape, dtype=np.int64))
         if self._bytes >= _MOST_BYTES:
-            self.end()
+            self._write_waiting()
 
-    def end(self):
-        """Writes what waits."""
+    def beside(self, copy, *arguments):
+        """Calls a function that copies bytes, beside what comes next; what it raises comes last."""
+        self._tasks.append(self._pool.submit(copy, *arguments))
+
+    def _write_waiting(self):
         if self._waiting:
             write_part(self.stage.part(), self._waiting)
             self._waiting, self._bytes = [], 0

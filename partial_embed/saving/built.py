@@ -10,6 +10,7 @@ from partial_embed.files.checkpoint import Checkpoint
 from partial_embed.files.growth import DELTA_KEY
 from partial_embed.files.locate import is_same_place
 from partial_embed.files.tensors import write_part
+from partial_embed.files.together import Together
 from partial_embed.saving.content import Table
 from partial_embed.saving.deltas import generations_of, manifest_of
 from partial_embed.saving.frozen_slots import (
@@ -241,7 +242,8 @@ class Built:
         for left in reversed(range(_MOST_READS)):
             used = []
             try:
-                self._write_slots(session, stage, starts, used, newest_too)
+                with Together(stage) as together:
+                    self._write_slots(session, together, starts, used, newest_too)
             except (ValueError, tf.errors.OpError) as error:
                 is_replaced = not all(checkpoint.is_unchanged() for checkpoint in used)
                 is_damaged = isinstance(error, ValueError) and not is_replaced and newest_too
@@ -262,7 +264,7 @@ class Built:
         newer = any(self._sources[name] is not its for name, its in self._origins.items())
         return newer or any(newest for newest, _ in self._places.values())
 
-    def _write_slots(self, session, stage, starts, used, newest_too):
+    def _write_slots(self, session, together, starts, used, newest_too):
         """Writes slots of what does not train; appends to `used` the checkpoints they stand in."""
         for table in self._content.tables:
             source = self._source_of_slots(table, newest_too) if table.slots else None
@@ -273,15 +275,15 @@ class Built:
                     for variable, rows in table.frozen():
                         value = slot_value(session, source, table, slot, start, rows, [variable])
                         writer = self._writers[slot.name, slice_of_slot(table, slot, rows)[0]]
-                        writer.write(session, stage.part(), value)
+                        writer.write(session, together, value)
                 else:
-                    write_joined_slot(session, source, stage, table, slot, start)
+                    write_joined_slot(session, source, together.stage, table, slot, start)
         for saved, name, slot, *kind in self._unchanged_slots:
             place = self._place_of(saved, newest_too)
             used.append(place.checkpoint)
             found, rows = slot_in(place, saved, name), stored(place.checkpoint, place.name)
             value = slot_or_start(found, rows, starts[slot.name], *kind)
-            self._writers[name, ""].write(session, stage.part(), value)
+            self._writers[name, ""].write(session, together, value)
         for holder, name, there, like in self._kept:
             place = self._place_of(holder, newest_too)
             used.append(place.checkpoint)
@@ -294,12 +296,12 @@ class Built:
             else:
                 value = slot_in(place, holder, name)
             if value is not None:  # else another was restored since, which has none
-                self._writers[name, ""].write(session, stage.part(), value)
+                self._writers[name, ""].write(session, together, value)
         for name, holder in self._powers.items():
             base = self._place_of(holder, newest_too).checkpoint
             used.append(base)
             if name in base:
-                write_part(stage.part(), [(name, "", base.read(name))])
+                together.write(name, "", base.read(name))
 
     def _place_of(self, holder, newest_too):
         """Returns the source or `Place` in which a `Table` or `Saved` has its slots."""

@@ -11,7 +11,9 @@ from partial_embed.files.finite import nonfinite_rows
 from partial_embed.files.growth import expect_base, read_generations, untrained_rows
 from partial_embed.files.hashes import keys_fingerprint, keys_text
 from partial_embed.files.locate import is_same_place
+from partial_embed.files.one_piece import OnePiece
 from partial_embed.files.publish import expect_no_other_keys, publish, staging
+from partial_embed.files.stored_bytes import StoredBytes
 from partial_embed.files.tensors import can_slice, reason, slice_spec, write_part
 from partial_embed.files.together import Together
 from partial_embed.saving.deltas import generations_of
@@ -119,18 +121,18 @@ class _Writer:
 
     def __init__(self, base, growth, progress, stage):
         self._base, self._growth, self._progress = base, growth, progress
-        self._together = Together(stage)
+        self._stage, self._together = stage, None
         self._done, self._total = 0, sum(map(base.num_bytes, base.shapes))
 
     def write(self):
         grown = {n for table in self._growth.tables for n in (table.name, *table.slots)}
-        self._copy(sorted(set(self._base.shapes) - grown))
-        for table in self._growth.tables:
-            new = self._first_values(table)
-            self._write_table(table, new)
-            for slot, start in table.slots.items():
-                self._write_slot(table, slot, start, new)
-        self._together.end()
+        with Together(self._stage) as self._together:
+            self._copy(sorted(set(self._base.shapes) - grown))
+            for table in self._growth.tables:
+                new = self._first_values(table)
+                self._write_table(table, new)
+                for slot, start in table.slots.items():
+                    self._write_slot(table, slot, start, new)
 
     def _first_values(self, table):
         """Returns what new rows start at, of which no row holds NaN or Inf."""
@@ -153,19 +155,26 @@ class _Writer:
     # These end with what they have read, so that one tensor is in memory at a time.
 
     def _write_table(self, table, new):
-        old = self._base.read(table.name)
+        old, old_bytes = self._read(table.name)
         self._check_finite(table, old)
-        self._write(table, table.name, old, new)
+        self._write(table, table.name, old, old_bytes, new)
 
     def _write_slot(self, table, slot, start, new):
-        old = self._base.read(slot)
+        old, old_bytes = self._read(slot)
         if start == ROWS:
             starts = new.astype(old.dtype)
         else:
             axis = table.plan.rows.axis
             self._growth.starts.check(slot, start, old)
             starts = np.full(with_rows(old.shape, axis, new.shape[axis]), start, old.dtype)
-        self._write(table, slot, old, starts)
+        self._write(table, slot, old, old_bytes, starts)
+
+    def _read(self, name):
+        """Returns (array, `StoredBytes`) of a tensor."""
+        its = StoredBytes(self._base, name)
+        array = self._base.read(name)
+        its.note_read()
+        return array, its
 
     def _copy(self, names):
         for name in names:
@@ -190,37 +199,48 @@ class _Writer:
         with tf.Graph().as_default(), tf.Session() as session:
             return session.run(plan.initial_values(rows)(plan.part_shape(len(rows))))
 
-    def _write(self, table, name, old, new):
-        """Writes a table or a slot of it, given arrays of its old rows and of its new ones."""
+    def _write(self, table, name, old, old_bytes, new):
+        """Writes a table or a slot of it, given arrays of its old rows and of its new ones.
+
+        Args:
+            old_bytes: `StoredBytes` of its old rows.
+        """
         rows, axis = table.plan.rows, table.plan.rows.axis
-        shape = with_rows(old.shape, axis, rows.num_rows)
+        shape, dtype = with_rows(old.shape, axis, rows.num_rows), self._base.dtypes[name]
         size = old.itemsize * int(np.prod(shape, dtype=np.int64))
-        if size <= _BLOCK_BYTES >> 6 or not can_slice(self._base.dtypes[name]):
+        if size <= _BLOCK_BYTES >> 6 or not can_slice(dtype):
             places = rows.source_of(np.arange(rows.num_rows))
             self._together.write(name, "", _rows_at(places, old, new, axis))
-        elif rows.source is None:
-            for start, part in ((0, old), (old.shape[axis], new)):
-                self._write_slice(name, shape, axis, start, part)
+        elif axis:
+            start = 0
+            for part in _blocks(rows, old, new, size):
+                spec = slice_spec(shape, offset_of(shape, axis, start), list(part.shape))
+                write_part(self._stage.part(), [(name, spec, part)])
+                start += part.shape[axis]
         else:
-            step = max(1, _BLOCK_BYTES * rows.num_rows // max(1, size))
-            before = 0  # new rows
-            for start in range(0, rows.num_rows, step):
-                places = rows.source[start : start + step]
-                count = int((places < 0).sum())
-                fresh = np.take(new, range(before, before + count), axis)
-                part = _rows_at(places, old, fresh, axis)
-                self._write_slice(name, shape, axis, start, part)
-                before += count
+            with OnePiece(self._stage.part(), name, shape, dtype) as piece:
+                stays = rows.source is None and old_bytes.first_rows and piece.copy(old_bytes)
+                for part in [new] if stays else _blocks(rows, old, new, size):
+                    piece.append(part)
         self._advance(self._base.num_bytes(name))
-
-    def _write_slice(self, name, shape, axis, start, part):
-        if part.shape[axis]:
-            spec = slice_spec(shape, offset_of(shape, axis, start), list(part.shape))
-            write_part(self._together.stage.part(), [(name, spec, part)])
 
     def _advance(self, size):
         self._done += size
         self._progress(self._done, self._total)
+
+
+def _blocks(rows, old, new, size):
+    """Yields the rows of a table of so many bytes, an array after the other."""
+    axis, before = rows.axis, 0  # new rows
+    if rows.source is None:
+        yield from (part for part in (old, new) if part.size)
+        return
+    step = max(1, _BLOCK_BYTES * rows.num_rows // max(1, size))
+    for start in range(0, rows.num_rows, step):
+        places = rows.source[start : start + step]
+        count = int((places < 0).sum())
+        yield _rows_at(places, old, np.take(new, range(before, before + count), axis), axis)
+        before += count
 
 
 def _rows_at(places, old, new, axis):

@@ -107,12 +107,11 @@ def merge_checkpoint(base, deltas, output, policy=None, vocabulary=None, allow_n
     variables += [(name, base.read(name)) for name in powers if any(kept.values())]
     keys = None if vocabulary is None else _merged_keys(vocabulary, tables, base, deltas)
     with staging(output) as stage:
-        together = Together(stage)
-        for table in tables:
-            table.write(together, allow_nonfinite)
-        for name, value in variables:
-            together.write(name, "", value)
-        together.end()
+        with Together(stage) as together:
+            for table in tables:
+                table.write(together, allow_nonfinite)
+            for name, value in variables:
+                together.write(name, "", value)
         for checkpoint in [base, *deltas]:
             checkpoint.expect_unchanged()
         text = keys and keys_text(keys)

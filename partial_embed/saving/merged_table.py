@@ -1,13 +1,13 @@
 """One table of several deltas: which row of which of them stands where, and writing it."""
 
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 
 from partial_embed.files.finite import expect_finite
 from partial_embed.files.growth import DELTA_ROWS, read_generations
 from partial_embed.files.hashes import fingerprint_of, kind_of
+from partial_embed.files.one_piece import OnePiece
 from partial_embed.files.runs import as_range
+from partial_embed.files.stored_bytes import StoredBytes
 from partial_embed.files.tensors import can_slice, dtype_of, slice_spec, write_part
 from partial_embed.saving.same_base import compare_base
 from partial_embed.saving.source import (
@@ -17,6 +17,9 @@ from partial_embed.saving.source import (
 )
 from partial_embed.table.optimizer_state import name_in, renamed
 from partial_embed.table.plan import RowPlan, offset_of, take_rows, with_rows
+
+# Of smaller ones a session for each piece costs more than to read and write all of them.
+_SMALL_BYTES = 1 << 22
 
 
 class MergedTable:
@@ -131,19 +134,15 @@ class MergedTable:
 
     def _write_table(self, together, allow_nonfinite):
         held = stored(self._base, self.base_name)
-        stored_bytes, base = held.bytes, held.read()
-        stored_bytes.note_read()
+        old_bytes, base = held.bytes, held.read()
+        old_bytes.note_read()
         new = self._combined(lambda delta: self._new_rows(delta, self.name))
         old, frozen = self._rows_first(base), self.plan.frozen_rows()
-        # It is written by one processor, so another looks at it; a stage that is not published
-        # leaves nothing.
-        with ThreadPoolExecutor(1) as pool:
-            checked = pool.submit(self._check, base, new, allow_nonfinite)
-            if not (self.plan.contiguous and len(old) == len(frozen)):
-                old, stored_bytes = old[self.plan.source_of(frozen)], None
-            old = self._rows_back(old)
-            self._write(together, self.name, old, stored_bytes, len(frozen), new)
-            checked.result()
+        if not (self.plan.contiguous and len(old) == len(frozen)):
+            old, old_bytes = old[self.plan.source_of(frozen)], None
+        # Bytes are copied while rows are looked at; a stage that is not published leaves nothing.
+        self._write(together, self.name, self._rows_back(old), old_bytes, len(frozen), new)
+        self._check(base, new, allow_nonfinite)
 
     def _check(self, base, new, allow_nonfinite):
         """Raises ValueError for rows that deltas were not trained beside, or that are no numbers.
@@ -192,9 +191,7 @@ class MergedTable:
         part = with_rows(shape, self._axis, len(which))
         found = self._source.slot_rows(slot, which)
         old = slot_or_start(found, self._source.rows(which), initial, dtype, part)
-        sliced = self.plan.contiguous and can_slice(dtype)
-        values = old if sliced else old.read()
-        self._write(together, slot, values, getattr(old, "bytes", None), len(which), new)
+        self._write(together, slot, old, getattr(old, "bytes", None), len(which), new)
 
     def _combined(self, rows_of):
         """Returns the rows that train, from each delta's, along the first axis."""
@@ -202,7 +199,7 @@ class MergedTable:
         return self._policy.combined(self.name, arrays, self._picks, len(self.plan.trainable_rows))
 
     def _write(self, together, name, old, old_bytes, count, new):
-        """Writes a table or slot.
+        """Writes a table or slot, in one piece unless the base has it in others.
 
         Args:
             old: the rows that did not train, an array or not read yet, as `Stored`.
@@ -210,11 +207,24 @@ class MergedTable:
             count: int, how many.
             new: array of those that did, from `_combined`.
         """
-        plan, new = self.plan, self._rows_back(new)
-        if not (plan.contiguous and can_slice(dtype_of(new))):
+        plan, new, dtype = self.plan, self._rows_back(new), dtype_of(new)
+        shape, stage = with_rows(new.shape, self._axis, plan.num_rows), together.stage
+        is_small = int(np.prod(shape, dtype=np.int64)) * dtype.size <= _SMALL_BYTES
+        if is_small or not (plan.contiguous and can_slice(dtype)):
+            old = old if isinstance(old, np.ndarray) else old.read()
             together.write(name, "", plan.joined(old, new))
             return
-        shape = with_rows(new.shape, self._axis, plan.num_rows)
+        old_bytes = old_bytes if old_bytes and old_bytes.pieces else None
+        if old_bytes:
+            old_bytes.verify()
+        starts = old_bytes.first_rows if old_bytes else {0}
+        if not self._axis and self._begin_generations(starts):
+            arguments = stage.part(), name, shape, old_bytes or old, new
+            if old_bytes:
+                together.beside(_write_in_one_piece, *arguments)
+            else:
+                _write_in_one_piece(*arguments)
+            return
         for rows, its, start, stop in (
             (old, old_bytes, 0, count),
             (new, None, count, plan.num_rows),
@@ -223,11 +233,17 @@ class MergedTable:
                 part_shape = with_rows(shape, self._axis, stop - start)
                 spec = slice_spec(shape, offset_of(shape, self._axis, start), part_shape)
                 if its:
-                    part = together.stage.part()
-                    if not its.copy(part, name, spec, shape):
-                        write_part(part, [(name, spec, getattr(rows, "tensor", rows))])
+                    together.beside(_write_slice, stage.part(), name, spec, shape, its)
                 else:
                     together.write(name, spec, rows)
+
+    def _begin_generations(self, rows):
+        """Whether the base's record has a generation begin with each of a set of rows.
+
+        Else it has them in parts of another kind, perhaps because no machine holds all.
+        """
+        known = read_generations(self._base).get(self.base_name, {}).get("generations", [])
+        return rows <= {0, *(run[0] for runs in known for run in runs)}
 
     def _rows_first(self, array):
         return np.moveaxis(array, self._axis, 0)
@@ -254,3 +270,16 @@ class MergedTable:
     def _row_type(self, delta, name):
         shape, dtype = self._type(delta, name)
         return shape, dtype.name
+
+
+def _write_in_one_piece(part, name, shape, old, new):
+    """Writes a tensor of old rows, `StoredBytes` or what `_write` is given, and of new ones."""
+    with OnePiece(part, name, shape, dtype_of(new)) as piece:
+        if not (isinstance(old, StoredBytes) and piece.copy(old)):
+            piece.append(old if isinstance(old, np.ndarray) else old.read())
+        piece.append(new)
+
+
+def _write_slice(part, name, spec, full_shape, stored_bytes):
+    if not stored_bytes.copy(part, name, spec, full_shape):
+        write_part(part, [(name, spec, stored_bytes.read())])

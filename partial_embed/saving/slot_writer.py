@@ -40,15 +40,26 @@ class SlotWriter:
                     for value in (copied, filled)
                 )
 
-    def write(self, session, prefix, value):
-        """Writes `Stored`, `Filled` or other values as a checkpoint of its own.
+    def write(self, session, together, value):
+        """Writes `Stored`, `Filled` or other values as a part of its own, by a `Together`.
 
         Raises:
             ValueError: if the checkpoint that they stand in is damaged.
         """
+        prefix = together.stage.part()
+        stored_bytes = value.bytes if getattr(value, "is_one_slice", False) else None
+        if stored_bytes and stored_bytes.pieces:
+            stored_bytes.verify()  # and the next one, while this one is copied
+            together.beside(self._write_bytes, session, prefix, value, stored_bytes)
+        else:
+            self._write(session, prefix, value)
+
+    def _write_bytes(self, session, prefix, value, stored_bytes):
+        if not stored_bytes.copy(prefix, *self._slice, self._full_shape):
+            self._write(session, prefix, value)
+
+    def _write(self, session, prefix, value):
         in_one_slice = getattr(value, "is_one_slice", False)
-        if in_one_slice and value.bytes.copy(prefix, *self._slice, self._full_shape):
-            return
         try:
             if self._is_far and isinstance(value, Filled):
                 session.run(self._fill, {self._prefix: prefix, self._number: value.number})

@@ -10,6 +10,7 @@ from small_model import NEW, OLD, OPTIMIZERS, WIDTH, Model, plain_values, train_
 
 import partial_embed as pe
 from partial_embed.files.checkpoint import Checkpoint
+from partial_embed.files.index import slice_counts
 
 OLD_KEYS, NEW_KEYS = list("abcdef"), list("xbadfyeczw")  # all old ones, in another order
 
@@ -147,6 +148,7 @@ def test_large_tables_are_written_in_blocks(
     )
     found = read_checkpoint(grown)
     step = -1 if turned else 1
+    assert slice_counts(grown)["ent"] == 0 < slice_counts(grown)["out"]  # whose rows lie apart
     assert found["ent"][:6].tobytes() == arrays["ent"][::step].tobytes()
     assert found["out"][:, :6].tobytes() == np.ascontiguousarray(arrays["out"][:, ::step]).tobytes()
     assert found["other"].tobytes() == arrays["other"].tobytes()

@@ -10,8 +10,15 @@ from small_model import NEW, OLD, OPTIMIZERS, WIDTH, Model, assert_same, train_b
 
 import partial_embed as pe
 from partial_embed.files.checkpoint import Checkpoint, index_checksum
+from partial_embed.files.index import slice_counts, stored_entries
 
 SOAK = bool(os.environ.get("PARTIAL_EMBED_SOAK"))
+
+
+@pytest.fixture(autouse=True)
+def large(monkeypatch):
+    """Tables are written as large ones are; those of test_merge_union.py as small ones."""
+    monkeypatch.setattr("partial_embed.saving.merged_table._SMALL_BYTES", -1)
 
 
 def read(prefix):
@@ -79,6 +86,49 @@ def test_base_and_delta_are_the_whole(folder, optimizer, same, inside, train):
 def test_other_ways_to_grow(folder, base, arguments):
     whole, delta = grow(base[0], folder, ids=(1, 6, 5, 3), **arguments)
     assert_merged(pe.merge_checkpoint(base[0], [delta], folder("merged.ckpt")), whole)
+
+
+@pytest.mark.parametrize("kind", ["plain", "whole", "partitioned", "axis"])
+def test_a_plain_saver_finds_one_piece(folder, kind):
+    """For it would join others in twice the memory; but what is divided stays so."""
+    if kind == "axis":
+        base = folder("base.ckpt")
+        with tf.Graph().as_default(), tf.Session() as session:
+            tf.get_variable("model/ent", [WIDTH, OLD])
+            session.run(tf.global_variables_initializer())
+            tf.train.Saver().save(session, base)
+        with tf.Graph().as_default(), tf.Session() as session:
+            table = pe.get_embedding("model/ent", [WIDTH, NEW], checkpoint=base, axis=1)
+            pe.minimize(tf.train.AdamOptimizer(0.1), tf.reduce_sum(table.lookup([NEW - 1])))
+            session.run(tf.global_variables_initializer())
+            delta = pe.Saver(delta=True).save(session, folder("delta.ckpt"))
+    else:
+        base, _ = train_base(folder("base.ckpt"))
+        rows = NEW
+        if kind == "whole":
+            base, _ = grow(base, folder, "first")
+            rows += 3
+        elif kind == "partitioned":
+            cut = tf.fixed_size_partitioner(2)
+            base, _ = grow(base, folder, "first", rows=OLD + 2, partitioner=cut)
+            rows += 3
+        _, delta = grow(base, folder, "second", rows=rows, ids=(1, rows - 1))
+    counts = slice_counts(pe.merge_checkpoint(base, delta, folder("merged.ckpt")))
+    for name in ("model/ent", "model/ent/Adam", "model/ent/Adam_1"):
+        assert counts[name] == {"partitioned": 4, "axis": 2}.get(kind, 0), name
+
+
+@pytest.mark.parametrize("name", ["model/ent", "model/ent/Adam_1"])
+def test_a_base_that_is_damaged(folder, base, name):
+    _, delta = grow(base[0], folder)
+    shards, entries = stored_entries(base[0])
+    ((_, entry),) = entries[name]
+    with open(f"{base[0]}.data-{entry.shard_id:05d}-of-{shards:05d}", "r+b") as stream:
+        stream.seek(entry.offset)
+        stream.write(b"\1\2\3")
+    with pytest.raises(ValueError, match="base.ckpt cannot be read: .* It is damaged or incom"):
+        pe.merge_checkpoint(base[0], delta, folder("merged.ckpt"))
+    assert not [name for name in os.listdir(folder()) if "merged" in name or "saving" in name]
 
 
 def test_from_an_earlier_generation(folder, base):
