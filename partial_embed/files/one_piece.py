@@ -16,7 +16,7 @@ import tensorflow.compat.v1 as tf
 from partial_embed._tensorflow import BundleEntryProto
 from partial_embed.files.crc32c import joined, masked, unmasked
 from partial_embed.files.index import index_of, stored_entries
-from partial_embed.files.stage import write
+from partial_embed.files.stage import unlink, write
 from partial_embed.files.stored_bytes import DATA, copy_range, piece_of
 from partial_embed.files.tensors import write_part
 
@@ -45,7 +45,9 @@ class OnePiece:
     def __exit__(self, kind, error, traceback):
         self._target.close()
         if kind is None:
-            os.replace(self._target.name, self._part + DATA)
+            # Where a file is replaced by another, ext4 writes all of that to disk first.
+            unlink(self._part + DATA)
+            os.rename(self._target.name, self._part + DATA)
             self._entry.crc32c = masked(self._checksum)
             entries = {self._name.encode("utf-8"): self._entry.SerializeToString()}
             write(self._part + ".index", index_of(entries))
