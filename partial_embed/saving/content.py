@@ -16,7 +16,7 @@ from partial_embed.table.embedding import (
     parts_of,
 )
 from partial_embed.table.on_disk import Whole, in_slices, slice_of
-from partial_embed.table.optimizer_state import name_in, renamed
+from partial_embed.table.optimizer_state import name_in, renamed, slot_variables
 from partial_embed.table.plan import rows_of, with_rows
 
 
@@ -217,12 +217,13 @@ def content_of(items):
             f"{given[id(item)]!r}. Save it under one."
         )
     tables, taken = [], set()
+    slots_by_table = slot_variables([item for _, item in items])
     for embedding in embeddings_in():
         whole = [embedding, embedding.frozen] + embedding.variables
         if any(id(item) in given for item in whole):
             slots = [
                 slot._replace(name=_other_name(given, slot.variable) or slot.name)
-                for slot in slots_of(embedding, [item for _, item in items])
+                for slot in slots_of(embedding, slots_by_table)
             ]
             _refuse_names(given, embedding)
             name = given.get(id(embedding)) or embedding.table_name

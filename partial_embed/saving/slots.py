@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 from absl import logging
 
-from partial_embed.table.optimizer_state import cut_as_in, renamed, slot_variables
+from partial_embed.table.optimizer_state import cut_as_in, renamed
 from partial_embed.training.graph import upstream
 
 
@@ -57,19 +57,23 @@ def named_alike(name, embedding):
 
 
 def slots_of(embedding, variables):
-    """Returns the `Slot`s among `variables` that belong to one table.
+    """Returns the `Slot`s of one table.
 
     A slot of `model/ent/trainable`, made by an optimizer inside the scope
     `model`, is the variable `model/model/ent/trainable/Adagrad`; the whole
     table's would be `model/model/ent/Adagrad`. (What TensorFlow notes on such a
     variable for Savers is neither.)
+
+    Args:
+        embedding: `PartialEmbedding`.
+        variables: dict of name of new rows to their slots, as `slot_variables` finds them.
     """
     if embedding.trainable is None:
         return []
     half = embedding.trainable.op.name
     shape, axis = embedding.trainable.shape.as_list(), embedding.plan.axis
     slots = []
-    for variable in slot_variables(embedding, variables):
+    for variable in variables.get(half, ()):
         name = named_alike(renamed(variable.op.name, half, embedding.table_name), embedding)
         # Of a table [rows, ...] also one number a row.
         if (variable.shape.as_list() if axis else variable.shape.as_list()[:1]) == (

@@ -35,10 +35,10 @@ def save_as_one_tensor(embedding, plan):
 
 def _warn(embedding):
     """Logs what a plain Saver, being built, will not write of a table; returns whether it did."""
-    lacks = []
+    lacks, half = [], embedding.trainable is not None and embedding.trainable.op.name
     slots = [
         save_slice_info(variable).full_name if save_slice_info(variable) else variable.op.name
-        for variable in slot_variables(embedding, tf.global_variables())
+        for variable in slot_variables(tf.global_variables()).get(half, ())
     ]
     if slots:
         slots = ", ".join(sorted(slots))

@@ -96,12 +96,16 @@ def owners_in_checkpoint(checkpoint):
     return _OWNERS[checkpoint]
 
 
-def slot_variables(embedding, variables):
-    """Returns those of some variables that are slots, by their names, of a table's new rows."""
+def slot_variables(variables):
+    """Returns {name of a table's new rows: those of some variables that are slots of it}."""
     halves = {its.trainable.op.name for its in embeddings_in() if its.trainable is not None}
-    half = embedding.trainable is not None and embedding.trainable.op.name
-    variables = [variable for variable in variables if isinstance(variable, Variable)]
-    return [v for v in variables if _owner_here(v.op.name, halves, colocated_with(v.op)) == half]
+    found = {}
+    for variable in variables:
+        if isinstance(variable, Variable):
+            name = variable.op.name
+            half = _owner_here(name, halves, colocated_with(variable.op))
+            found.setdefault(half, []).append(variable)
+    return found
 
 
 def _owner_here(name, variable_names, beside):
