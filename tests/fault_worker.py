@@ -31,7 +31,9 @@ from partial_embed.files.checkpoint import Checkpoint
 from partial_embed.files.growth import DELTA_KEY
 from partial_embed.files.index import num_shards
 from partial_embed.files.tensors import write_part
+from partial_embed.saving import merged_table
 
+merged_table._SMALL_BYTES = -1  # they are merged as large ones are
 OLD, NEW, WIDTH = 3000, 3500, 8
 
 
