@@ -7,6 +7,7 @@ after the other, while the next tensor is read and verified: never two of them i
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import tensorflow.compat.v1 as tf
 
 from partial_embed.files.tensors import dtype_of, write_part
 
@@ -46,10 +47,14 @@ class Together:
         Args:
             name: str.
             spec: text of the slice that it is, "" for all.
-            value: array, or what has a shape, a dtype and a function `tensor` that makes one.
+            value: array, or what has a shape, a dtype, a function `tensor` that makes one, and
+                one that reads it.
+
+        Raises:
+            ValueError: if what it is read from is damaged.
         """
         is_read = not hasattr(value, "tensor")
-        self._waiting.append((name, spec, value if is_read else value.tensor))
+        self._waiting.append((name, spec, value))
         width = (dtype_of(value) if is_read else value.dtype).size or _TEXT_BYTES
         self._bytes += width * int(np.prod(value.shape, dtype=np.int64))
         if self._bytes >= _MOST_BYTES:
@@ -60,6 +65,13 @@ class Together:
         self._tasks.append(self._pool.submit(copy, *arguments))
 
     def _write_waiting(self):
-        if self._waiting:
-            write_part(self.stage.part(), self._waiting)
-            self._waiting, self._bytes = [], 0
+        waiting, self._waiting, self._bytes = self._waiting, [], 0
+        if waiting:
+            values = [(*place, getattr(value, "tensor", value)) for *place, value in waiting]
+            try:
+                write_part(self.stage.part(), values)
+            except tf.errors.OpError:
+                for *_, value in waiting:
+                    if hasattr(value, "tensor"):
+                        value.read()  # else it could not be written
+                raise

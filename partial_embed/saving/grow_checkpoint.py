@@ -138,7 +138,7 @@ class _Writer:
         """Returns what new rows start at, of which no row holds NaN or Inf."""
         try:
             new = self._drawn(table)
-        except tf.errors.InvalidArgumentError as error:  # as of a covariance of NaN
+        except tf.errors.OpError as error:  # as of a covariance of NaN, or of a damaged file
             self._check_finite(table, self._base.read(table.name))
             raise ValueError(
                 f"New rows of {table.name} cannot start at {table.start}: {reason(error)}. Say "

@@ -217,8 +217,8 @@ class MergedTable:
         old_bytes = old_bytes if old_bytes and old_bytes.pieces else None
         if old_bytes:
             old_bytes.verify()
-        starts = old_bytes.first_rows if old_bytes else {0}
-        if not self._axis and self._begin_generations(starts):
+        starts = old_bytes.first_rows if old_bytes else {0}  # None of slices of columns
+        if not self._axis and starts and self._begin_generations(starts):
             arguments = stage.part(), name, shape, old_bytes or old, new
             if old_bytes:
                 together.beside(_write_in_one_piece, *arguments)

@@ -10,7 +10,7 @@ from small_model import NEW, OLD, OPTIMIZERS, WIDTH, Model, plain_values, train_
 
 import partial_embed as pe
 from partial_embed.files.checkpoint import Checkpoint
-from partial_embed.files.index import slice_counts
+from partial_embed.files.index import slice_counts, stored_entries
 
 OLD_KEYS, NEW_KEYS = list("abcdef"), list("xbadfyeczw")  # all old ones, in another order
 
@@ -300,6 +300,21 @@ def test_what_is_refused(arguments, message, write_checkpoint, tmp_path):
     with pytest.raises(ValueError, match=message):
         quietly(base, str(tmp_path / "grown"), **arguments)
     assert not [name for name in os.listdir(tmp_path) if name.startswith("grown")]
+
+
+@pytest.mark.parametrize("name", ["ent", "ent/Adagrad", "other"])
+def test_a_base_that_is_damaged(name, write_checkpoint, tmp_path):
+    arrays = {its: np.ones([6, 3], np.float32) for its in ("ent", "other")}
+    arrays["ent/Adagrad"] = np.full([6, 3], 0.1, np.float32)
+    base = write_checkpoint(arrays)
+    shards, entries = stored_entries(base)
+    ((_, entry),) = entries[name]
+    with open(f"{base}.data-{entry.shard_id:05d}-of-{shards:05d}", "r+b") as stream:
+        stream.seek(entry.offset)
+        stream.write(b"\1\2\3")
+    with pytest.raises(ValueError, match=" cannot be read: .* It is damaged or incomplete"):
+        quietly(base, str(tmp_path / "grown"), rows={"ent": 7})
+    assert not [its for its in os.listdir(tmp_path) if "grown" in its or "saving" in its]
 
 
 def test_what_a_person_says_of_slots(write_checkpoint, read_checkpoint, tmp_path):

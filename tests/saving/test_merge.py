@@ -118,7 +118,28 @@ def test_a_plain_saver_finds_one_piece(folder, kind):
         assert counts[name] == {"partitioned": 4, "axis": 2}.get(kind, 0), name
 
 
-@pytest.mark.parametrize("name", ["model/ent", "model/ent/Adam_1"])
+def test_a_base_in_slices_of_columns(folder):
+    base = folder("base.ckpt")
+    with tf.Graph().as_default(), tf.Session() as session:
+        cut = tf.fixed_size_partitioner(2, axis=1)
+        table = tf.get_variable("ent", [OLD, WIDTH], partitioner=cut)
+        step = tf.train.AdamOptimizer(0.1).minimize(tf.reduce_sum(tf.convert_to_tensor(table)))
+        session.run(tf.global_variables_initializer())
+        session.run(step)
+        tf.train.Saver().save(session, base)
+    with tf.Graph().as_default(), tf.Session() as session:
+        table = pe.get_embedding("ent", [NEW, WIDTH], checkpoint=base)
+        step = pe.minimize(tf.train.AdamOptimizer(0.1), tf.reduce_sum(table.lookup([0, NEW - 1])))
+        session.run(tf.global_variables_initializer())
+        session.run(step)
+        whole = pe.Saver().save(session, folder("whole.ckpt"))
+        delta = pe.Saver(delta=True).save(session, folder("delta.ckpt"))
+    merged = pe.merge_checkpoint(base, delta, folder("merged.ckpt"))
+    assert_merged(merged, whole)
+    assert slice_counts(merged)["ent"] == slice_counts(merged)["ent/Adam"] == 3
+
+
+@pytest.mark.parametrize("name", ["model/ent", "model/ent/Adam_1", "model/W", "model/W/Adam"])
 def test_a_base_that_is_damaged(folder, base, name):
     _, delta = grow(base[0], folder)
     shards, entries = stored_entries(base[0])
