@@ -129,18 +129,13 @@ def is_slot_here(name, shape):
         name: str.
         shape: `tf.TensorShape`.
     """
-    made, beside = (
-        {variable.op.name: variable for variable in tf.global_variables()},
-        colocated_with(),
-    )
+    made = {variable.op.name: variable.shape for variable in tf.global_variables()}
+    shapes = {**made, name: shape}
 
-    def is_slot_of(owner):
-        held = made[owner].shape
-        known = shape.is_fully_defined() and held.is_fully_defined()
-        alike = known and has_shape_of_slot(name, shape.as_list(), owner, held.as_list())
-        return owner in beside or alike
+    def shape_of(its):
+        return shapes[its].as_list() if shapes[its].is_fully_defined() else []
 
-    return is_power(name) or any(map(is_slot_of, owners_of(name, made)))
+    return _is_state(name, made, colocated_with(), shape_of)
 
 
 def is_state_of(nodes, name, variable_names):
@@ -155,11 +150,18 @@ def is_state_of(nodes, name, variable_names):
     """
     beside = {group.decode()[len("loc:@") :] for group in nodes[name].attr["_class"].list.s}
 
-    def is_slot_of(owner):
-        shapes = [[dim.size for dim in nodes[its].attr["shape"].shape.dim] for its in (name, owner)]
-        return owner in beside or has_shape_of_slot(name, shapes[0], owner, shapes[1])
+    def shape_of(its):
+        return [dim.size for dim in nodes[its].attr["shape"].shape.dim]
 
-    return is_power(name) or any(map(is_slot_of, owners_of(name, variable_names)))
+    return _is_state(name, variable_names, beside, shape_of)
+
+
+def _is_state(name, variable_names, beside, shape_of):
+    """Returns whether a variable is a power of Adam, or a slot: by what it is beside, or shape."""
+    return is_power(name) or any(
+        owner in beside or has_shape_of_slot(name, shape_of(name), owner, shape_of(owner))
+        for owner in owners_of(name, variable_names)
+    )
 
 
 def renamed(name, variable, other):

@@ -209,9 +209,7 @@ class FrozenRowsHook(tf.train.SessionRunHook):
 def _value_of(variable):
     """Returns a variable's rows, as a tensor that says on which device they are."""
     with tf.name_scope(None, "frozen_rows"), tf.device(parts_of(variable)[0].device):
-        return tf.identity(
-            variable
-        )  # for what reads a resource is on a device that it does not say
+        return tf.identity(variable)  # What reads a resource does not say where it is.
 
 
 def _rows_first(value, axis):
