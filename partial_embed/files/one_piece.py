@@ -53,7 +53,7 @@ class OnePiece:
             write(self._part + ".index", index_of(entries))
 
     def copy(self, stored_bytes):
-        """Goes on with rows as `StoredBytes`, verified before; returns whether that was done."""
+        """Goes on with rows as `StoredBytes`, whoever verifies them; returns whether it could."""
         before = self._checksum, self._entry.size
         with contextlib.suppress(OSError):  # whoever reads them says what is wrong
             if all(map(self._add, stored_bytes.pieces)) and stored_bytes.are_unchanged():

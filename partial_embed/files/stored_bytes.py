@@ -4,10 +4,11 @@
     part-1      table/Adam [7, 3], rows 0 to 4   the same bytes, and an index of its own
 
 A file system copies faster than TensorFlow reads and writes. Checksums are copied, too, so what is
-damaged in a file would be damaged in its copy: each is read once by TensorFlow before.
+damaged in a file would be damaged in its copy: each is read once by TensorFlow, too.
 """
 
 import collections
+import contextlib
 import functools
 import os
 
@@ -100,17 +101,32 @@ class StoredBytes:
         return read_tensors(self._checkpoint.prefix, [(self._name, self._spec, self._dtype)])[0]
 
     def verify(self):
-        """Has TensorFlow read what nobody read yet; ValueError if it is damaged."""
-        if not all(_place(piece) in _READ for piece in self.pieces):
+        """Has TensorFlow read what nobody read yet.
+
+        Returns:
+            Whether it is as it was when this object was made; what was copied of it is, too.
+
+        Raises:
+            ValueError: if it is damaged; names the checkpoint.
+        """
+        if not self._is_read():
             self.expect_readable()
             self.note_read()
+        return self._is_read()
+
+    def _is_read(self):
+        return all(_place(piece) in _READ for piece in self.pieces)
 
     def note_read(self):
-        """Notes that it is as TensorFlow has read or written it, since this object was made."""
-        _READ.extend(_place(piece) for piece in self.pieces)
+        """Notes that TensorFlow has read or written it, since this object was made."""
+        with contextlib.suppress(OSError):  # It is gone, and nothing is noted.
+            if all(_stamp(os.stat(piece.path)) == piece.stamp for piece in self.pieces):
+                _READ.extend(map(_place, self.pieces))
 
     def copy(self, part, name, spec, full_shape):
         """Copies it to be a tensor, or a slice of one, of a checkpoint in the making.
+
+        What is damaged is copied as it is: see `verify`.
 
         Args:
             part: prefix to write to.
@@ -120,13 +136,9 @@ class StoredBytes:
 
         Returns:
             Whether that was done: not if it is in no pieces that can be, or was replaced.
-
-        Raises:
-            ValueError: if it is damaged; names the checkpoint.
         """
         if not self.pieces:
             return False
-        self.verify()
         try:
             with open(part + DATA, "wb") as target:
                 if not all(copy_range(piece, target) for piece in self.pieces):

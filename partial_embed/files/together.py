@@ -1,7 +1,7 @@
 """Tensors of a checkpoint in the making: small ones in one part, large ones beside what is read.
 
-Small ones together cost less than a session each. What only copies bytes goes on in a thread, one
-after the other, while the next tensor is read and verified: never two of them in memory.
+Small ones together cost less than a session each. What only copies bytes goes on in threads, while
+TensorFlow reads the same bytes, to verify them, and others: never two tensors in memory.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +13,7 @@ from partial_embed.files.tensors import dtype_of, write_part
 
 _MOST_BYTES = 1 << 26  # that wait
 _TEXT_BYTES = 64  # at a guess
+_COPY_THREADS = 2  # A file system takes new memory for what is written, which can be slow to get.
 
 
 class Together:
@@ -25,7 +26,7 @@ class Together:
     def __init__(self, stage):
         self.stage = stage
         self._waiting, self._bytes = [], 0
-        self._pool, self._tasks = ThreadPoolExecutor(1), []
+        self._pool, self._copies = ThreadPoolExecutor(_COPY_THREADS), []
 
     def __enter__(self):
         return self
@@ -34,10 +35,12 @@ class Together:
         try:
             if kind is None:
                 self._write_waiting()
-                for task in self._tasks:
-                    task.result()
+                for task, stored_bytes, write in self._copies:
+                    is_verified = stored_bytes.verify()
+                    if not (task.result() and is_verified):
+                        write()
         finally:  # Of a stage that is given up nothing is written any more.
-            for task in self._tasks:
+            for task, *_ in self._copies:
                 task.cancel()
             self._pool.shutdown()
 
@@ -60,9 +63,16 @@ class Together:
         if self._bytes >= _MOST_BYTES:
             self._write_waiting()
 
-    def beside(self, copy, *arguments):
-        """Calls a function that copies bytes, beside what comes next; what it raises comes last."""
-        self._tasks.append(self._pool.submit(copy, *arguments))
+    def copy(self, stored_bytes, copy, write):
+        """Copies bytes beside what comes next; they are verified until the block ends.
+
+        Args:
+            stored_bytes: `StoredBytes`; if they are damaged, ending the block is a ValueError.
+            copy: function that copies them, and returns whether it could.
+            write: function that writes the same by reading it, should they not be copied, or
+                change while they are.
+        """
+        self._copies.append((self._pool.submit(copy), stored_bytes, write))
 
     def _write_waiting(self):
         waiting, self._waiting, self._bytes = self._waiting, [], 0

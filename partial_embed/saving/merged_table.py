@@ -1,5 +1,7 @@
 """One table of several deltas: which row of which of them stands where, and writing it."""
 
+import functools
+
 import numpy as np
 
 from partial_embed.files.finite import expect_finite
@@ -133,15 +135,19 @@ class MergedTable:
             self._write_slot(together, slot, allow_nonfinite)
 
     def _write_table(self, together, allow_nonfinite):
-        held = stored(self._base, self.base_name)
-        old_bytes, base = held.bytes, held.read()
-        old_bytes.note_read()
-        new = self._combined(lambda delta: self._new_rows(delta, self.name))
-        old, frozen = self._rows_first(base), self.plan.frozen_rows()
-        if not (self.plan.contiguous and len(old) == len(frozen)):
-            old, old_bytes = old[self.plan.source_of(frozen)], None
+        held, frozen = stored(self._base, self.base_name), self.plan.frozen_rows()
+        old_bytes, new = held.bytes, self._combined(lambda d: self._new_rows(d, self.name))
+        stays = self.plan.contiguous and held.shape[self._axis] == len(frozen)
+        is_copied = stays and self._may_copy(old_bytes, new)
         # Bytes are copied while rows are looked at; a stage that is not published leaves nothing.
-        self._write(together, self.name, self._rows_back(old), old_bytes, len(frozen), new)
+        if is_copied:
+            self._write(together, self.name, held, old_bytes, len(frozen), new)
+        base = held.read()
+        old_bytes.note_read()
+        if not is_copied:
+            old = self._rows_first(base)
+            old = old if stays else old[self.plan.source_of(frozen)]
+            self._write(together, self.name, self._rows_back(old), None, len(frozen), new)
         self._check(base, new, allow_nonfinite)
 
     def _check(self, base, new, allow_nonfinite):
@@ -191,51 +197,60 @@ class MergedTable:
         part = with_rows(shape, self._axis, len(which))
         found = self._source.slot_rows(slot, which)
         old = slot_or_start(found, self._source.rows(which), initial, dtype, part)
-        self._write(together, slot, old, getattr(old, "bytes", None), len(which), new)
+        old_bytes = getattr(old, "bytes", None)
+        old_bytes = old_bytes if self._may_copy(old_bytes, new) else None
+        self._write(together, slot, old, old_bytes, len(which), new)
 
     def _combined(self, rows_of):
         """Returns the rows that train, from each delta's, along the first axis."""
         arrays = [self._rows_first(rows_of(delta)) for delta in self._deltas]
         return self._policy.combined(self.name, arrays, self._picks, len(self.plan.trainable_rows))
 
+    def _may_copy(self, old_bytes, new):
+        """Whether what old rows are stored as, `StoredBytes` or None, is more than a few bytes."""
+        return bool(old_bytes and old_bytes.pieces) and not self._is_joined(new)
+
+    def _is_joined(self, new):
+        """Whether old rows and new ones are put together in memory."""
+        dtype, rows = dtype_of(new), self.plan.num_rows
+        size = rows * int(np.prod(new.shape[1:], dtype=np.int64)) * dtype.size
+        return size <= _SMALL_BYTES or not (self.plan.contiguous and can_slice(dtype))
+
     def _write(self, together, name, old, old_bytes, count, new):
         """Writes a table or slot, in one piece unless the base has it in others.
 
         Args:
             old: the rows that did not train, an array or not read yet, as `Stored`.
-            old_bytes: the same as `StoredBytes`, or None.
+            old_bytes: the same as `StoredBytes`, if they may be copied, or None.
             count: int, how many.
             new: array of those that did, from `_combined`.
         """
-        plan, new, dtype = self.plan, self._rows_back(new), dtype_of(new)
+        plan, is_joined, new = self.plan, self._is_joined(new), self._rows_back(new)
         shape, stage = with_rows(new.shape, self._axis, plan.num_rows), together.stage
-        is_small = int(np.prod(shape, dtype=np.int64)) * dtype.size <= _SMALL_BYTES
-        if is_small or not (plan.contiguous and can_slice(dtype)):
+        if is_joined:
             old = old if isinstance(old, np.ndarray) else old.read()
             together.write(name, "", plan.joined(old, new))
             return
-        old_bytes = old_bytes if old_bytes and old_bytes.pieces else None
-        if old_bytes:
-            old_bytes.verify()
         starts = old_bytes.first_rows if old_bytes else {0}  # None of slices of columns
         if not self._axis and starts and self._begin_generations(starts):
-            arguments = stage.part(), name, shape, old_bytes or old, new
+            write = functools.partial(_write_in_one_piece, stage.part(), name, shape, new)
             if old_bytes:
-                together.beside(_write_in_one_piece, *arguments)
+                together.copy(old_bytes, lambda: write(old_bytes), lambda: write(old))
             else:
-                _write_in_one_piece(*arguments)
+                write(old)
             return
-        for rows, its, start, stop in (
-            (old, old_bytes, 0, count),
-            (new, None, count, plan.num_rows),
-        ):
-            if start < stop:
-                part_shape = with_rows(shape, self._axis, stop - start)
-                spec = slice_spec(shape, offset_of(shape, self._axis, start), part_shape)
-                if its:
-                    together.beside(_write_slice, stage.part(), name, spec, shape, its)
-                else:
-                    together.write(name, spec, rows)
+        for rows, start, stop in ((old, 0, count), (new, count, plan.num_rows)):
+            if start == stop:
+                continue
+            part_shape = with_rows(shape, self._axis, stop - start)
+            spec = slice_spec(shape, offset_of(shape, self._axis, start), part_shape)
+            if rows is old and old_bytes:
+                part = stage.part()
+                copy = functools.partial(old_bytes.copy, part, name, spec, shape)
+                write = functools.partial(_write_slice, part, name, spec, old)
+                together.copy(old_bytes, copy, write)
+            else:
+                together.write(name, spec, rows)
 
     def _begin_generations(self, rows):
         """Whether the base's record has a generation begin with each of a set of rows.
@@ -272,14 +287,21 @@ class MergedTable:
         return shape, dtype.name
 
 
-def _write_in_one_piece(part, name, shape, old, new):
-    """Writes a tensor of old rows, `StoredBytes` or what `_write` is given, and of new ones."""
+def _write_in_one_piece(part, name, shape, new, old):
+    """Writes a tensor of old rows, `StoredBytes` or what `_write` is given, and of new ones.
+
+    Returns:
+        Whether that was done: not if old rows are `StoredBytes` that cannot be copied.
+    """
     with OnePiece(part, name, shape, dtype_of(new)) as piece:
-        if not (isinstance(old, StoredBytes) and piece.copy(old)):
+        if isinstance(old, StoredBytes):
+            if not piece.copy(old):
+                return False
+        else:
             piece.append(old if isinstance(old, np.ndarray) else old.read())
         piece.append(new)
+    return True
 
 
-def _write_slice(part, name, spec, full_shape, stored_bytes):
-    if not stored_bytes.copy(part, name, spec, full_shape):
-        write_part(part, [(name, spec, stored_bytes.read())])
+def _write_slice(part, name, spec, old):
+    write_part(part, [(name, spec, old.read())])

@@ -1,5 +1,7 @@
 """What writes the slots of rows that do not train; on parameter servers, where those rows are."""
 
+import functools
+
 import tensorflow.compat.v1 as tf
 
 from partial_embed.files.stored_bytes import StoredBytes
@@ -47,16 +49,13 @@ class SlotWriter:
             ValueError: if the checkpoint that they stand in is damaged.
         """
         prefix = together.stage.part()
+        write = functools.partial(self._write, session, prefix, value)
         stored_bytes = value.bytes if getattr(value, "is_one_slice", False) else None
         if stored_bytes and stored_bytes.pieces:
-            stored_bytes.verify()  # and the next one, while this one is copied
-            together.beside(self._write_bytes, session, prefix, value, stored_bytes)
+            place = prefix, *self._slice, self._full_shape
+            together.copy(stored_bytes, functools.partial(stored_bytes.copy, *place), write)
         else:
-            self._write(session, prefix, value)
-
-    def _write_bytes(self, session, prefix, value, stored_bytes):
-        if not stored_bytes.copy(prefix, *self._slice, self._full_shape):
-            self._write(session, prefix, value)
+            write()
 
     def _write(self, session, prefix, value):
         in_one_slice = getattr(value, "is_one_slice", False)

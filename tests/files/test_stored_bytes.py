@@ -88,19 +88,23 @@ def test_many_pieces_are_not_copied(stored, tmp_path):
     assert not many.copy(str(tmp_path / "b"), "t/x", "", [17, 2])
 
 
-def test_what_is_damaged_is_read_before_it_is_copied(stored, tmp_path):
+def test_what_is_damaged_is_found_beside_its_copy(stored, tmp_path):
     values, copy = numbered([6, 3]), str(tmp_path / "copy")
     found = stored(values)
     (data,) = [path for path in tmp_path.iterdir() if path.name.startswith("base.data")]
     content = bytearray(data.read_bytes())
     content[-1] ^= 1
     data.write_bytes(content)
-    # Another file than it was.
-    with pytest.raises(ValueError, match="base cannot be read: .* It is damaged or incomplete"):
-        found.copy(copy, "t/x", "", [6, 3])
-    with pytest.raises(ValueError, match="base cannot be read"):
-        StoredBytes(found._checkpoint, "t/x").copy(copy, "t/x", "", [6, 3])
+    assert not found.copy(copy, "t/x", "", [6, 3])  # another file than it was
     assert not os.path.exists(copy + ".index")
+    with pytest.raises(ValueError, match="base cannot be read: .* It is damaged or incomplete"):
+        found.verify()
+    again = StoredBytes(found._checkpoint, "t/x")
+    assert again.copy(copy, "t/x", "", [6, 3])
+    with pytest.raises(ValueError, match="base cannot be read"):
+        again.verify()
+    with pytest.raises(ValueError, match="copy cannot be read"):  # nor does it pass for whole
+        read(copy, "t/x")
 
 
 def test_what_was_replaced_is_not_copied(stored, tmp_path):
@@ -118,17 +122,27 @@ def test_it_is_read_once(stored, tmp_path, monkeypatch):
     monkeypatch.setattr(StoredBytes, "expect_readable", watched)
     first = stored(numbered([6, 3]), (2,))
     for name in ("a", "b"):  # and the copy of a copy not at all, if that is noted
-        assert first.copy(str(tmp_path / name), "t/x", "", [6, 3])
+        assert first.copy(str(tmp_path / name), "t/x", "", [6, 3]) and first.verify()
         first = StoredBytes(Checkpoint(str(tmp_path / name)), "t/x")
         first.note_read()
     assert len(reads) == 1
     (tmp_path / "b.data-00000-of-00001").touch()
-    assert StoredBytes(first._checkpoint, "t/x").copy(str(tmp_path / "c"), "t/x", "", [6, 3])
+    assert StoredBytes(first._checkpoint, "t/x").verify()
     assert len(reads) == 2
     noted = stored(numbered([5, 3]))
     noted.note_read()
-    assert noted.copy(str(tmp_path / "d"), "t/x", "", [5, 3])
+    assert noted.verify()
     assert len(reads) == 2
+
+
+def test_what_changes_before_it_is_verified(stored, tmp_path):
+    """It is readable, and yet who copied it before did not copy that."""
+    old = stored(numbered([6, 3]))
+    assert old.copy(str(tmp_path / "copy"), "t/x", "", [6, 3])
+    stored(numbered([6, 3]) + 1)
+    assert not old.verify()
+    old.note_read()
+    assert not old.verify()
 
 
 def test_keys_of_slices_are_those_of_tensorflow(tmp_path):
@@ -166,8 +180,8 @@ def test_what_is_no_file_is_not_opened(stored, tmp_path):
 
 
 def test_damage_that_keeps_the_time_of_a_file(stored, tmp_path):
-    copy, found = str(tmp_path / "copy"), stored(numbered([6, 3]))
-    assert found.copy(copy, "t/x", "", [6, 3])
+    found = stored(numbered([6, 3]))
+    assert found.verify()
     (data,) = [path for path in tmp_path.iterdir() if path.name.startswith("base.data")]
     status = os.stat(str(data))
     with open(str(data), "r+b") as stream:
@@ -175,11 +189,11 @@ def test_damage_that_keeps_the_time_of_a_file(stored, tmp_path):
         stream.write(b"\xff")
     os.utime(str(data), ns=(status.st_atime_ns, status.st_mtime_ns))
     with pytest.raises(ValueError, match="base cannot be read"):
-        StoredBytes(found._checkpoint, "t/x").copy(copy, "t/x", "", [6, 3])
+        StoredBytes(found._checkpoint, "t/x").verify()
 
 
 def test_another_index_over_the_same_file(stored, tmp_path):
-    assert stored(numbered([6, 3])).copy(str(tmp_path / "copy"), "t/x", "", [6, 3])
+    assert stored(numbered([6, 3])).verify()
     entries = {key: value for key, value in _entries(str(tmp_path / "base.index")) if key}
     entry = BundleEntryProto.FromString(entries[b"t/x"])
     entry.crc32c ^= 1
@@ -187,9 +201,7 @@ def test_another_index_over_the_same_file(stored, tmp_path):
     index = index_of({**entries, b"t/x": entry.SerializeToString()}, shards)
     (tmp_path / "base.index").write_bytes(index)
     with pytest.raises(ValueError, match="base cannot be read"):
-        StoredBytes(Checkpoint(str(tmp_path / "base")), "t/x").copy(
-            str(tmp_path / "copy"), "t/x", "", [6, 3]
-        )
+        StoredBytes(Checkpoint(str(tmp_path / "base")), "t/x").verify()
 
 
 def test_an_index_that_lacks_a_slice(stored, tmp_path):
