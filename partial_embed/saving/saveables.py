@@ -4,6 +4,7 @@ import tensorflow.compat.v1 as tf
 
 from partial_embed._tensorflow import BulkSaverBuilder, SaveableObject, SaveSpec
 from partial_embed.saving.source import stored
+from partial_embed.table.embedding import whole_value
 
 
 class Saved(SaveableObject):
@@ -27,7 +28,7 @@ class Saved(SaveableObject):
         self.own_name = own_name or disk_name
         self.source = self.whole = None
         with tf.device(variable.device):  # which a sharded save looks at
-            value = variable.read_value()
+            value = whole_value(variable)
         super().__init__(value, [SaveSpec(value, spec, disk_name)], disk_name)
 
     def freeze(self, frozen):

@@ -22,6 +22,7 @@ from partial_embed.table.sparse_lookup import gather_in_table, somewhere
 # Keys of graph collections. Not strings, so that export_meta_graph leaves them out.
 _EMBEDDINGS = ("partial_embed", "embeddings")
 FROZEN_VARIABLES = ("partial_embed", "frozen_variables")
+_FORGET = "DisableCopyOnRead"
 
 
 FrozenVariable = namedtuple("FrozenVariable", ["variable", "checkpoint", "tensor_name"])
@@ -47,6 +48,18 @@ def divides_rows(variable):
     """Returns whether the partitions of a variable hold parts of each row, not whole rows."""
     parts = parts_of(variable)
     return len(parts) > 1 and parts[0].shape.as_list()[0] == variable.get_shape().as_list()[0]
+
+
+def whole_value(variable):
+    """Returns a tensor of all of a variable that is no partitioned one; TensorFlow copies nothing.
+
+    Of a resource variable it would, once rows of it were gathered: from then on whatever reads it
+    gets a copy, until it is told otherwise, as TensorFlow 1 and the first of 2 cannot be.
+    """
+    handle, forget = getattr(variable, "handle", None), getattr(tf.raw_ops, _FORGET, None)
+    first = [] if handle is None or forget is None else [forget(resource=handle)]
+    with tf.control_dependencies(first):
+        return variable.read_value()
 
 
 class PartialEmbedding(Assignable, Scoring, VariableLike):

@@ -250,22 +250,8 @@ def _dividing_function(*arguments):
 def gather_rows(variable, ids):
     """Returns rows of one variable, or of one partitioned in the order of its rows."""
     if isinstance(variable, PartitionedVariable):
-        parts = [beside(part, functools.partial(_to_gather_from, part)) for part in variable]
-        return tf.nn.embedding_lookup(parts, ids, partition_strategy="div")
-    return beside(variable, lambda: tf.gather(_to_gather_from(variable), ids))
-
-
-def _to_gather_from(variable):
-    """Returns what rows of a variable are gathered from: itself, or what it is when that runs.
-
-    Of a resource variable whose rows were gathered TensorFlow copies all whenever it is read, for
-    updates of rows happen in place. Of frozen rows there are none: they are read, which copies
-    nothing, and gathered from that. In a function that could stand elsewhere than the variable.
-    """
-    handle = getattr(variable, "handle", None)
-    if handle is None or variable.trainable or variable.graph is not tf.get_default_graph():
-        return variable
-    return tf.raw_ops.ReadVariableOp(resource=handle, dtype=variable.dtype.base_dtype)
+        return tf.nn.embedding_lookup(variable, ids, partition_strategy="div")
+    return beside(variable, lambda: tf.gather(variable, ids))
 
 
 def beside(variable, make):

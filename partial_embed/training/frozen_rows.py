@@ -23,6 +23,7 @@ from partial_embed.table.embedding import (
     embeddings_in,
     frozen_variables_in,
     parts_of,
+    whole_value,
 )
 from partial_embed.table.report import listed
 from partial_embed.training.graph import expect_open, find_writers
@@ -209,7 +210,9 @@ class FrozenRowsHook(tf.train.SessionRunHook):
 def _value_of(variable):
     """Returns a variable's rows, as a tensor that says on which device they are."""
     with tf.name_scope(None, "frozen_rows"), tf.device(parts_of(variable)[0].device):
-        return tf.identity(variable)  # What reads a resource does not say where it is.
+        # An identity, for what reads a resource does not say where it is.
+        divided = isinstance(variable, PartitionedVariable)
+        return tf.identity(variable) if divided else whole_value(variable)
 
 
 def _rows_first(value, axis):
