@@ -4,12 +4,11 @@ Small ones together cost less than a session each. What only copies bytes goes o
 TensorFlow reads the same bytes, to verify them, and others: never two tensors in memory.
 """
 
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 import tensorflow.compat.v1 as tf
 
 from partial_embed.files.tensors import dtype_of, write_part
+from partial_embed.files.threads import threads
 
 _MOST_BYTES = 1 << 26  # that wait
 _TEXT_BYTES = 64  # at a guess
@@ -26,7 +25,7 @@ class Together:
     def __init__(self, stage):
         self.stage = stage
         self._waiting, self._bytes = [], 0
-        self._pool, self._copies = ThreadPoolExecutor(_COPY_THREADS), []
+        self._pool, self._copies = threads(_COPY_THREADS), []
 
     def __enter__(self):
         return self

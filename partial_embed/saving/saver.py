@@ -1,7 +1,6 @@
 """`Saver`: whole tables on disk, or only what training can change."""
 
 import os
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -10,6 +9,7 @@ from absl import logging
 from partial_embed._tensorflow import OpenSaver, update_checkpoint_state
 from partial_embed.files.checkpoint import Checkpoint
 from partial_embed.files.publish import deleting, publish, staging
+from partial_embed.files.threads import threads
 from partial_embed.saving.built import Built
 from partial_embed.saving.content import are_all, as_the_script_meant, content_of
 from partial_embed.saving.saveables import Builder
@@ -153,7 +153,7 @@ class Saver(OpenSaver):
             part = {self.saver_def.filename_tensor_name: stage.part()}
             # The rest comes from other checkpoints, one tensor after the other: two at a time would
             # be quicker still, and hold both.
-            with ThreadPoolExecutor(1) as pool:
+            with threads(1) as pool:
                 variables = pool.submit(sess.run, self.saver_def.save_tensor_name, part)
                 try:
                     self._built.write_rest(sess, stage)

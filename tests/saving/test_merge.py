@@ -2,6 +2,7 @@
 
 import json
 import os
+import threading
 
 import numpy as np
 import pytest
@@ -137,6 +138,17 @@ def test_a_base_in_slices_of_columns(folder):
     merged = pe.merge_checkpoint(base, delta, folder("merged.ckpt"))
     assert_merged(merged, whole)
     assert slice_counts(merged)["ent"] == slice_counts(merged)["ent/Adam"] == 3
+
+
+def test_where_python_starts_no_thread(folder, base, monkeypatch):
+    """As when it ends: a script may save, or merge, at exit."""
+
+    def refuse(self):
+        raise RuntimeError("cannot schedule new futures after interpreter shutdown")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    whole, delta = grow(base[0], folder)
+    assert_merged(pe.merge_checkpoint(base[0], delta, folder("merged.ckpt")), whole)
 
 
 @pytest.mark.parametrize("name", ["model/ent", "model/ent/Adam_1", "model/W", "model/W/Adam"])
