@@ -16,6 +16,7 @@ import tensorflow.compat.v1 as tf
 
 import partial_embed as pe
 
+OUTPUT = "output.ckpt"  # what is written
 TABLES = 50  # of the model whose first step is measured
 
 
@@ -115,7 +116,7 @@ def fresh_output(at):
 
     Some file systems flush a file that takes the place of another.
     """
-    prefix = os.path.join(at.directory, "output.ckpt")
+    prefix = os.path.join(at.directory, OUTPUT)
     for path in glob.glob(glob.escape(prefix) + "*"):
         os.remove(path)
     return prefix
@@ -135,6 +136,8 @@ def files(at, plain, load, save=False, slots=False):
     rows = at.rows if load == "base" else at.rows + at.new_rows
     make_trained(at, rows if plain else None, slots)
     saver, initializer = (tf.train if plain else pe).Saver(), tf.global_variables_initializer()
+    if save == "both":  # As `merge` does: memory that was freed just now is quicker to get.
+        fresh_output(at)
     with tf.Session() as session:
         if load:
             loading = seconds_of(saver.restore, session, place(at, load, slots))
@@ -142,7 +145,7 @@ def files(at, plain, load, save=False, slots=False):
             loading = seconds_of(session.run, initializer)
         if not save:
             return loading
-        output = fresh_output(at)
+        output = os.path.join(at.directory, OUTPUT) if save == "both" else fresh_output(at)
         for step in range(1 if save == "both" else save):
             saving = seconds_of(saver.save, session, output, step, write_meta_graph=False)
         return loading + saving if save == "both" else saving
