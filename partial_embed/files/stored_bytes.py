@@ -23,7 +23,8 @@ from partial_embed.files.stage import write
 from partial_embed.files.tensors import cpu_only, damaged, read_tensors, restore, slice_of
 
 DATA = ".data-00000-of-00001"
-_CHUNK_BYTES = 1 << 20
+# For more at once the system's cache takes larger pieces of memory, slow to get where that is new.
+_CHUNK_BYTES = 1 << 18
 _MOST_PIECES = 16  # more are joined when they are read and written
 # What has been read without an error: `_place`s of pieces, the newest.
 _READ = collections.deque(maxlen=4096)
