@@ -34,10 +34,8 @@ class Together:
         try:
             if kind is None:
                 self._write_waiting()
-                for task, stored_bytes, write in self._copies:
-                    is_verified = stored_bytes.verify()
-                    if not (task.result() and is_verified):
-                        write()
+                while self._copies:
+                    self._end_first_copy()
         finally:  # Of a stage that is given up nothing is written any more.
             for task, *_ in self._copies:
                 task.cancel()
@@ -63,15 +61,28 @@ class Together:
             self._write_waiting()
 
     def copy(self, stored_bytes, copy, write):
-        """Copies bytes beside what comes next; they are verified until the block ends.
+        """Copies bytes beside what comes next; they are verified after it, or when the block ends.
+
+        As many go on as there are threads, for what could write them instead is held in memory.
 
         Args:
-            stored_bytes: `StoredBytes`; if they are damaged, ending the block is a ValueError.
+            stored_bytes: `StoredBytes`.
             copy: function that copies them, and returns whether it could.
             write: function that writes the same by reading it, should they not be copied, or
                 change while they are.
+
+        Raises:
+            ValueError: here, for an earlier copy, or when the block ends: if bytes are damaged.
         """
+        if len(self._copies) == _COPY_THREADS:
+            self._end_first_copy()
         self._copies.append((self._pool.submit(copy), stored_bytes, write))
+
+    def _end_first_copy(self):
+        task, stored_bytes, write = self._copies.pop(0)
+        is_verified = stored_bytes.verify()
+        if not (task.result() and is_verified):
+            write()
 
     def _write_waiting(self):
         waiting, self._waiting, self._bytes = self._waiting, [], 0

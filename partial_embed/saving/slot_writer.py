@@ -46,7 +46,8 @@ class SlotWriter:
         """Writes `Stored`, `Filled` or other values as a part of its own, by a `Together`.
 
         Raises:
-            ValueError: if the checkpoint that they stand in is damaged.
+            ValueError: if the checkpoint that they stand in is damaged; of bytes, see
+                `Together.copy`.
         """
         prefix = together.stage.part()
         write = functools.partial(self._write, session, prefix, value)

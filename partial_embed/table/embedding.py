@@ -22,7 +22,6 @@ from partial_embed.table.sparse_lookup import gather_in_table, somewhere
 # Keys of graph collections. Not strings, so that export_meta_graph leaves them out.
 _EMBEDDINGS = ("partial_embed", "embeddings")
 FROZEN_VARIABLES = ("partial_embed", "frozen_variables")
-_FORGET = "DisableCopyOnRead"
 
 
 FrozenVariable = namedtuple("FrozenVariable", ["variable", "checkpoint", "tensor_name"])
@@ -56,7 +55,8 @@ def whole_value(variable):
     Of a resource variable it would, once rows of it were gathered: from then on whatever reads it
     gets a copy, until it is told otherwise, as TensorFlow 1 and the first of 2 cannot be.
     """
-    handle, forget = getattr(variable, "handle", None), getattr(tf.raw_ops, _FORGET, None)
+    handle = getattr(variable, "handle", None)
+    forget = getattr(tf.raw_ops, "DisableCopyOnRead", None)
     first = [] if handle is None or forget is None else [forget(resource=handle)]
     with tf.control_dependencies(first):
         return variable.read_value()

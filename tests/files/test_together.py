@@ -1,5 +1,8 @@
 """Tensors written together, and copies beside them: nothing is published that was not verified."""
 
+import functools
+import weakref
+
 import numpy as np
 import pytest
 
@@ -74,3 +77,22 @@ def test_damage_that_is_mended_before_it_is_verified(copied, tmp_path):
 def test_what_is_replaced_before_it_is_verified(copied, tmp_path):
     others = lambda: write_part(str(tmp_path / "base"), [("ent", "", VALUES + 1)])  # noqa: E731
     assert (copied(others) == VALUES + 1).all()  # as it stands; who asked for it compares
+
+
+def test_what_could_write_copies_instead_is_not_kept(tmp_path):
+    """Of many copies two at most: each holds what it would write."""
+    write_part(str(tmp_path / "base"), [("ent", "", VALUES)])
+    its = StoredBytes(Checkpoint(str(tmp_path / "base")), "ent")
+    kept = []
+    with staging(str(tmp_path / "copies")) as stage:
+        with Together(stage) as together:
+            for number in range(5):
+                copy = functools.partial(its.copy, stage.part(), f"ent{number}", "", [6, 2])
+                write = lambda: None  # noqa: E731
+                kept.append(weakref.ref(write))
+                together.copy(its, copy, write)
+                del write
+                assert sum(ref() is not None for ref in kept) <= 2
+        publish(stage)
+    copies = Checkpoint(str(tmp_path / "copies"))
+    assert all((copies.read(f"ent{number}") == VALUES).all() for number in range(5))
