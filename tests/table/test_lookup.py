@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import time
 
 import numpy as np
 import pytest
@@ -286,3 +287,15 @@ def test_ragged_ids(start):
         forms.append(tf.nn.embedding_lookup(table, ids))
     for found in session.run(forms):
         assert found.to_list() == [rows[[0, 5]].tolist(), [], rows[[3]].tolist()]
+
+
+def test_rows_are_read_after_what_their_ids_wait_for(numbered, start):
+    """As of a plain resource variable, which is read by what gathers from it."""
+    with tf.variable_scope("", use_resource=True):
+        table = numbered(num_frozen_rows=4)
+    ids = tf.placeholder(tf.int32, [None])
+    table.lookup(ids)  # Later ones are made in another way.
+    late = tf.py_func(lambda: time.sleep(0.1) or np.float32(7), [], tf.float32)
+    with tf.control_dependencies([tf.assign(table.frozen, tf.fill([4, 2], late)).op]):
+        waiting = tf.identity(ids)
+    assert start().run(table.lookup(waiting), {ids: [1]}).tolist() == [[7, 7]]
